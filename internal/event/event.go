@@ -1,0 +1,42 @@
+// Package event is what a verb tells while it runs, so that a terminal, a log, a page and a test can all listen.
+package event
+
+// Event is one of the types of this package.
+type Event interface{ event() }
+
+// Func receives events. It may be called by several goroutines at once and must return quickly. A nil Func is not called: use Emit.
+type Func func(Event)
+
+// Emit calls f with e, unless f is nil.
+func (f Func) Emit(e Event) {
+	if f != nil {
+		f(e)
+	}
+}
+
+// Progress is the state of a verb; counters only grow within one Phase. Totals are 0 while unknown.
+type Progress struct {
+	Phase                  string // one word: scan, backup, restore, index, …
+	FilesDone, FilesTotal  int64
+	BytesDone, BytesTotal  int64 // of content
+	BytesSent, BytesGot    int64 // to and from the store
+	Problems               int64
+	Current                string // path in work, for people
+}
+
+// Problem is one file, object or entry that could not be dealt with; the verb goes on.
+type Problem struct {
+	Path string // as the user would write it
+	Err  error
+}
+
+// Note is something that the user should know and that is no failure, such as a file system left out.
+type Note struct{ Text string }
+
+// Decision explains a choice, for -v: why a file was read, a pack was fetched.
+type Decision struct{ Text string }
+
+func (Progress) event() {}
+func (Problem) event()  {}
+func (Note) event()     {}
+func (Decision) event() {}

@@ -1,0 +1,139 @@
+// Package store is the contract between firn and whatever keeps its objects: a flat set of named objects that are
+// created once, whole, and never overwritten.
+//
+// A name is at most 512 bytes of [a-z0-9._/-] and upper-case letters, in components that are not empty, "." or "..".
+//
+// Every method may be called by many goroutines at once. A method returns promptly after its context ends. An object
+// that Put reported stored survives a crash of this machine and is seen by every List, Stat and Get that begins after Put
+// returned (DESIGN, "Prune, lock-free": the protocol rests on it; a store that cannot promise it says so by Weak).
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"firn/internal/digest"
+)
+
+// Store keeps objects.
+type Store interface {
+	// Put creates the object name from size bytes of r. It fails with ErrExist, storing nothing, if name is there
+	// already. Where sum is not zero the store verifies that the content has that SHA-256, if it can, and fails with
+	// ErrChecksum. r can be read again from its start after a failure. On any error but ErrExist the object may or may not be there.
+	Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o PutOptions) error
+	// Get opens length bytes of the object from offset on; length < 0 means to the end. It fails with ErrNotExist, or
+	// with ErrCold if the object lies in a class that has to be thawed first. An offset past the end is an error; a
+	// range that reaches past the end is cut short. The caller closes the reader.
+	Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error)
+	// List calls fn for every object whose name starts with prefix, in bytewise order of names, and stops at the first error that fn
+	// returns, which it returns. Objects with names that sort at or before after are left out. Half-written objects are never listed.
+	List(ctx context.Context, prefix, after string, fn func(Info) error) error
+	// Stat tells about one object, or fails with ErrNotExist.
+	Stat(ctx context.Context, name string) (Info, error)
+	// Delete removes an object. Removing what is not there is no error.
+	Delete(ctx context.Context, name string) error
+	// Location is how the user writes this store, without secrets.
+	Location() string
+	// Close releases what the store holds; no method is called after it.
+	Close() error
+}
+
+// PutOptions tell how to store an object.
+type PutOptions struct {
+	Sum   digest.Object // SHA-256 of the content; zero: unknown
+	Class string        // storage class, in the store's own words; empty: the store's default
+}
+
+// Info is what a store tells about an object.
+type Info struct {
+	Name     string
+	Size     int64
+	Modified time.Time     // by the store's clock
+	Class    string        // storage class, empty where the store has none
+	Sum      digest.Object // stored SHA-256; zero where the store does not tell (List usually does not)
+}
+
+// Pending is an object that is being written. Exactly one of Commit and Abort is called, then nothing else.
+type Pending interface {
+	io.Writer
+	// Commit makes the object visible under name, durably and atomically, or fails with ErrExist.
+	Commit(ctx context.Context, name string) error
+	// Abort leaves nothing behind.
+	Abort() error
+}
+
+// Creator is a store into which an object can be streamed before its name is known, so that nothing is written twice.
+type Creator interface {
+	Create(ctx context.Context, o PutOptions) (Pending, error)
+}
+
+// Maker is a store whose root (folder, bucket) may have to be made first.
+type Maker interface {
+	// Make creates the root if it is not there.
+	Make(ctx context.Context) error
+}
+
+// Weak is a store that does not keep all of the contract; Weakness says in what, in a few words each.
+type Weak interface {
+	Weakness() []string
+}
+
+var (
+	ErrExist    = errors.New("object exists already")
+	ErrNotExist = errors.New("object does not exist")
+	ErrCold     = errors.New("object is in a cold class and not thawed")
+	ErrChecksum = errors.New("content does not have the given SHA-256")
+	ErrNoStore  = errors.New("store does not exist")        // the folder, the bucket
+	ErrDenied   = errors.New("permission denied by store")  // a right is missing
+	ErrAuth     = errors.New("credentials refused")         // missing, wrong or expired
+	ErrClock    = errors.New("clock differs from store's")  // request time too skewed
+	ErrFull     = errors.New("no space left in store")      // disk full, quota
+	ErrReadOnly = errors.New("store is read-only")          //
+	ErrTimeout  = errors.New("store did not answer in time") // an endpoint that hangs
+)
+
+// Error is a failed call: what was done to which object. Err matches one of the Err… values by errors.Is where the reason is known.
+type Error struct {
+	Op   string // put, get, list, stat, delete, make
+	Name string // object or prefix
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("%s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("%s %s: %v", e.Op, e.Name, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary is implemented by errors that may pass when the call is repeated.
+type Temporary interface{ Temporary() bool }
+
+// ValidName reports whether name can be an object's name.
+func ValidName(name string) bool {
+	if name == "" || len(name) > 512 {
+		return false
+	}
+	start := 0
+	for i := 0; i <= len(name); i++ {
+		if i < len(name) && name[i] != '/' {
+			c := name[i]
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-' {
+				continue
+			}
+			return false
+		}
+		switch name[start:i] {
+		case "", ".", "..":
+			return false
+		}
+		start = i + 1
+	}
+	return true
+}
