@@ -1,7 +1,8 @@
 // Package store is the contract between firn and whatever keeps its objects: a flat set of named objects that are
 // created once, whole, and never overwritten.
 //
-// A name is at most 512 bytes of [a-z0-9._/-] and upper-case letters, in components that are not empty, "." or "..".
+// A name is at most 512 bytes of [a-z0-9._/-] and upper-case letters, in components of at most 255 bytes that are not empty,
+// "." or "..". A prefix is a name or the beginning of one, and may be empty.
 //
 // Every method may be called by many goroutines at once. A method returns promptly after its context ends. An object
 // that Put reported stored survives a crash of this machine and is seen by every List, Stat and Get that begins after Put
@@ -25,8 +26,9 @@ type Store interface {
 	// ErrChecksum. r can be read again from its start after a failure. On any error but ErrExist the object may or may not be there.
 	Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o PutOptions) error
 	// Get opens length bytes of the object from offset on; length < 0 means to the end. It fails with ErrNotExist, or
-	// with ErrCold if the object lies in a class that has to be thawed first. An offset past the end is an error; a
-	// range that reaches past the end is cut short. The caller closes the reader.
+	// with ErrCold if the object lies in a class that has to be thawed first. An offset past the end is ErrRange; a
+	// range that starts at the end or has no length is empty; one that reaches past the end is cut short. The caller
+	// closes the reader; reads fail after ctx ends. A reader that ends early by any fault says so by an error, never by EOF.
 	Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error)
 	// List calls fn for every object whose name starts with prefix, in bytewise order of names, and stops at the first error that fn
 	// returns, which it returns. Objects with names that sort at or before after are left out. Half-written objects are never listed.
@@ -85,13 +87,15 @@ var (
 	ErrExist    = errors.New("object exists already")
 	ErrNotExist = errors.New("object does not exist")
 	ErrCold     = errors.New("object is in a cold class and not thawed")
+	ErrRange    = errors.New("offset is past the end of the object")
+	ErrName     = errors.New("not an object name")
 	ErrChecksum = errors.New("content does not have the given SHA-256")
-	ErrNoStore  = errors.New("store does not exist")        // the folder, the bucket
-	ErrDenied   = errors.New("permission denied by store")  // a right is missing
-	ErrAuth     = errors.New("credentials refused")         // missing, wrong or expired
-	ErrClock    = errors.New("clock differs from store's")  // request time too skewed
-	ErrFull     = errors.New("no space left in store")      // disk full, quota
-	ErrReadOnly = errors.New("store is read-only")          //
+	ErrNoStore  = errors.New("store does not exist")         // the folder, the bucket
+	ErrDenied   = errors.New("permission denied by store")   // a right is missing
+	ErrAuth     = errors.New("credentials refused")          // missing, wrong or expired
+	ErrClock    = errors.New("clock differs from store's")   // request time too skewed
+	ErrFull     = errors.New("no space left in store")       // disk full, quota
+	ErrReadOnly = errors.New("store is read-only")           //
 	ErrTimeout  = errors.New("store did not answer in time") // an endpoint that hangs
 )
 
@@ -112,8 +116,79 @@ func (e *Error) Error() string {
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Fail returns err as an *Error about op and name, or nil if err is nil. An err that is an *Error already is returned as it is.
+func Fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := err.(*Error); ok {
+		return err
+	}
+	return &Error{Op: op, Name: name, Err: err}
+}
+
 // Temporary is implemented by errors that may pass when the call is repeated.
 type Temporary interface{ Temporary() bool }
+
+// IsTemporary reports whether the call that failed with err may succeed when it is repeated as it was. Where no error in
+// the chain says so by Temporary, only ErrTimeout and a connection that broke off are.
+func IsTemporary(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var t Temporary
+	if errors.As(err, &t) {
+		return t.Temporary()
+	}
+	return errors.Is(err, ErrTimeout) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// Wrapper is a store that adds something to another one.
+type Wrapper interface{ Unwrap() Store }
+
+// As finds an optional power (Creator, Maker, Weak, Prober, …) in s or, where s is a Wrapper that does not have it, in what
+// s wraps.
+func As[T any](s Store) (T, bool) {
+	for {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		w, ok := s.(Wrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		s = w.Unwrap()
+	}
+}
+
+// Abilities is what a probe found out about a store and about the rights that its credentials have.
+type Abilities struct {
+	CreateOnly  bool     // a second Put of a name is refused
+	VerifiesSum bool     // a Put whose content does not have the given sum is refused
+	ReportsSum  bool     // Stat tells the SHA-256
+	Class       string   // class that the store reports for a probe object of the default class
+	Missing     []string // rights that were refused: put, get, list, delete; what needs them is reported false
+	LeftOver    []string // probe objects that could not be deleted
+	Requests    int      // requests that the probe made
+}
+
+// Prober is a store that can be asked what it really does. Probe stores, reads, lists and deletes a few small objects
+// below "probe/". It fails only where no object could be stored for a reason other than a missing right.
+type Prober interface {
+	Probe(ctx context.Context) (Abilities, error)
+}
+
+// Clip returns how many bytes a Get of offset and length yields from an object of size bytes, or ErrRange.
+func Clip(size, offset, length int64) (int64, error) {
+	if offset < 0 || offset > size {
+		return 0, ErrRange
+	}
+	if length < 0 || length > size-offset {
+		return size - offset, nil
+	}
+	return length, nil
+}
 
 // ValidName reports whether name can be an object's name.
 func ValidName(name string) bool {
@@ -129,8 +204,8 @@ func ValidName(name string) bool {
 			}
 			return false
 		}
-		switch name[start:i] {
-		case "", ".", "..":
+		switch part := name[start:i]; {
+		case part == "", part == ".", part == "..", len(part) > 255:
 			return false
 		}
 		start = i + 1
