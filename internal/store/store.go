@@ -2,7 +2,8 @@
 // created once, whole, and never overwritten.
 //
 // A name is at most 512 bytes of [a-z0-9._/-] and upper-case letters, in components of at most 255 bytes that are not empty,
-// "." or "..". A prefix is a name or the beginning of one, and may be empty.
+// "." or "..". A prefix is a name or the beginning of one, and may be empty. No object's name followed by "/" begins another
+// object's name.
 //
 // Every method may be called by many goroutines at once. A method returns promptly after its context ends. An object
 // that Put reported stored survives a crash of this machine and is seen by every List, Stat and Get that begins after Put
@@ -23,7 +24,7 @@ import (
 type Store interface {
 	// Put creates the object name from size bytes of r. It fails with ErrExist, storing nothing, if name is there
 	// already. Where sum is not zero the store verifies that the content has that SHA-256, if it can, and fails with
-	// ErrChecksum. r can be read again from its start after a failure. On any error but ErrExist the object may or may not be there.
+	// ErrChecksum. Put reads r from its start. On any error but ErrExist and ErrChecksum the object may or may not be there.
 	Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o PutOptions) error
 	// Get opens length bytes of the object from offset on; length < 0 means to the end. It fails with ErrNotExist, or
 	// with ErrCold if the object lies in a class that has to be thawed first. An offset past the end is ErrRange; a
@@ -146,7 +147,7 @@ func IsTemporary(err error) bool {
 // Wrapper is a store that adds something to another one.
 type Wrapper interface{ Unwrap() Store }
 
-// As finds an optional power (Creator, Maker, Weak, Prober, …) in s or, where s is a Wrapper that does not have it, in what
+// As finds an optional power (Creator, Maker, Weak, …) in s or, where s is a Wrapper that does not have it, in what
 // s wraps.
 func As[T any](s Store) (T, bool) {
 	for {
@@ -160,23 +161,6 @@ func As[T any](s Store) (T, bool) {
 		}
 		s = w.Unwrap()
 	}
-}
-
-// Abilities is what a probe found out about a store and about the rights that its credentials have.
-type Abilities struct {
-	CreateOnly  bool     // a second Put of a name is refused
-	VerifiesSum bool     // a Put whose content does not have the given sum is refused
-	ReportsSum  bool     // Stat tells the SHA-256
-	Class       string   // class that the store reports for a probe object of the default class
-	Missing     []string // rights that were refused: put, get, list, delete; what needs them is reported false
-	LeftOver    []string // probe objects that could not be deleted
-	Requests    int      // requests that the probe made
-}
-
-// Prober is a store that can be asked what it really does. Probe stores, reads, lists and deletes a few small objects
-// below "probe/". It fails only where no object could be stored for a reason other than a missing right.
-type Prober interface {
-	Probe(ctx context.Context) (Abilities, error)
 }
 
 // Clip returns how many bytes a Get of offset and length yields from an object of size bytes, or ErrRange.
