@@ -1,0 +1,193 @@
+// Package snapshot writes and reads what a repository knows of its backups: snapshots and their marks of being done (FORMAT §10), the
+// state of a host (§11) and the records of pruning (§12). It also answers, from a list of snapshots, which one is meant, which
+// are history of one source, and what is missing in it. It touches no store and no clock.
+//
+// Bodies are JSON objects (a prune record: lines of them). Ids and sums are lower-case hex, times RFC 3339 in UTC with up to nine
+// digits of a second. Unknown members are skipped, an unknown version is refused.
+package snapshot
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"firn/internal/digest"
+)
+
+// Version is the version of the bodies that this package writes, and the newest that it reads.
+const Version = 1
+
+// Limits of what is read. Sizes are bytes.
+const (
+	MaxBody       = 64 << 20 // a snapshot
+	MaxDoneBody   = 64 << 10 // a mark
+	MaxStateBody  = 16 << 20 // the state of a host
+	MaxRecordBody = 256 << 20
+	MaxLine       = 1 << 10 // one line of a prune record
+	MaxTags       = 1000
+	MaxTag        = 1 << 10
+	MaxPath       = 64 << 10 // path or name of a source
+	MaxProblems   = 100
+	MaxParts      = 1 << 20
+	MaxVoids      = 1 << 16
+	MaxLevel      = 32 // of a manifest's tree
+)
+
+// ErrBody tells of a body that is not what its kind asks for.
+var ErrBody = errors.New("invalid record")
+
+// VersionError tells of a body by a newer program.
+type VersionError struct{ Version int }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("record of version %d, newer than %d", e.Version, Version)
+}
+
+// ID names a snapshot: 16 random bytes.
+type ID [16]byte
+
+// IsZero reports whether the id is unset.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String returns 32 hex digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// ParseID reads 32 lower-case hex digits.
+func ParseID(s string) (ID, error) {
+	var id ID
+	return id, parseHex(id[:], s)
+}
+
+// Source names a source: the first 8 bytes of a keyed hash of what it is (SourceID).
+type Source [8]byte
+
+// IsZero reports whether the id is unset.
+func (s Source) IsZero() bool { return s == Source{} }
+
+// String returns 16 hex digits.
+func (s Source) String() string { return hex.EncodeToString(s[:]) }
+
+// ParseSource reads 16 lower-case hex digits.
+func ParseSource(s string) (Source, error) {
+	var id Source
+	return id, parseHex(id[:], s)
+}
+
+// Snapshot is one backup of one source.
+type Snapshot struct {
+	ID       ID
+	Start    time.Time // "time", by the host's clock
+	End      time.Time
+	Host     string
+	HostID   [16]byte // author
+	Source   Origin
+	Tags     []string
+	Scope    [8]byte
+	Epoch    uint32
+	Base     ID // of a chain: the snapshot that this one needs; zero: none
+	Previous *Link
+	Sequence uint64 // 1 for the first of a source
+	Complete bool
+	Voids    []ID
+	Renamed  Source // "renamed_from": the source whose history goes on here; zero: none
+	Manifest Tree
+	Packs    []Part // all packs that it needs
+	Stats    Stats
+	Problems []Problem // the first MaxProblems
+	Program  string
+}
+
+// Origin is what was backed up.
+type Origin struct {
+	ID   Source
+	Kind string // "dir", …
+	Name string // of a source with a name, else empty
+	Path []byte // as the system has it, UTF-8 or not
+}
+
+// Link names the snapshot before.
+type Link struct {
+	ID  ID
+	Sum digest.Object // SHA-256 of its body
+}
+
+// Tree names a line tree (FORMAT §7.3).
+type Tree struct {
+	Chunk digest.Chunk // zero: an empty tree
+	Level int
+	Lines int64
+	Bytes int64 // of level 0
+}
+
+// Part is one object with names of packs.
+type Part struct {
+	Object digest.Object // name
+	Packs  int           // how many it names
+	Digest digest.Object // SHA-256 of its body
+}
+
+// Stats are numbers of a backup. Sizes are bytes.
+type Stats struct {
+	Files          int64 `json:"files"`
+	Dirs           int64 `json:"dirs"`
+	Others         int64 `json:"others"`
+	Bytes          int64 `json:"bytes"`
+	FilesNew       int64 `json:"files_new"`
+	FilesChanged   int64 `json:"files_changed"`
+	FilesUnchanged int64 `json:"files_unchanged"`
+	BytesRead      int64 `json:"bytes_read"`
+	BytesAdded     int64 `json:"bytes_added"`
+	BytesStored    int64 `json:"bytes_stored"`
+	PacksAdded     int64 `json:"packs_added"`
+	Problems       int64 `json:"problems"`
+}
+
+// Problem is one path that could not be read whole.
+type Problem struct {
+	Path  string `json:"path"`
+	Error string `json:"error"`
+}
+
+// Done is the mark that a snapshot was reported done.
+type Done struct {
+	Snapshot ID
+	Sum      digest.Object // SHA-256 of the body of the snapshot
+	Time     time.Time
+}
+
+// State is what a host needs to go on if its disk dies.
+type State struct {
+	Host  [16]byte
+	Time  time.Time
+	Heads []Head
+}
+
+// Head is the last snapshot of a source that a host made or saw.
+type Head struct {
+	Source   Source
+	Name     string
+	Path     []byte
+	Snapshot ID
+	Sequence uint64
+	Sum      digest.Object // SHA-256 of the body of the snapshot
+}
+
+// Record is one prune record: it only adds.
+type Record struct {
+	Scope  [8]byte
+	Time   time.Time
+	Retire []digest.Object // packs that take no new references
+	Forget []ID            // snapshots
+}
+
+func parseHex(dst []byte, s string) error {
+	if len(s) != 2*len(dst) {
+		return fmt.Errorf("%w: %.80q: want %d hex digits", ErrBody, s, 2*len(dst))
+	}
+	if _, err := hex.Decode(dst, []byte(s)); err != nil || hex.EncodeToString(dst) != s {
+		clear(dst)
+		return fmt.Errorf("%w: %q: want %d lower-case hex digits", ErrBody, s, 2*len(dst))
+	}
+	return nil
+}
