@@ -89,7 +89,9 @@ func (w *Writer) Close() (digest.Object, int64, error) { panic("unwritten") }
 type Reader struct{}
 
 // NewReader begins to open an object. Memory: about twice the longest frame, 32 MiB at most.
-func NewReader(kind Kind, r io.Reader, ids []age.Identity, c Check) (*Reader, error) { panic("unwritten") }
+func NewReader(kind Kind, r io.Reader, ids []age.Identity, c Check) (*Reader, error) {
+	panic("unwritten")
+}
 
 // Read reads of the body. It returns io.EOF only after everything was checked.
 func (r *Reader) Read(p []byte) (int, error) { panic("unwritten") }

@@ -85,4 +85,6 @@ func Voided(items []Item) map[ID]ID { panic("unwritten") }
 
 // Select finds the snapshot that expr means: an id or a unique prefix of one; latest, latest~2; @today, @yesterday, @2023,
 // @2023-07, @2023-07-19, @2023-07-19T10:00: the newest done one at or before the end of that stretch of time in loc.
-func Select(items []Item, expr string, now time.Time, loc *time.Location) (Item, error) { panic("unwritten") }
+func Select(items []Item, expr string, now time.Time, loc *time.Location) (Item, error) {
+	panic("unwritten")
+}
