@@ -1,0 +1,197 @@
+package tidy
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Floors with a name.
+const (
+	words     = -1 // what even floor 0 speaks in: names of things, nothing that computes
+	command   = 8  // the programs
+	testsOnly = 99 // imported by tests and by one another, never by what ships
+)
+
+// room is one package: the floor it lives on and why there. Its path is that below internal/, or the whole path for what lies elsewhere.
+type room struct {
+	path   string
+	floor  int
+	reason string
+}
+
+// A package imports strictly lower floors. A parent and its child (store, store/s3) are one, so they may import each other
+// as far as Go lets them; two children of one parent are neighbours and may not. Tests may also use their
+// neighbours (a round trip needs backup and restore) and the packages for tests, but nothing above them.
+var house = []room{
+	{"cmd/firn", command, "hands the exit code of cli to the system and nothing else"},
+
+	{"cli", 7, "one file per command: parses, calls a verb, renders; decides nothing"},
+
+	{"web", 6, "the local pages; call what the commands call"},
+
+	{"job", 5, "named jobs, schedule, history: what both faces call"},
+	{"advice", 5, "turns errors into hints and exit codes; the lowest floor that knows commands and flags"},
+
+	{"backup", 4, "a verb: source to repository; verbs never import one another"},
+	{"restore", 4, "a verb: repository to target, with its thaw jobs"},
+	{"browse", 4, "a verb: looks into snapshots (ls, find, diff, cat) and reads hot objects only"},
+	{"prune", 4, "a verb: retires and deletes packs, the only one that does"},
+	{"check", 4, "a verb: compares what is stored with what should be"},
+	{"repair", 4, "a verb: mends packs from parity or from the source"},
+	{"drill", 4, "a verb: restores a sample to prove that it can be done"},
+	{"copy", 4, "a verb: repository to repository"},
+	{"sync", 4, "a verb: mirrors plain files, knows no repository"},
+
+	{"repo", 3, "sole owner of object names, commit order, keys and format version"},
+	{"wire", 3, "one explicit table from URL to store and from configuration to source; must see all adapters"},
+
+	{"store/local", 2, "adapter: a folder as a store"},
+	{"store/mem", 2, "adapter: memory as a store"},
+	{"store/s3", 2, "adapter: S3 and compatibles as a store"},
+	{"store/retry", 2, "wrapper around any store: repeats what may pass"},
+	{"store/limit", 2, "wrapper around any store: bandwidth and connections"},
+	{"store/cache", 2, "wrapper around any store: keeps hot objects near"},
+	{"source/dir", 2, "adapter: a folder as a source"},
+	{"source/zfs", 2, "adapter: a ZFS dataset or volume as a source"},
+	{"source/btrfs", 2, "adapter: a btrfs subvolume as a source"},
+	{"source/postgres", 2, "adapter: PostgreSQL databases as a source"},
+	{"source/mysql", 2, "adapter: MySQL and MariaDB databases as a source"},
+	{"source/subversion", 2, "adapter: Subversion repositories as a source"},
+	{"source/command", 2, "adapter: the output of any command, or standard input, as a source"},
+	{"state", 2, "adapter: the local cache and state folders, all of which can be lost"},
+	{"target", 2, "adapter: writes files, links and metadata where a restore wants them"},
+
+	{"store", 1, "contract between firn and whatever keeps objects"},
+	{"source", 1, "contract between the backup and whatever has the data"},
+	{"pack", 1, "format of packs and their tables"},
+	{"envelope", 1, "format of the sealed and signed small objects"},
+	{"manifest", 1, "format of the list of files"},
+	{"manifest/linetree", 1, "sorted lines as a tree of chunks, which manifests and long content lists share"},
+	{"index", 1, "format of the index and of the local chunk table"},
+	{"packset", 1, "format of pack sets"},
+	{"snapshot", 1, "format of snapshots, host state and prune records"},
+	{"keys", 1, "format of key objects and key files; derives keys"},
+	{"format", 1, "format of firn.json"},
+	{"config", 1, "format of the configuration file"},
+
+	{"chunk", 0, "pure: what a chunk is to those who pack, index and list it"},
+	{"cdc", 0, "pure: cuts content"},
+	{"frame", 0, "pure: zstd frames, skippable frames, padding"},
+	{"seal", 0, "pure: age files, sealed in parallel and opened at random"},
+	{"sign", 0, "pure: signatures and MACs"},
+	{"par2", 0, "pure: PAR 2.0 recovery volumes"},
+	{"par2/gf16", 0, "pure: arithmetic of par2"},
+	{"retain", 0, "pure: which snapshots to keep"},
+	{"price", 0, "pure: what things cost"},
+	{"glob", 0, "pure: patterns of paths"},
+	{"units", 0, "pure: sizes and rates as people write them"},
+	{"event", 0, "pure: what a verb tells while it runs"},
+
+	{"digest", words, "chunk ids and object names: the types by which every floor names things"},
+
+	{"storetest", testsOnly, "one conformance suite for every store"},
+	{"faultstore", testsOnly, "a store that fails as it is told"},
+	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
+	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
+	{"tidy", testsOnly, "these rules"},
+	{"bench", testsOnly, "runs the finished program beside its peers; a program, but none that ships"},
+}
+
+func floors() map[string]int {
+	m := make(map[string]int, len(house))
+	for _, r := range house {
+		m[r.path] = r.floor
+	}
+	return m
+}
+
+func TestTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range house {
+		if r.reason == "" {
+			t.Errorf("%s: no reason given", r.path)
+		}
+		if seen[r.path] {
+			t.Errorf("%s: stands twice", r.path)
+		}
+		seen[r.path] = true
+	}
+}
+
+// TestHouse applies the rules for Go files to every package of this module.
+func TestHouse(t *testing.T) {
+	root := moduleRoot(t)
+	known := floors()
+	for _, name := range files(t, root) {
+		if !strings.HasSuffix(name, ".go") || strings.Contains("/"+name, "/testdata/") {
+			continue
+		}
+		f := parse(t, root, name)
+		for _, finding := range f.check(known) {
+			t.Error(finding)
+		}
+	}
+}
+
+// TestText applies the rules for all files, whatever they are.
+func TestText(t *testing.T) {
+	root := moduleRoot(t)
+	secrets := machinePaths(root)
+	for _, name := range files(t, root) {
+		if strings.Contains("/"+name, "/testdata/") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err != nil {
+			continue // gone since it was listed, or a link that leads nowhere
+		}
+		for _, finding := range checkText(name, b, secrets) {
+			t.Error(finding)
+		}
+	}
+}
+
+// parse reads one file; name is slash-separated and relative to root.
+func parse(t *testing.T, root, name string) *file {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if os.IsNotExist(err) {
+		return &file{name: name} // removed but still in git's index
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFile(name, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func newFile(name string, src []byte) (*file, error) {
+	fset := token.NewFileSet()
+	tree, err := parser.ParseFile(fset, name, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{name: name, src: src, fset: fset, tree: tree}
+	f.pkg = strings.TrimPrefix(path.Dir(name), "internal/")
+	f.test = strings.HasSuffix(name, "_test.go")
+	return f, nil
+}
+
+// file is one Go file of the module.
+type file struct {
+	name string // slash-separated, relative to the root of the module
+	pkg  string // as in the table
+	test bool
+	src  []byte
+	fset *token.FileSet
+	tree *ast.File
+}
