@@ -1,0 +1,142 @@
+package frame
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Level is how hard an Encoder tries; a reader need not know it.
+type Level int
+
+// The levels, from quick to small.
+const (
+	Fastest Level = iota
+	Default
+	Better
+	Best
+)
+
+var levelNames = [...]string{"fastest", "default", "better", "best"}
+
+// String returns the name that ParseLevel reads.
+func (l Level) String() string {
+	if l < 0 || int(l) >= len(levelNames) {
+		return "level(" + strconv.Itoa(int(l)) + ")"
+	}
+	return levelNames[l]
+}
+
+// ParseLevel reads fastest, default, better or best.
+func ParseLevel(s string) (Level, error) {
+	if i := slices.Index(levelNames[:], s); i >= 0 {
+		return Level(i), nil
+	}
+	return 0, fmt.Errorf("compression level %.40q: want one of %s", s, strings.Join(levelNames[:], ", "))
+}
+
+// window is the farthest that a match reaches back, in bytes, and with the history of twice that size most of what an Encoder holds.
+const window = 1 << 20
+
+// Encoder compresses chunks. It keeps its memory from one call to the next and is not for concurrent use.
+type Encoder struct{ z *zstd.Encoder }
+
+// NewEncoder returns an encoder. It panics if level is none of the constants.
+func NewEncoder(level Level) *Encoder {
+	levels := [...]zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression, zstd.SpeedBestCompression}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(levels[level]), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(window))
+	if err != nil {
+		panic("frame: " + err.Error()) // only for options that contradict each other
+	}
+	return &Encoder{z}
+}
+
+// Append appends raw to dst as one frame and returns the extended slice. dst and raw must not overlap. Content that does
+// not compress grows by at most Bound. It panics if raw has 2^32 bytes or more.
+func (e *Encoder) Append(dst, raw []byte) []byte {
+	if uint64(len(raw)) > math.MaxUint32 {
+		panic(fmt.Sprintf("frame: content of %d bytes", len(raw)))
+	}
+	return e.z.EncodeAll(raw, dst)
+}
+
+// Bound returns the length in bytes that a frame with n bytes of content has at most.
+func Bound(n int) int { return 4 + 1 + 4 + n + 3*(n/blockMax+1) }
+
+// Decoder decompresses frames. It keeps its memory from one call to the next and is not for concurrent use.
+type Decoder struct{ z *zstd.Decoder }
+
+// NewDecoder returns a decoder. It owns no goroutine and needs no closing.
+func NewDecoder() *Decoder {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
+		zstd.WithDecoderMaxWindow(1<<32))
+	if err != nil {
+		panic("frame: " + err.Error()) // only for options that contradict each other
+	}
+	return &Decoder{z}
+}
+
+// Append appends the rawLen bytes of content of frame to dst. frame must be exactly one content frame that declares and holds
+// exactly rawLen bytes; dst grows by no more than that, and only once frame has the form of one that can hold so much. On an
+// error, which matches ErrCorrupt, dst is returned as it was.
+func (d *Decoder) Append(dst, frame []byte, rawLen int) ([]byte, error) {
+	x, err := measure(frame)
+	switch {
+	case err != nil:
+		return dst, err
+	case x.skippable:
+		return dst, fmt.Errorf("%w: skippable instead of content", ErrCorrupt)
+	case x.length != len(frame):
+		return dst, fmt.Errorf("%w: %d bytes behind it", ErrCorrupt, len(frame)-x.length)
+	case rawLen < 0 || x.content != uint64(rawLen):
+		return dst, fmt.Errorf("%w: declares %d bytes instead of %d", ErrCorrupt, x.content, rawLen)
+	}
+	return d.decode(dst, frame, rawLen)
+}
+
+func (d *Decoder) decode(dst, frame []byte, rawLen int) ([]byte, error) {
+	out, err := d.z.DecodeAll(frame, slices.Grow(dst, rawLen))
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if len(out)-len(dst) != rawLen {
+		return dst, fmt.Errorf("%w: holds %d bytes instead of %d", ErrCorrupt, len(out)-len(dst), rawLen)
+	}
+	return out, nil
+}
+
+// DecodeAll returns the content of all frames of stream one after another; skippable frames are passed over. It fails with ErrLimit if
+// that is more than limit bytes, before it allocates anything, and with ErrCorrupt if stream is not whole frames.
+func DecodeAll(stream []byte, limit int) ([]byte, error) {
+	total := uint64(0)
+	for b := stream; len(b) > 0; {
+		x, err := measure(b)
+		if err != nil {
+			return nil, err
+		}
+		b = b[x.length:]
+		if total += x.content; total > uint64(max(limit, 0)) {
+			return nil, fmt.Errorf("%w: %d bytes or more instead of at most %d", ErrLimit, total, limit)
+		}
+	}
+	d := NewDecoder()
+	out := make([]byte, 0, total)
+	for b := stream; len(b) > 0; {
+		x, err := measure(b)
+		if err != nil {
+			return nil, err
+		}
+		if !x.skippable {
+			if out, err = d.decode(out, b[:x.length], int(x.content)); err != nil {
+				return nil, err
+			}
+		}
+		b = b[x.length:]
+	}
+	return out, nil
+}
