@@ -25,15 +25,15 @@ import (
 )
 
 const (
-	tempFolder   = "~tmp"
-	tempAge      = 24 * time.Hour // older leftovers are removed; a live temporary file is written to more often
-	bufferSize   = 256 << 10      // of one write
-	writeBehind  = 8 << 20        // written bytes after which the kernel is asked to begin with them
-	folderLimit  = 4 << 20        // entries of one folder that List accepts
-	folderBatch  = 1024           // entries read at a time
-	permFile     = 0o600
-	permFolder   = 0o700
-	attempts     = 100            // to find a free temporary name, and to open a folder that others remove
+	tempFolder  = "~tmp"
+	tempAge     = 24 * time.Hour // older leftovers are removed; a live temporary file is written to more often
+	bufferSize  = 256 << 10      // of one write
+	writeBehind = 8 << 20        // written bytes after which the kernel is asked to begin with them
+	folderLimit = 4 << 20        // entries of one folder that List accepts
+	folderBatch = 1024           // entries read at a time
+	permFile    = 0o600
+	permFolder  = 0o700
+	attempts    = 100 // to find a free temporary name, and to open a folder that others remove
 )
 
 // Options of a store; the zero value is right for everything but tests.

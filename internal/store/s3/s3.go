@@ -1,0 +1,466 @@
+// Package s3 is a store in a bucket of Amazon S3 or of a compatible server.
+//
+// The key of an object is the prefix, "/" and its name. Every object is made by one PutObject, or above the part size limit by a
+// multipart upload whose completion creates it; both carry "If-None-Match: *", so that nothing is replaced, and the SHA-256, so that
+// the server refuses what was damaged on the way. The sum is signed with the request, which is why the payload is not
+// (UNSIGNED-PAYLOAD). ETags are not looked at. The package repeats no request: see package retry. A connection on which nothing moves for
+// Options.Idle is given up (store.ErrTimeout).
+//
+// Credentials come from the environment, the profiles of ~/.aws, SSO, web identities or the instance, in the order of the SDK;
+// AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE are honoured.
+package s3
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	api "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"firn/internal/digest"
+	"firn/internal/store"
+	"firn/internal/units"
+)
+
+// Limits of S3 (Amazon S3 User Guide, "Multipart upload limits").
+const (
+	maxPut      = 5 * units.GiB // of one PutObject
+	maxParts    = 10_000
+	minPart     = 5 * units.MiB
+	maxPart     = 5 * units.GiB
+	maxObject   = 5 * units.TiB
+	defaultPart = 128 * units.MiB
+)
+
+const (
+	defaultRegion = "us-east-1"
+	defaultIdle   = 90 * time.Second
+	dialTimeout   = 15 * time.Second
+	socketBuffer  = 128 << 10
+	standard      = "STANDARD" // the class that a HEAD answer leaves unsaid
+)
+
+// Options of a bucket. Only Bucket has to be set.
+type Options struct {
+	Bucket string
+	Prefix string // below which all objects lie; a name, or empty
+
+	Endpoint  string // URL of a compatible server; empty: AWS_ENDPOINT_URL_S3, else Amazon's
+	Region    string // empty: as the environment and the profile say, else us-east-1
+	Profile   string // of the shared configuration; empty: AWS_PROFILE, else default
+	PathStyle string // "on": bucket in the path; "off": in the host name; empty: on for an endpoint that is not Amazon's
+
+	Class      string     // storage class of objects whose PutOptions name none; empty: the bucket's default
+	PartSize   units.Size // of multipart uploads, 5 MiB to 5 GiB; 0: 128 MiB, more for objects above 1.2 TiB
+	PartsAbove units.Size // size from which objects are sent in parts; 0: above 5 GiB only
+
+	Idle        time.Duration           // how long a connection may stand still; 0: 90 s
+	Connections int                     // how many idle connections are kept; 0: 32
+	Credentials aws.CredentialsProvider // instead of those that the SDK finds
+	Trace       func(Request)           // told of every request, by several goroutines at once; nil: nobody
+}
+
+// Store is a bucket, or a prefix of one.
+type Store struct {
+	o      Options
+	client *api.Client
+	meter  *meter
+	close  func()
+}
+
+// Open returns the store. It makes no request, unless the credentials need one.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := o.check(); err != nil {
+		return nil, store.Fail("open", "", err)
+	}
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { tune(t, o) })
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.Credentials != nil {
+		load = append(load, config.WithCredentialsProvider(o.Credentials))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, store.Fail("open", "", fmt.Errorf("%w: %w", store.ErrAuth, err))
+	}
+	if cfg.Region == "" {
+		cfg.Region = defaultRegion
+	}
+	s := &Store{o: o, meter: newMeter(cfg.HTTPClient, o.Trace), close: client.GetTransport().CloseIdleConnections}
+	s.client = api.NewFromConfig(cfg, s.configure)
+	return s, nil
+}
+
+func (o *Options) check() error {
+	if o.Bucket == "" || strings.ContainsAny(o.Bucket, "/ ?#\\%") {
+		return fmt.Errorf("%q is no bucket's name", o.Bucket)
+	}
+	if o.Prefix != "" && !store.ValidName(o.Prefix) {
+		return fmt.Errorf("prefix %q: %w", o.Prefix, store.ErrName)
+	}
+	if o.PartSize != 0 && (o.PartSize < minPart || o.PartSize > maxPart) {
+		return fmt.Errorf("part size %v is not within %v and %v", o.PartSize, minPart, maxPart)
+	}
+	switch o.PathStyle {
+	case "", "on", "off":
+	default:
+		return fmt.Errorf("path style %q is neither on nor off", o.PathStyle)
+	}
+	if o.Endpoint != "" {
+		u, err := url.Parse(o.Endpoint)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" {
+			return fmt.Errorf("endpoint %q is no URL such as https://host:port", o.Endpoint)
+		}
+	}
+	if o.Idle == 0 {
+		o.Idle = defaultIdle
+	}
+	if o.Connections == 0 {
+		o.Connections = 32
+	}
+	return nil
+}
+
+// tune sets timeouts that are about silence and never about how long a transfer takes.
+func tune(t *http.Transport, o Options) {
+	dialer := &net.Dialer{Timeout: min(dialTimeout, o.Idle), KeepAlive: 30 * time.Second}
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &idleConn{Conn: c, idle: o.Idle}, nil
+	}
+	t.TLSHandshakeTimeout = min(dialTimeout, o.Idle)
+	t.IdleConnTimeout = o.Idle / 2
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, o.Connections, 0
+	t.WriteBufferSize, t.ReadBufferSize = socketBuffer, socketBuffer
+	t.Protocols = new(http.Protocols) // several connections carry more than one that is shared
+	t.Protocols.SetHTTP1(true)
+	t.ForceAttemptHTTP2 = false
+}
+
+func (s *Store) configure(o *api.Options) {
+	if s.o.Endpoint != "" {
+		o.BaseEndpoint = aws.String(s.o.Endpoint)
+	}
+	if o.BaseEndpoint != nil && !isAmazon(*o.BaseEndpoint) {
+		o.UsePathStyle = s.o.PathStyle != "off"
+	}
+	if s.o.PathStyle == "on" {
+		o.UsePathStyle = true
+	}
+	if s.o.Endpoint == "" && o.BaseEndpoint != nil {
+		s.o.Endpoint = *o.BaseEndpoint
+	}
+	o.HTTPClient = s.meter
+	o.Retryer = aws.NopRetryer{}
+	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	o.DisableLogOutputChecksumValidationSkipped = true
+	if o.Credentials != nil {
+		o.Credentials = credentials{o.Credentials}
+	}
+}
+
+func isAmazon(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
+}
+
+// credentials tells a failure to get credentials from any other failure.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = &credentialsError{err}
+	}
+	return got, err
+}
+
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }
+
+func (s *Store) key(name string) *string {
+	if s.o.Prefix == "" {
+		return &name
+	}
+	return aws.String(s.o.Prefix + "/" + name)
+}
+
+func (s *Store) bucket() *string { return &s.o.Bucket }
+
+// Make implements store.Maker: it makes the bucket. One that is there but that the credentials may not look at is left alone.
+func (s *Store) Make(ctx context.Context) error {
+	_, err := s.client.HeadBucket(ctx, &api.HeadBucketInput{Bucket: s.bucket()})
+	err = s.fail(ctx, err)
+	if err == nil || errors.Is(err, store.ErrDenied) {
+		return nil
+	}
+	if !errors.Is(err, store.ErrNotExist) && !errors.Is(err, store.ErrNoStore) {
+		return store.Fail("make", "", err)
+	}
+	in := &api.CreateBucketInput{Bucket: s.bucket()}
+	if region := s.client.Options().Region; region != defaultRegion {
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}
+	}
+	_, err = s.client.CreateBucket(ctx, in)
+	var mine *types.BucketAlreadyOwnedByYou
+	if errors.As(err, &mine) {
+		return nil
+	}
+	return store.Fail("make", "", s.fail(ctx, err))
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := s.get(ctx, name, offset, length)
+	if err != nil {
+		return nil, store.Fail("get", name, err)
+	}
+	return r, nil
+}
+
+func (s *Store) get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if !store.ValidName(name) {
+		return nil, store.ErrName
+	}
+	if offset < 0 {
+		return nil, store.ErrRange
+	}
+	if length == 0 {
+		return s.empty(ctx, name, offset)
+	}
+	in := &api.GetObjectInput{Bucket: s.bucket(), Key: s.key(name)}
+	if offset > 0 || length > 0 {
+		in.Range = aws.String(byteRange(offset, length))
+	}
+	out, err := s.client.GetObject(ctx, in)
+	if err = s.fail(ctx, err); errors.Is(err, store.ErrRange) {
+		return s.empty(ctx, name, offset)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if offset > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", offset)) {
+		out.Body.Close()
+		return nil, fmt.Errorf("server sent range %q instead of %s", aws.ToString(out.ContentRange), *in.Range)
+	}
+	left := aws.ToInt64(out.ContentLength)
+	if out.ContentLength == nil || left < 0 {
+		out.Body.Close()
+		return nil, errors.New("server does not tell how much it sends")
+	}
+	if length > 0 {
+		left = min(left, length)
+	}
+	return &reader{ctx: ctx, s: s, name: name, body: out.Body, left: left}, nil
+}
+
+func byteRange(offset, length int64) string {
+	if length < 0 || offset > offset+length-1 {
+		return fmt.Sprintf("bytes=%d-", offset)
+	}
+	return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)
+}
+
+// empty is a Get that has nothing to send, which HTTP ranges cannot say.
+func (s *Store) empty(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
+	info, err := s.stat(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := store.Clip(info.Size, offset, 0); err != nil {
+		return nil, err
+	}
+	return io.NopCloser(strings.NewReader("")), nil
+}
+
+// reader reads the body of an answer, of known length.
+type reader struct {
+	ctx  context.Context
+	s    *Store
+	name string
+	body io.ReadCloser
+	left int64
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := r.body.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	if err == io.EOF {
+		if r.left == 0 {
+			return n, io.EOF
+		}
+		err = io.ErrUnexpectedEOF
+	}
+	return n, store.Fail("get", r.name, r.s.fail(r.ctx, err))
+}
+
+func (r *reader) Close() error { return r.body.Close() }
+
+// Stat implements store.Store.
+func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) {
+	if !store.ValidName(name) {
+		return store.Info{}, store.Fail("stat", name, store.ErrName)
+	}
+	info, err := s.stat(ctx, name)
+	return info, store.Fail("stat", name, err)
+}
+
+func (s *Store) stat(ctx context.Context, name string) (store.Info, error) {
+	out, err := s.client.HeadObject(ctx, &api.HeadObjectInput{Bucket: s.bucket(), Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled})
+	if err != nil {
+		return store.Info{}, s.fail(ctx, err)
+	}
+	info := store.Info{Name: name, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified), Class: string(out.StorageClass)}
+	if info.Class == "" {
+		info.Class = standard
+	}
+	if b, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(b) == len(info.Sum) {
+		info.Sum = digest.Object(b) // the sum of sums of a multipart object has "-N" behind and fails to decode
+	}
+	return info, nil
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	if !store.ValidName(name) {
+		return store.Fail("delete", name, store.ErrName)
+	}
+	_, err := s.client.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: s.bucket(), Key: s.key(name)})
+	if err = s.fail(ctx, err); errors.Is(err, store.ErrNotExist) {
+		return nil
+	}
+	return store.Fail("delete", name, err)
+}
+
+// List implements store.Store. The next page is asked for while fn works on the one before.
+func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan page)
+	var fetcher sync.WaitGroup
+	fetcher.Go(func() {
+		defer close(pages)
+		s.pages(ctx, prefix, after, pages)
+	})
+	defer fetcher.Wait()
+	defer cancel()
+	last := after
+	for p := range pages {
+		if p.err != nil {
+			return store.Fail("list", prefix, p.err)
+		}
+		for _, o := range p.objects {
+			info, ok := s.info(o, prefix)
+			if !ok {
+				continue
+			}
+			if info.Name <= last {
+				return store.Fail("list", prefix, fmt.Errorf("server does not list in bytewise order: %q after %q", info.Name, last))
+			}
+			last = info.Name
+			if err := fn(info); err != nil {
+				return err
+			}
+		}
+	}
+	return store.Fail("list", prefix, ctx.Err())
+}
+
+type page struct {
+	objects []types.Object
+	err     error
+}
+
+// pages sends the pages of a listing until the last, an error or the end of ctx.
+func (s *Store) pages(ctx context.Context, prefix, after string, to chan<- page) {
+	in := &api.ListObjectsV2Input{Bucket: s.bucket(), Prefix: s.key(prefix)}
+	if *in.Prefix == "" {
+		in.Prefix = nil
+	}
+	if after != "" {
+		in.StartAfter = s.key(after)
+	}
+	for {
+		out, err := s.client.ListObjectsV2(ctx, in)
+		if err != nil {
+			out = &api.ListObjectsV2Output{}
+		}
+		more := aws.ToBool(out.IsTruncated)
+		if more && aws.ToString(out.NextContinuationToken) == "" {
+			err = errors.New("server cuts a listing and does not say how to go on")
+		}
+		select {
+		case to <- page{out.Contents, s.fail(ctx, err)}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil || !more {
+			return
+		}
+		in.ContinuationToken = out.NextContinuationToken
+	}
+}
+
+// info returns what a listing tells about an object of firn's; other keys are none of its business.
+func (s *Store) info(o types.Object, prefix string) (store.Info, bool) {
+	name := aws.ToString(o.Key)
+	if s.o.Prefix != "" {
+		var ok bool
+		if name, ok = strings.CutPrefix(name, s.o.Prefix+"/"); !ok {
+			return store.Info{}, false
+		}
+	}
+	if !store.ValidName(name) || !strings.HasPrefix(name, prefix) {
+		return store.Info{}, false
+	}
+	class := string(o.StorageClass)
+	if class == "" {
+		class = standard
+	}
+	return store.Info{Name: name, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified), Class: class}, true
+}
+
+// Location implements store.Store: s3://bucket/prefix.
+func (s *Store) Location() string {
+	if s.o.Prefix == "" {
+		return "s3://" + s.o.Bucket
+	}
+	return "s3://" + s.o.Bucket + "/" + s.o.Prefix
+}
+
+// Endpoint tells the URL of a server that is not Amazon's, or "".
+func (s *Store) Endpoint() string { return s.o.Endpoint }
+
+// Requests tells how many requests of each operation ("PutObject", …) were made.
+func (s *Store) Requests() map[string]int64 { return s.meter.counts() }
+
+// Close implements store.Store.
+func (s *Store) Close() error {
+	s.close()
+	return nil
+}

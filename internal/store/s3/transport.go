@@ -1,0 +1,133 @@
+package s3
+
+import (
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
+)
+
+// Request is what Options.Trace is told about a request. It holds no header and no query, hence no secret.
+type Request struct {
+	Operation string // of the S3 API: PutObject, …
+	Method    string
+	Path      string // bucket and key
+	Status    int    // 0 where no answer came
+	Sent      int64  // bytes of the body
+	Received  int64
+	Time      time.Duration // until the body of the answer was read or closed
+	Err       error         // of the transport
+}
+
+// meter counts and traces the requests that pass.
+type meter struct {
+	next  aws.HTTPClient
+	trace func(Request)
+
+	mu      sync.Mutex
+	numbers map[string]int64
+}
+
+func newMeter(next aws.HTTPClient, trace func(Request)) *meter {
+	return &meter{next: next, trace: trace, numbers: map[string]int64{}}
+}
+
+func (m *meter) counts() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.numbers)
+}
+
+// Do implements the SDK's HTTPClient.
+func (m *meter) Do(req *http.Request) (*http.Response, error) {
+	operation := middleware.GetOperationName(req.Context())
+	m.mu.Lock()
+	m.numbers[operation]++
+	m.mu.Unlock()
+	if m.trace == nil {
+		return m.next.Do(req)
+	}
+	r := Request{Operation: operation, Method: req.Method, Path: req.URL.Path}
+	start := time.Now()
+	sent := &counting{}
+	if req.Body != nil && req.Body != http.NoBody {
+		sent.ReadCloser = req.Body
+		req.Body = sent
+	}
+	resp, err := m.next.Do(req)
+	r.Sent = sent.n.Load()
+	if err != nil {
+		r.Err, r.Time = err, time.Since(start)
+		m.trace(r)
+		return resp, err
+	}
+	r.Status = resp.StatusCode
+	got := &counting{ReadCloser: resp.Body}
+	got.closed = func() {
+		r.Received, r.Time = got.n.Load(), time.Since(start)
+		m.trace(r)
+	}
+	resp.Body = got
+	return resp, nil
+}
+
+// counting counts what is read from a body and tells once when it is closed.
+type counting struct {
+	io.ReadCloser
+	n      atomic.Int64
+	once   sync.Once
+	closed func()
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func (c *counting) Close() error {
+	err := c.ReadCloser.Close()
+	if c.closed != nil {
+		c.once.Do(c.closed)
+	}
+	return err
+}
+
+// idleConn fails reads and writes with a timeout once nothing has moved in either direction for idle.
+type idleConn struct {
+	net.Conn
+	idle time.Duration
+	last atomic.Int64 // when the deadline was last moved, nanoseconds
+}
+
+func (c *idleConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.moved()
+	}
+	return n, err
+}
+
+func (c *idleConn) Write(p []byte) (int, error) {
+	c.moved()
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.moved()
+	}
+	return n, err
+}
+
+// moved puts the deadline off, but not more often than needed to keep it right to a sixteenth.
+func (c *idleConn) moved() {
+	now := time.Now()
+	last := c.last.Load()
+	if now.UnixNano()-last > int64(c.idle)/16 && c.last.CompareAndSwap(last, now.UnixNano()) {
+		_ = c.Conn.SetDeadline(now.Add(c.idle))
+	}
+}
