@@ -1,0 +1,147 @@
+// Package limit bounds what a store is asked at once and how many bytes flow in each direction.
+//
+// Reads and writes have separate slots, so that a caller who holds a reader open can put. A reader holds its slot until it is
+// closed: who opens more readers than there are slots, without closing any, waits for ever. Listings, Stat and Delete take no slot.
+package limit
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"firn/internal/store"
+	"firn/internal/units"
+)
+
+// Options of a limited store; zero values are no limit.
+type Options struct {
+	Connections int        // Puts at once, and Gets at once
+	Up, Down    units.Size // bytes a second, over all connections
+}
+
+// burst is the longest piece that passes at once, so that waits stay short: a tenth of a second, within these bounds.
+const (
+	minBurst = 1 << 10
+	maxBurst = 128 << 10
+)
+
+// Store limits another store. Optional powers (store.As) go past the limits.
+type Store struct {
+	s          store.Store
+	puts, gets *semaphore.Weighted // nil: no limit
+	up, down   *rate.Limiter       // nil: no limit
+}
+
+// New returns a store that asks s within the limits of o.
+func New(s store.Store, o Options) *Store {
+	l := &Store{s: s, up: bucket(o.Up), down: bucket(o.Down)}
+	if o.Connections > 0 {
+		l.puts, l.gets = semaphore.NewWeighted(int64(o.Connections)), semaphore.NewWeighted(int64(o.Connections))
+	}
+	return l
+}
+
+func bucket(perSecond units.Size) *rate.Limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), int(min(max(perSecond/10, minBurst), maxBurst)))
+}
+
+// Unwrap implements store.Wrapper.
+func (s *Store) Unwrap() store.Store { return s.s }
+
+func acquire(ctx context.Context, slots *semaphore.Weighted) (release func(), err error) {
+	if slots == nil {
+		return func() {}, nil
+	}
+	if err := slots.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(func() { slots.Release(1) }), nil
+}
+
+// Put implements store.Store.
+func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	release, err := acquire(ctx, s.puts)
+	if err != nil {
+		return store.Fail("put", name, err)
+	}
+	defer release()
+	if s.up != nil {
+		r = &slowSeeker{slow{ctx, r, s.up}, r}
+	}
+	return s.s.Put(ctx, name, r, size, o)
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	release, err := acquire(ctx, s.gets)
+	if err != nil {
+		return nil, store.Fail("get", name, err)
+	}
+	r, err := s.s.Get(ctx, name, offset, length)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return &reader{r: slow{ctx, r, s.down}, c: r, release: release}, nil
+}
+
+// slow reads no faster than its bucket fills.
+type slow struct {
+	ctx context.Context
+	r   io.Reader
+	b   *rate.Limiter // nil: no limit
+}
+
+func (s slow) Read(p []byte) (int, error) {
+	if s.b == nil {
+		return s.r.Read(p)
+	}
+	n, err := s.r.Read(p[:min(len(p), s.b.Burst())])
+	if wait := s.b.WaitN(s.ctx, n); wait != nil && err == nil {
+		if err = s.ctx.Err(); err == nil {
+			err = context.DeadlineExceeded // the bucket will not be full in time
+		}
+	}
+	return n, err
+}
+
+type slowSeeker struct {
+	slow
+	io.Seeker
+}
+
+type reader struct {
+	r       slow
+	c       io.Closer
+	release func()
+}
+
+func (r *reader) Read(p []byte) (int, error) { return r.r.Read(p) }
+
+func (r *reader) Close() error {
+	defer r.release()
+	return r.c.Close()
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
+	return s.s.List(ctx, prefix, after, fn)
+}
+
+// Stat implements store.Store.
+func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) { return s.s.Stat(ctx, name) }
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, name string) error { return s.s.Delete(ctx, name) }
+
+// Location implements store.Store.
+func (s *Store) Location() string { return s.s.Location() }
+
+// Close implements store.Store.
+func (s *Store) Close() error { return s.s.Close() }
