@@ -1,9 +1,15 @@
 package manifest
 
-import "firn/internal/digest"
+import (
+	"firn/internal/digest"
+	"firn/internal/manifest/linetree"
+)
 
-// Reader reads a stored manifest. Its methods may be called by several goroutines at once if the source may be. Nothing is kept in memory
-// but one chunk a level for each running call.
+// pathKeys are the keys of manifests.
+var pathKeys = linetree.Keys{Of: PathOf, Compare: Compare}
+
+// Reader reads a stored manifest. Its methods may be called by several goroutines at once if the source's may. Nothing is kept in memory
+// but one chunk a level for each running call. Errors are *CorruptError, *LineError, those of the source, and those of callbacks.
 type Reader struct {
 	src  Source
 	tree Tree
@@ -17,21 +23,79 @@ func (r *Reader) Tree() Tree { return r.tree }
 
 // Lookup finds one path and parses its line into e.
 func (r *Reader) Lookup(path []byte, e *Entry) (found bool, err error) {
-	panic("manifest: not built yet")
+	line, err := linetree.Find(r.src, r.tree, pathKeys, path)
+	if line == nil || err != nil {
+		return false, err
+	}
+	return true, ParseLine(line, e)
 }
 
 // Walk calls fn for prefix and all that lies below it, in order; prefix "" is everything. The entry is valid until fn returns. It
 // stops at the first error of fn, which it returns.
-func (r *Reader) Walk(prefix []byte, fn func(e *Entry) error) error { panic("manifest: not built yet") }
+func (r *Reader) Walk(prefix []byte, fn func(e *Entry) error) error {
+	it := r.within(prefix, linetree.ReadAhead)
+	for it.Next() {
+		e, err := it.Entry()
+		if err == nil {
+			err = fn(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// within iterates over prefix and what lies below it.
+func (r *Reader) within(prefix []byte, readAhead int) *Iterator {
+	opt := linetree.Options{ReadAhead: readAhead}
+	if len(prefix) > 0 {
+		opt.To = AppendAfter(nil, prefix)
+	}
+	it := &Iterator{tree: linetree.NewIterator(r.src, r.tree, pathKeys, opt)}
+	if len(prefix) > 0 {
+		it.Seek(prefix)
+	}
+	return it
+}
 
 // Children calls fn for what lies directly in dir, in order; it skips what lies below subfolders without reading it where that
 // fills whole chunks. The entry is valid until fn returns.
 func (r *Reader) Children(dir []byte, fn func(e *Entry) error) error {
-	panic("manifest: not built yet")
+	it := r.within(dir, 0)
+	var behind []byte
+	for it.Next() {
+		path := it.Path()
+		if len(path) == len(dir) {
+			continue
+		}
+		e, err := it.Entry()
+		if err != nil {
+			return err
+		}
+		behind = AppendAfter(behind[:0], path)
+		isDir := e.Type == Dir
+		if err := fn(e); err != nil {
+			return err
+		}
+		if isDir {
+			it.Seek(behind)
+		}
+	}
+	return it.Err()
 }
 
 // Entries returns an iterator over all entries from the first path at or after from on.
-func (r *Reader) Entries(from []byte) *Iterator { panic("manifest: not built yet") }
+func (r *Reader) Entries(from []byte) *Iterator {
+	it := &Iterator{tree: linetree.NewIterator(r.src, r.tree, pathKeys, linetree.Options{ReadAhead: linetree.ReadAhead})}
+	if len(from) > 0 {
+		it.Seek(from)
+	}
+	return it
+}
+
+// Pieces returns an iterator over the content of a file; e must not change while it is used.
+func (r *Reader) Pieces(e *Entry) *Pieces { return NewPieces(r.src, e) }
 
 // Iterator goes over entries in order:
 //
@@ -42,59 +106,104 @@ func (r *Reader) Entries(from []byte) *Iterator { panic("manifest: not built yet
 //	err := it.Err()
 //
 // Not for concurrent use.
-type Iterator struct{}
+type Iterator struct {
+	tree  *linetree.Iterator
+	entry Entry
+}
 
 // Next goes to the next line, and reports whether there is one; false at the end and on an error.
-func (it *Iterator) Next() bool { panic("manifest: not built yet") }
+func (it *Iterator) Next() bool { return it.tree.Next() }
 
 // Path returns the path of the line; valid until the next call of Next or Seek.
-func (it *Iterator) Path() []byte { panic("manifest: not built yet") }
+func (it *Iterator) Path() []byte { return it.tree.Key() }
 
 // Line returns the line with its newline; valid until the next call of Next or Seek, never to be changed.
-func (it *Iterator) Line() []byte { panic("manifest: not built yet") }
+func (it *Iterator) Line() []byte { return it.tree.Line() }
 
-// Entry parses the line; the entry is valid until the next call of Entry.
-func (it *Iterator) Entry() (*Entry, error) { panic("manifest: not built yet") }
+// Entry parses the line; the entry is valid until the next call of Entry. A line that breaks the rules is a *LineError; Next goes on
+// behind it.
+func (it *Iterator) Entry() (*Entry, error) {
+	if err := ParseLine(it.tree.Line(), &it.entry); err != nil {
+		return nil, err
+	}
+	return &it.entry, nil
+}
 
 // Seek goes to before the first path at or after key, forward or backward, reading no chunk that it has open.
-func (it *Iterator) Seek(key []byte) { panic("manifest: not built yet") }
+func (it *Iterator) Seek(key []byte) { it.tree.Seek(key) }
 
 // Err returns the first error.
-func (it *Iterator) Err() error { panic("manifest: not built yet") }
-
-// Pieces returns an iterator over the content of a file; e must not change while it is used.
-func (r *Reader) Pieces(e *Entry) *Pieces { panic("manifest: not built yet") }
-
-// NewPieces is Pieces where no manifest is at hand.
-func NewPieces(src Source, e *Entry) *Pieces { panic("manifest: not built yet") }
-
-// Pieces goes over the pieces of a file in order. It fails if they do not add up to the file's size. Not for concurrent use.
-type Pieces struct{}
-
-// Next goes to the next piece, and reports whether there is one; false at the end and on an error.
-func (p *Pieces) Next() bool { panic("manifest: not built yet") }
-
-// Piece returns the piece.
-func (p *Pieces) Piece() Piece { panic("manifest: not built yet") }
-
-// Offset returns where in the file the piece begins.
-func (p *Pieces) Offset() int64 { panic("manifest: not built yet") }
-
-// SeekTo makes the piece that has the byte at offset of the file the next one; it reads only the chunks on the way to it.
-func (p *Pieces) SeekTo(offset int64) { panic("manifest: not built yet") }
-
-// Err returns the first error.
-func (p *Pieces) Err() error { panic("manifest: not built yet") }
+func (it *Iterator) Err() error { return it.tree.Err() }
 
 // Visitor takes the chunks that a manifest needs.
 type Visitor struct {
 	// Meta is told of each chunk of the manifest's tree, once, and of content trees, before it is read; level 0 has lines. Where it returns false
 	// the chunk is not read and nothing below it is told: so a caller that has seen a chunk, in this manifest or another, saves the work.
 	Meta func(id digest.Chunk, level int) (enter bool, err error)
-	// Data is told of each chunk of file content. Repeats that follow closely are left out (small files share chunks with their
-	// neighbours), others come again: the caller knows what it has seen.
+	// Data is told of each chunk of file content; nil: not wanted, and content trees are read
+	// only as far as Meta needs it. Repeats that follow closely are left out
+	// (small files share chunks with their neighbours), others come again: the caller knows what it has seen.
 	Data func(id digest.Chunk) error
 }
 
 // Chunks tells v every chunk that the manifest needs, parents first, streaming. It stops at the first error of v.
-func (r *Reader) Chunks(v Visitor) error { panic("manifest: not built yet") }
+func (r *Reader) Chunks(v Visitor) error {
+	opt := linetree.Options{ReadAhead: linetree.ReadAhead, Enter: v.Meta}
+	it := &Iterator{tree: linetree.NewIterator(r.src, r.tree, pathKeys, opt)}
+	var recent recentChunks
+	for it.Next() {
+		e, err := it.Entry()
+		if err == nil {
+			err = r.contentChunks(e, &v, &recent)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+func (r *Reader) contentChunks(e *Entry, v *Visitor, recent *recentChunks) error {
+	p := &Pieces{e: e}
+	if !e.Tree.IsEmpty() {
+		if recent.has(e.Tree.Chunk) {
+			return nil // a copy of a file
+		}
+		opt := linetree.Options{ReadAhead: linetree.ReadAhead, Enter: v.Meta}
+		if v.Data == nil {
+			opt.Enter = v.metaOnly
+		}
+		p.it = linetree.NewIterator(r.src, e.Tree, pieceKeys, opt)
+	}
+	for p.err == nil && p.nextPiece() {
+		if p.err != nil || v.Data == nil || p.piece.IsHole() || recent.has(p.piece.Chunk) {
+			continue
+		}
+		if err := v.Data(p.piece.Chunk); err != nil {
+			return err
+		}
+	}
+	return p.err
+}
+
+// metaOnly is Meta for content trees whose pieces nobody wants.
+func (v *Visitor) metaOnly(id digest.Chunk, level int) (enter bool, err error) {
+	enter = true
+	if v.Meta != nil {
+		enter, err = v.Meta(id, level)
+	}
+	return enter && level > 0, err
+}
+
+// recentChunks remembers some of the last chunks.
+type recentChunks [1024]digest.Chunk
+
+// has reports whether id was asked for not long ago.
+func (r *recentChunks) has(id digest.Chunk) bool {
+	slot := &r[(uint(id[0])|uint(id[1])<<8)%uint(len(r))]
+	if *slot == id {
+		return true
+	}
+	*slot = id
+	return false
+}
