@@ -92,6 +92,7 @@ var house = []room{
 	{"glob", 0, "pure: patterns of paths"},
 	{"units", 0, "pure: sizes and rates as people write them"},
 	{"event", 0, "pure: what a verb tells while it runs"},
+	{"manifest/jsonline", 0, "pure: writes and reads the JSON lines of manifests, by hand and fast"},
 
 	{"digest", words, "chunk ids and object names: the types by which every floor names things"},
 
