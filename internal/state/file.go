@@ -40,6 +40,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func crc(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
+func crcUpdate(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, b) }
+
 func hexName(id SourceID) string { return hex.EncodeToString(id[:]) }
 
 // makeHead returns the head of a file; extra has at most 32 bytes.

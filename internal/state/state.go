@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // SourceID names a source: 16 hex digits in text.
@@ -54,6 +55,7 @@ type State struct {
 	state string // empty: none
 	cache string
 	note  func(error)
+	now   func() time.Time // when pieces of the cache are used
 
 	mu    sync.Mutex
 	noted map[string]bool // what was told already
@@ -61,7 +63,7 @@ type State struct {
 
 // Open returns the state of a repository. It never fails and makes nothing until there is something to write. note may be nil.
 func Open(dirs Dirs, repo [16]byte, note func(error)) *State {
-	s := &State{repo: repo, note: note, noted: map[string]bool{}}
+	s := &State{repo: repo, note: note, now: time.Now, noted: map[string]bool{}}
 	name := hex.EncodeToString(repo[:])
 	if dirs.State != "" {
 		s.state = filepath.Join(dirs.State, name)
