@@ -39,17 +39,21 @@ func ParseLevel(s string) (Level, error) {
 	return 0, fmt.Errorf("compression level %.40q: want one of %s", s, strings.Join(levelNames[:], ", "))
 }
 
-// window is the farthest that a match reaches back, in bytes, and with the history of twice that size most of what an Encoder holds.
-const window = 1 << 20
+// windows are the farthest that a match reaches back, in bytes, by level; an encoder keeps twice that. At Fastest, 4 MiB instead of 1 MiB would save 0.1 % of
+// source code in chunks of 4 MiB, and nothing in chunks of 1 MiB or of programs.
+var windows = [...]int{1 << 20, 1 << 20, 4 << 20, 4 << 20}
 
-// Encoder compresses chunks. It keeps its memory from one call to the next and is not for concurrent use.
+// blockWritten is the content in bytes of the smallest blocks that a level cuts.
+const blockWritten = 64 << 10
+
+// Encoder compresses chunks. It keeps its memory from one call to the next, 3, 4, 13 or 43 MB by level, and is not for concurrent use.
 type Encoder struct{ z *zstd.Encoder }
 
 // NewEncoder returns an encoder. It panics if level is none of the constants.
 func NewEncoder(level Level) *Encoder {
 	levels := [...]zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression, zstd.SpeedBestCompression}
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(levels[level]), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(window))
+		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(windows[level]))
 	if err != nil {
 		panic("frame: " + err.Error()) // only for options that contradict each other
 	}
@@ -65,10 +69,10 @@ func (e *Encoder) Append(dst, raw []byte) []byte {
 	return e.z.EncodeAll(raw, dst)
 }
 
-// Bound returns the length in bytes that a frame with n bytes of content has at most.
-func Bound(n int) int { return 4 + 1 + 4 + n + 3*(n/blockMax+1) }
+// Bound returns the length in bytes that a frame written by an Encoder with n bytes of content has at most.
+func Bound(n int) int { return 4 + 1 + 4 + n + 3*(n/blockWritten+1) }
 
-// Decoder decompresses frames. It keeps its memory from one call to the next and is not for concurrent use.
+// Decoder decompresses frames. It keeps its memory, 0.2 MB, from one call to the next and is not for concurrent use.
 type Decoder struct{ z *zstd.Decoder }
 
 // NewDecoder returns a decoder. It owns no goroutine and needs no closing.
