@@ -1,0 +1,27 @@
+package storetest
+
+import (
+	"testing"
+
+	"firn/internal/store"
+	"firn/internal/store/cache"
+	"firn/internal/store/limit"
+	"firn/internal/store/retry"
+)
+
+// Wrappers are ways to wrap a store that must not change what it does.
+func Wrappers() map[string]func(*testing.T, store.Store) store.Store {
+	return map[string]func(*testing.T, store.Store) store.Store{
+		"bare":  func(_ *testing.T, s store.Store) store.Store { return s },
+		"retry": func(_ *testing.T, s store.Store) store.Store { return retry.New(s, retry.Options{}) },
+		"limit": func(_ *testing.T, s store.Store) store.Store {
+			return limit.New(s, limit.Options{Connections: 3, Up: 1 << 30, Down: 1 << 30})
+		},
+		"cache": func(t *testing.T, s store.Store) store.Store {
+			return cache.New(s, cache.Options{Dir: t.TempDir(), Hot: func(string) bool { return true }})
+		},
+		"all": func(t *testing.T, s store.Store) store.Store {
+			return cache.New(retry.New(limit.New(s, limit.Options{Connections: 2}), retry.Options{}), cache.Options{Dir: t.TempDir()})
+		},
+	}
+}
