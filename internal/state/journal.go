@@ -45,12 +45,8 @@ func (s *State) OpenJournal(name string, replay func(record []byte) error) (*Jou
 	}
 	j.path = filepath.Join(dir, name)
 	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, os.ErrPermission) {
-		return j, j.readOnly(replay, err)
-	}
 	if err != nil {
-		j.off(err)
-		return j, nil
+		return j, j.readOnly(replay, err)
 	}
 	j.f = f
 	return j, j.load(replay)

@@ -87,7 +87,7 @@ func (r *StatReader) open(statPath, linesPath string, src SourceID, g generation
 	if _, err := r.stat.Seek(blocksAt, io.SeekStart); err != nil {
 		return err
 	}
-	r.in = blockReader{r: r.stat, buf: make([]byte, 0, 256<<10)}
+	r.in = blockReader{r: r.stat, buf: make([]byte, 0, min(g.size, 256<<10))}
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (r *StatReader) Next() bool {
 	r.start = r.pos
 	n := r.decode(r.block[r.pos:])
 	if n == 0 || r.lineOff+int64(r.lineLen) > r.linesSize {
-		r.cut(n == 0)
+		r.cut(n == 0 || r.complete)
 		return false
 	}
 	r.pos += n
@@ -232,7 +232,7 @@ func (r *StatReader) load() bool {
 	want := crc(head[:20])
 	payload := r.in.take(int(length))
 	if payload == nil || crcUpdate(want, payload) != sum {
-		r.cut(payload != nil)
+		r.cut(payload != nil || r.complete)
 		return false
 	}
 	r.block, r.left = payload, int(records)
