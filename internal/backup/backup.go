@@ -1,0 +1,365 @@
+// Package backup takes a tree of files into a repository.
+//
+//	walk → planner → units, chunks → workers → packs → store
+//	          └──── steps, in tree order ────→ emitter → manifest, stat cache
+//
+// The planner compares the walk with what earlier runs saw (the stat cache) in lock step. Changed small files gather in units, which one
+// worker reads, hashes, and stores as one chunk; a large file has a goroutine that reads and cuts it, and hands its chunks to the workers.
+// The emitter takes everything in tree order: unchanged stretches from the cache, changed entries when their unit is done. It writes the
+// manifest and the next stat cache. All queues are bounded, so memory does not grow with the tree.
+//
+// Whoever waits, waits for somebody nearer to the store: the planner for room in the queues, the emitter for units that are with a worker, a large file for
+// its chunks. Nobody in that order waits for an earlier one.
+package backup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"firn/internal/cdc"
+	"firn/internal/digest"
+	"firn/internal/event"
+	"firn/internal/frame"
+	"firn/internal/manifest"
+	"firn/internal/repo"
+	"firn/internal/snapshot"
+	"firn/internal/source"
+	"firn/internal/state"
+)
+
+// Options say what is backed up and how.
+type Options struct {
+	Repo   *repo.Repository
+	Scope  *repo.ScopeState // loaded with its index
+	State  *state.State
+	Tree   source.Tree
+	Names  func(uid, gid uint32) (user, group string)
+	Source snapshot.Origin
+	Host   string
+	Tags   []string
+	Full   bool   // open a new epoch: depend on nothing older
+	Detect Detect // what shows that a file is as it was
+
+	Workers    int // goroutines that hash and compress; 0: one a core
+	PackSize   int // bytes; 0: 24 MiB
+	Uploads    int // packs on their way at once; 0: 4
+	Memory     int64
+	Level      frame.Level
+	FlushPacks int           // packs after which a partial snapshot is kept; 0: 64
+	FlushAfter time.Duration // time until the first one; 0: 10 s
+
+	Program string
+	Report  event.Func
+	Now     func() time.Time
+}
+
+func (o *Options) setDefaults() {
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.FlushPacks <= 0 {
+		o.FlushPacks = 64
+	}
+	if o.FlushAfter <= 0 {
+		o.FlushAfter = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Names == nil {
+		o.Names = func(uint32, uint32) (string, string) { return "", "" }
+	}
+}
+
+// display is a path as the user would write it.
+func (o *Options) display(path []byte) string {
+	if len(path) == 0 {
+		return string(o.Source.Path)
+	}
+	return string(o.Source.Path) + "/" + string(path)
+}
+
+// Result is what a backup did.
+type Result struct {
+	Snapshot  *snapshot.Snapshot
+	Unchanged bool // nothing differed from the last backup
+	Partial   bool // the run was stopped; the snapshot holds what was done until then
+	Resumed   int  // packs of an interrupted run that were taken up
+}
+
+// run is one pass over the tree.
+type run struct {
+	o      Options
+	ctx    context.Context
+	group  *errgroup.Group
+	tree   source.Tree
+	writer *repo.Writer
+	history
+
+	gear       *cdc.Table
+	cut        cdc.Params
+	chunkKey   digest.Key
+	listKey    digest.Key
+	largeSize  int64
+	bundleMin  int64
+	bundleRoom int64
+
+	previous []*previous // the interrupted run first
+	base     *previous   // the last whole generation, if it belongs to the last snapshot and all its packs are sound
+	files    *fileMap
+
+	units      chan *unit
+	chunks     chan *pendingChunk
+	batches    chan []step
+	largeSlots chan struct{}
+	buffers    *bufferPool
+
+	metaMu   sync.Mutex
+	metaHash *digest.Hasher
+
+	problemMu sync.Mutex
+	problems  []snapshot.Problem
+	lostPaths map[string]bool
+	stats     snapshot.Stats // counted by the planner; Problems under problemMu
+
+	bytesRead atomic.Int64
+	filesDone atomic.Int64
+	bytesDone atomic.Int64
+
+	started time.Time
+	voids   []snapshot.ID
+}
+
+// maxRestarts bounds how often a run starts over because packs were retired under it or its cache failed.
+const maxRestarts = 5
+
+// Run backs the tree up. When ctx ends, or a file system error ends the walk, what is done so far is kept as a partial snapshot, and Run returns it together with
+// the error. Files that could not be read are reported as event.Problem and counted in Stats.Problems; they are no error.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	o.setDefaults()
+	if err := confirmUndone(ctx, &o); err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		r, err := newRun(o)
+		if err != nil {
+			return nil, err
+		}
+		res, err := r.do(ctx, attempt > 1)
+		var retired *repo.RetiredError
+		again := errors.As(err, &retired) || errors.Is(err, errCache)
+		if !again || attempt == maxRestarts || ctx.Err() != nil {
+			return res, err
+		}
+		o.Report.Emit(event.Note{Text: "starting over: " + err.Error()})
+	}
+}
+
+// confirmUndone goes on where an earlier run was interrupted between publishing its snapshot and marking it done.
+func confirmUndone(ctx context.Context, o *Options) error {
+	host := [16]byte(o.Repo.Host().Host)
+	for _, it := range o.Scope.Items {
+		if it.HostID != host || it.Source.ID != o.Source.ID || it.Status() != snapshot.IsUndone {
+			continue
+		}
+		err := o.Scope.Confirm(ctx, it)
+		var retired *repo.RetiredError
+		var broken *repo.ObjectError
+		if err != nil && !errors.As(err, &retired) && !errors.As(err, &broken) {
+			return err
+		}
+	}
+	return nil
+}
+
+func newRun(o Options) (*run, error) {
+	r := &run{o: o, tree: o.Tree, started: o.Now(), lostPaths: map[string]bool{}, files: newFileMap()}
+	if err := r.findHistory(); err != nil {
+		return nil, err
+	}
+	cfg, scope := o.Repo.Config(), o.Repo.Host().Scope()
+	r.gear = cdc.NewTable(scope.GearTable())
+	r.cut = cdc.Params{Min: int(cfg.Chunk.Min), Avg: int(cfg.Chunk.Avg), Max: int(cfg.Chunk.Max)}
+	r.chunkKey, r.listKey = scope.ChunkKey(r.epoch), scope.ListKey(r.epoch)
+	r.metaHash = digest.NewHasher(r.chunkKey)
+	r.largeSize = cfg.Chunk.Min
+	r.bundleMin, r.bundleRoom = cfg.Bundle.Min, cfg.Bundle.Max
+	r.units = make(chan *unit, o.Workers)
+	r.chunks = make(chan *pendingChunk)
+	r.batches = make(chan []step, 4)
+	r.largeSlots = make(chan struct{}, 2)
+	r.buffers = newBufferPool(2*o.Workers + 4)
+	return r, nil
+}
+
+// do makes one pass.
+func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
+	res := &Result{}
+	journal, records, err := r.openJournal()
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close()
+	r.writer, err = r.o.Repo.NewWriter(context.WithoutCancel(ctx), r.o.Scope, repo.WriterOptions{
+		Epoch: r.epoch, Lanes: r.o.Workers, PackSize: r.o.PackSize, Uploads: r.o.Uploads, Memory: r.o.Memory,
+		Level: r.o.Level, MetaLevel: frame.Default, Journal: journal,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer r.writer.Abort()
+	if res.Resumed, err = r.writer.Adopt(ctx, records); err != nil {
+		return nil, err
+	}
+	if err := r.openPrevious(ctx, cautious); err != nil {
+		return nil, err
+	}
+	defer r.closePrevious()
+	em := &emitter{run: r, wait: r.o.FlushAfter, flushed: r.o.Now(), tree: manifest.NewBuilder(r.gear.Hash, r.sinkMeta)}
+	err = r.pipeline(ctx, em)
+	defer em.stats.Close()
+	if err != nil {
+		return r.rescue(ctx, em, res, err)
+	}
+	err = r.finish(ctx, em, res)
+	if err == nil {
+		journal.Clear()
+	}
+	return res, err
+}
+
+// pipeline runs all stages to their end.
+func (r *run) pipeline(ctx context.Context, em *emitter) error {
+	r.group, r.ctx = errgroup.WithContext(ctx)
+	stop := r.reportProgress()
+	defer stop()
+	p := &planner{run: r, links: map[inode]*linked{}}
+	for i := range r.o.Workers {
+		w := &worker{run: r, number: i, hash: digest.NewHasher(r.chunkKey)}
+		r.group.Go(w.loop)
+	}
+	r.group.Go(func() error {
+		defer close(r.batches)
+		if err := r.tree.Walk(r.ctx, p.entry); err != nil {
+			return err
+		}
+		if err := p.dispatch(); err != nil {
+			return err
+		}
+		for range cap(r.largeSlots) { // the last large files
+			select {
+			case r.largeSlots <- struct{}{}:
+			case <-r.ctx.Done():
+				return r.ctx.Err()
+			}
+		}
+		close(r.units)
+		return nil
+	})
+	r.group.Go(em.loop)
+	return r.group.Wait()
+}
+
+// loop works until the planner has closed units, which it does after the last chunk of the last large file.
+func (w *worker) loop() error {
+	for {
+		select {
+		case p := <-w.run.chunks:
+			if err := w.chunk(p); err != nil {
+				return err
+			}
+		case u, ok := <-w.run.units:
+			if !ok {
+				return nil
+			}
+			if err := w.unit(u); err != nil {
+				return err
+			}
+		case <-w.run.ctx.Done():
+			return w.run.ctx.Err()
+		}
+	}
+}
+
+// await waits for a worker.
+func (r *run) await(done <-chan struct{}) error {
+	select {
+	case <-done:
+		return r.ctx.Err()
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+}
+
+func (r *run) now() time.Time { return r.o.Now() }
+
+// count notes an entry of the walk.
+func (r *run) count(st *source.Stat) {
+	switch st.Type {
+	case source.File:
+		r.stats.Files++
+		r.stats.Bytes += st.Size
+	case source.Dir:
+		r.stats.Dirs++
+	default:
+		r.stats.Others++
+	}
+}
+
+func (r *run) unchanged(st *source.Stat) {
+	if st.Type == source.File {
+		r.stats.FilesUnchanged++
+		r.filesDone.Add(1)
+		r.bytesDone.Add(st.Size)
+	}
+}
+
+func (r *run) fresh(st *source.Stat, known bool) {
+	if st.Type != source.File {
+		return
+	}
+	r.filesDone.Add(1)
+	r.bytesDone.Add(st.Size)
+	if known {
+		r.stats.FilesChanged++
+	} else {
+		r.stats.FilesNew++
+	}
+}
+
+// reportProgress sends the state of the run a few times a second until stop is called.
+func (r *run) reportProgress() (stop func()) {
+	if r.o.Report == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_, stored, _ := r.writer.Counts()
+				r.o.Report(event.Progress{Phase: "backup", FilesDone: r.filesDone.Load(), BytesDone: r.bytesDone.Load(),
+					FilesTotal: r.expected.Files, BytesTotal: r.expected.Bytes, BytesSent: stored})
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// newID returns a random snapshot id.
+func newID() (id snapshot.ID) {
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}

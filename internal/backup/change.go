@@ -1,0 +1,89 @@
+package backup
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"firn/internal/source"
+)
+
+// Detect says which facts about a file, taken together, show that its content is as it was.
+type Detect struct {
+	Ctime bool // time of the last change of the inode; nothing a user can set
+	Inode bool // inode number; not stable on some network file systems
+	Never bool // read every file
+}
+
+// DefaultDetect compares size, mtime, ctime and inode.
+var DefaultDetect = Detect{Ctime: true, Inode: true}
+
+// ParseDetect reads a list such as "size,mtime,ctime,inode", "size,mtime" or "always" (read everything). Size and mtime are
+// always compared.
+func ParseDetect(s string) (Detect, error) {
+	var d Detect
+	for _, word := range strings.Split(s, ",") {
+		switch strings.TrimSpace(word) {
+		case "size", "mtime":
+		case "ctime":
+			d.Ctime = true
+		case "inode":
+			d.Inode = true
+		case "always":
+			d.Never = true
+		default:
+			return d, fmt.Errorf("%q is none of size, mtime, ctime, inode, always", word)
+		}
+	}
+	return d, nil
+}
+
+// verdict of comparing an entry with the one that the last backup saw.
+type verdict uint8
+
+const (
+	same     verdict = iota // nothing changed: the manifest line serves again
+	touched                 // content as it was, metadata perhaps not: a new line, the old content
+	modified                // read it
+)
+
+// compare judges now against before. before.Ctime is zero where the last backup could not vouch for it (see racy), or where the
+// record was made from a manifest, which knows neither ctime nor inode.
+func (d Detect) compare(now, before *source.Stat) verdict {
+	if d.Never || now.Type != before.Type {
+		return modified
+	}
+	content := now.Size == before.Size && now.MtimeSec == before.MtimeSec && now.MtimeNsec == before.MtimeNsec
+	if now.Type != source.File {
+		content = true // what is not a regular file has no content, only metadata
+	}
+	if !content {
+		return modified
+	}
+	ctime := now.CtimeSec == before.CtimeSec && now.CtimeNsec == before.CtimeNsec
+	inode := now.Inode == before.Inode
+	metadata := now.Mode == before.Mode && now.UID == before.UID && now.GID == before.GID && now.Rdev == before.Rdev &&
+		now.MtimeSec == before.MtimeSec && now.MtimeNsec == before.MtimeNsec && (now.Nlink > 1) == (before.Nlink > 1)
+	if ctime && inode && metadata {
+		return same
+	}
+	if now.Type == source.File && (d.Ctime && !ctime || d.Inode && !inode) && !fromManifest(before) {
+		return modified
+	}
+	return touched
+}
+
+// fromManifest reports whether a record was made from a manifest and not from an lstat: no inode has number 0.
+func fromManifest(st *source.Stat) bool { return st.Inode == 0 }
+
+// racy reports whether a file could change after it was read at readTime without its ctime showing it, because the clock that
+// stamps files ticks coarsely (4 to 10 ms on Linux; 2 s on file systems that store no fractions). The record of such a
+// file is kept without its ctime, so that the next backup reads it again.
+func racy(st *source.Stat, readTime time.Time) bool {
+	tick := 10 * time.Millisecond
+	if st.CtimeNsec == 0 && st.MtimeNsec == 0 {
+		tick = 2 * time.Second
+	}
+	changed := time.Unix(st.CtimeSec, int64(st.CtimeNsec))
+	return changed.After(readTime.Add(-tick))
+}

@@ -1,0 +1,343 @@
+package backup
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"firn/internal/cdc"
+	"firn/internal/chunk"
+	"firn/internal/digest"
+	"firn/internal/manifest"
+	"firn/internal/source"
+)
+
+// readStep is how much of a large file is read at once, in bytes. What is read past a cut moves to the next buffer, so a small step
+// costs less copying.
+const readStep = 256 << 10
+
+// buffer holds the content of one chunk on its way.
+type buffer struct{ data []byte }
+
+// bufferPool hands out a bounded number of buffers, so that reading cannot run ahead of compressing.
+type bufferPool struct {
+	tokens chan struct{}
+	mu     sync.Mutex
+	free   []*buffer
+}
+
+func newBufferPool(n int) *bufferPool { return &bufferPool{tokens: make(chan struct{}, n)} }
+
+// get waits for a buffer; it is empty.
+func (p *bufferPool) get() *buffer {
+	p.tokens <- struct{}{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		b := p.free[n-1]
+		p.free = p.free[:n-1]
+		b.data = b.data[:0]
+		return b
+	}
+	return &buffer{data: make([]byte, 0, 2<<20)}
+}
+
+func (p *bufferPool) put(b *buffer) {
+	p.mu.Lock()
+	p.free = append(p.free, b)
+	p.mu.Unlock()
+	<-p.tokens
+}
+
+// pendingChunk is a chunk of a large file that a worker has taken or finished.
+type pendingChunk struct {
+	buf  *buffer // nil once stored
+	n    int64
+	id   digest.Chunk
+	err  error
+	done chan struct{} // nil: finished when it was returned
+}
+
+// wait returns the id.
+func (c *pendingChunk) wait() (digest.Chunk, error) {
+	if c.done != nil {
+		<-c.done
+	}
+	return c.id, c.err
+}
+
+// contentResult is the content of a file that is stored in pieces of its own.
+type contentResult struct {
+	entry manifest.Entry // Content, Tree, Hash, Size
+	ids   []digest.Chunk // data chunks
+	nodes []digest.Chunk // chunks of the content tree
+	size  int64          // bytes read, holes included
+	err   error          // the file's problem
+}
+
+// large is a file that is read by a goroutine of its own.
+type large struct {
+	member
+	done chan struct{}
+}
+
+// extent is a stretch of data of a sparse file; stream is its place in the sequence of all data.
+type extent struct{ stream, file, n int64 }
+
+// largeReader cuts one file.
+type largeReader struct {
+	run     *run
+	pool    *bufferPool
+	f       source.Content
+	cutter  *cdc.Cutter
+	take    func(*buffer) (*pendingChunk, error)
+	pending []*pendingChunk
+	extents []extent
+	content *manifest.ContentBuilder
+	res     *contentResult
+	stream  int64 // bytes of data in chunks so far
+	at      int64 // file offset up to which pieces were added
+	failed  bool  // reading ended early
+}
+
+// readLarge reads a file of st.Size bytes, cuts it and hands each chunk to take, which gives the buffer back. Errors of the file are in the result; what
+// is returned as error ends the run.
+func (r *run) readLarge(f source.Content, st *source.Stat, pool *bufferPool, take func(*buffer) (*pendingChunk, error)) (*contentResult, error) {
+	l := &largeReader{run: r, pool: pool, f: f, cutter: cdc.NewCutter(r.gear, r.cut), take: take, res: &contentResult{}}
+	l.content = manifest.NewContentBuilder(r.gear.Hash, func(content []byte) (digest.Chunk, error) {
+		id, err := r.putMeta(content)
+		l.res.nodes = append(l.res.nodes, id)
+		return id, err
+	}, digest.NewHasher(r.listKey))
+	if err := l.read(st.Size); err != nil {
+		return nil, err
+	}
+	if after, err := f.Stat(); l.res.err == nil && err == nil && changed(st, &after) {
+		l.res.err = errChanged
+	}
+	if err := l.content.Finish(&l.res.entry); err != nil {
+		return nil, err
+	}
+	if len(l.res.entry.Content) == 1 && !l.res.entry.Content[0].IsHole() {
+		l.res.entry.Hash = manifest.ShortHash(l.res.entry.Content[0].Chunk)
+	}
+	l.res.size = l.at
+	return l.res, nil
+}
+
+// read goes through the data of the file, stretch by stretch.
+func (l *largeReader) read(size int64) error {
+	buf := l.pool.get()
+	defer func() {
+		if buf != nil {
+			l.pool.put(buf)
+		}
+	}()
+	var err error
+	for off := int64(0); off < size && l.res.err == nil; {
+		start, end, nerr := l.f.NextData(off, size)
+		if nerr != nil || end > size || start < off {
+			start, end = off, size
+		}
+		if start >= end {
+			break
+		}
+		l.extents = append(l.extents, extent{l.streamEnd(), start, 0})
+		if buf, err = l.readExtent(buf, start, end); err != nil {
+			return err
+		}
+		off = end
+	}
+	if len(buf.data) > 0 {
+		full := buf
+		buf = nil
+		if err := l.cut(full); err != nil {
+			return err
+		}
+	}
+	for len(l.pending) > 0 {
+		if err := l.settle(); err != nil {
+			return err
+		}
+	}
+	if now, err := l.f.Stat(); err == nil && now.Size < size {
+		l.res.err = errors.Join(l.res.err, errShort)
+		size = max(now.Size, l.at)
+	}
+	if l.at < size && !l.failed { // a hole at the end
+		if err := l.content.Add(manifest.Piece{Length: size - l.at}); err != nil {
+			return err
+		}
+		l.at = size
+	}
+	return nil
+}
+
+// streamEnd is where the next extent begins in the sequence of all data.
+func (l *largeReader) streamEnd() int64 {
+	if len(l.extents) == 0 {
+		return l.stream
+	}
+	last := l.extents[len(l.extents)-1]
+	return last.stream + last.n
+}
+
+// readExtent reads one stretch of data, cutting as it goes, and returns the buffer with what is left.
+func (l *largeReader) readExtent(buf *buffer, off, end int64) (*buffer, error) {
+	for off < end {
+		if err := l.run.ctx.Err(); err != nil {
+			return buf, err
+		}
+		n := min(readStep, end-off, int64(l.run.cut.Max-len(buf.data)))
+		buf.grow(int(n))
+		got, err := l.f.ReadAt(buf.data[len(buf.data):len(buf.data)+int(n)], off)
+		buf.data = buf.data[:len(buf.data)+got]
+		off += int64(got)
+		l.extents[len(l.extents)-1].n += int64(got)
+		l.run.bytesRead.Add(int64(got))
+		for {
+			cut := l.cutter.Next(buf.data)
+			if cut == 0 {
+				break
+			}
+			next := l.pool.get()
+			next.grow(len(buf.data) - cut)
+			next.data = append(next.data, buf.data[cut:]...)
+			buf.data = buf.data[:cut]
+			if err := l.cut(buf); err != nil {
+				return next, err
+			}
+			buf = next
+			l.cutter.Reset()
+		}
+		if err != nil && !(errors.Is(err, io.EOF) && off >= end) {
+			if errors.Is(err, io.EOF) {
+				err = errShort
+			}
+			l.res.err, l.failed = err, true
+			return buf, nil
+		}
+	}
+	return buf, nil
+}
+
+// grow makes room for n more bytes.
+func (b *buffer) grow(n int) {
+	if len(b.data)+n <= cap(b.data) {
+		return
+	}
+	grown := make([]byte, len(b.data), max(2*cap(b.data), len(b.data)+n))
+	copy(grown, b.data)
+	b.data = grown
+}
+
+// cut hands a finished chunk on. Not more than a few wait at once.
+func (l *largeReader) cut(b *buffer) error {
+	p, err := l.take(b)
+	if err != nil {
+		return err
+	}
+	l.pending = append(l.pending, p)
+	for len(l.pending) > cap(l.pool.tokens) {
+		if err := l.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the oldest chunk and adds its pieces: one for each extent that it covers, with the holes between.
+func (l *largeReader) settle() error {
+	p := l.pending[0]
+	l.pending = l.pending[1:]
+	id, err := p.wait()
+	if err != nil {
+		return err
+	}
+	l.res.ids = append(l.res.ids, id)
+	start, end := l.stream, l.stream+p.n
+	l.stream = end
+	for len(l.extents) > 0 && start < end {
+		e := &l.extents[0]
+		n := min(e.n, end-start)
+		if e.file > l.at {
+			if err := l.content.Add(manifest.Piece{Length: e.file - l.at}); err != nil {
+				return err
+			}
+			l.at = e.file
+		}
+		if n > 0 {
+			if err := l.content.Add(manifest.Piece{Chunk: id, Offset: uint32(start - (end - p.n)), Length: n}); err != nil {
+				return err
+			}
+		}
+		l.at += n
+		start += n
+		e.stream, e.file, e.n = e.stream+n, e.file+n, e.n-n
+		if e.n == 0 && len(l.extents) > 1 {
+			l.extents = l.extents[1:]
+		} else if e.n == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// readLargeFile is the goroutine of one large file.
+func (r *run) readLargeFile(l *large) error {
+	defer close(l.done)
+	m := &l.member
+	m.readAt = r.now()
+	d, err := r.tree.Details(m.path, &m.stat)
+	if err != nil {
+		m.err = err
+	}
+	m.details = d
+	f, err := r.tree.Open(m.path)
+	if err != nil {
+		m.gone, m.err = true, err
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	if m.stat, err = f.Stat(); err != nil {
+		m.gone, m.err = true, err
+		return nil
+	}
+	m.large, err = r.readLarge(f, &m.stat, r.buffers, r.dispatchChunk)
+	if err != nil {
+		return err
+	}
+	m.err = errors.Join(m.err, m.large.err)
+	m.stat.Size = m.large.size
+	return nil
+}
+
+// dispatchChunk gives a chunk to the workers.
+func (r *run) dispatchChunk(b *buffer) (*pendingChunk, error) {
+	p := &pendingChunk{buf: b, n: int64(len(b.data)), done: make(chan struct{})}
+	select {
+	case r.chunks <- p:
+		return p, nil
+	case <-r.ctx.Done():
+		r.buffers.put(b)
+		return nil, r.ctx.Err()
+	}
+}
+
+// chunk stores one chunk of a large file.
+func (w *worker) chunk(p *pendingChunk) error {
+	defer close(p.done)
+	p.id, p.err = w.store(p.buf.data)
+	w.run.buffers.put(p.buf)
+	p.buf = nil
+	return p.err
+}
+
+// putMeta stores a chunk of a manifest or content tree.
+func (r *run) putMeta(content []byte) (digest.Chunk, error) {
+	r.metaMu.Lock()
+	id := r.metaHash.Sum(content)
+	r.metaMu.Unlock()
+	_, err := r.writer.Put(0, chunk.Meta, id, content)
+	return id, err
+}

@@ -1,0 +1,23 @@
+package repo
+
+import (
+	"errors"
+	"io"
+
+	"filippo.io/age"
+
+	"firn/internal/seal"
+	"firn/internal/store"
+)
+
+// isNoIdentity reports whether an object was sealed for somebody else.
+func isNoIdentity(err error) bool {
+	var none *age.NoIdentityMatchError
+	return errors.As(err, &none) || errors.Is(err, seal.ErrNoIdentity)
+}
+
+// isDamage reports whether an object is gone or cut short, as against a store that does not answer.
+func isDamage(err error) bool {
+	return errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, store.ErrCold) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

@@ -1,0 +1,274 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"firn/internal/digest"
+	"firn/internal/index"
+	"firn/internal/keys"
+	"firn/internal/sign"
+	"firn/internal/snapshot"
+	"firn/internal/store"
+)
+
+// parallelGets is how many small objects are fetched at once.
+const parallelGets = 16
+
+// ScopeState is what the store says of one scope: where chunks lie, which snapshots there are, what is retired or forgotten.
+type ScopeState struct {
+	kit  *scopeKit
+	set  *index.Set
+	tabs *localTables
+
+	Items   []snapshot.Item // all snapshots that could be read, in no order
+	Damaged []error         // snapshots and marks that could not: each an *ObjectError
+
+	pruned    map[string]bool // names of prune records that were read
+	forgotten map[snapshot.ID]bool
+	lastGen   uint64 // highest <gen> seen in index/
+	objects   []index.Object
+}
+
+// Scopes lists the scopes that have snapshots or packs and that a key at hand opens.
+func (r *Repository) Scopes(ctx context.Context) ([]keys.ScopeID, error) {
+	if r.secrets == nil {
+		return []keys.ScopeID{r.host.ScopeID}, nil
+	}
+	seen := map[keys.ScopeID]bool{}
+	err := r.st.List(ctx, "snapshots/", "", func(i store.Info) error {
+		text, _, _ := strings.Cut(strings.TrimPrefix(i.Name, "snapshots/"), "/")
+		if id, err := keys.ParseScopeID(text); err == nil {
+			seen[id] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.host != nil {
+		seen[r.host.ScopeID] = true
+	}
+	out := make([]keys.ScopeID, 0, len(seen))
+	for id := range seen {
+		out = append(out, id)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].String() < out[j].String() })
+	return out, nil
+}
+
+// Load reads prune records and snapshots of a scope, and, where withIndex, its index, in the order that the protocol asks for: prune
+// records first.
+func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) (*ScopeState, error) {
+	kit, err := r.scope(id)
+	if err != nil {
+		return nil, err
+	}
+	s := &ScopeState{kit: kit, pruned: map[string]bool{}, forgotten: map[snapshot.ID]bool{}, set: index.NewSet()}
+	retired, err := s.readPrune(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if withIndex {
+		if err := s.loadIndex(ctx); err != nil {
+			return nil, err
+		}
+		for _, name := range retired {
+			if err := s.set.Retire(name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s, s.loadSnapshots(ctx)
+}
+
+// Set answers where chunks lie.
+func (s *ScopeState) Set() *index.Set { return s.set }
+
+// ID returns the id of the scope.
+func (s *ScopeState) ID() keys.ScopeID { return s.kit.id }
+
+// readPrune reads the records under prune/ that it has not read before, and returns the packs that they retire.
+func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, err error) {
+	r := s.kit.r
+	var fresh []string
+	err = r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
+		if !s.pruned[i.Name] {
+			fresh = append(fresh, i.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range fresh {
+		body, author, err := s.kit.get(ctx, sign.Prune, name)
+		if err != nil {
+			if r.foreign(err) {
+				continue
+			}
+			return nil, err
+		}
+		rec, err := snapshot.ParseRecord(body)
+		if err != nil {
+			return nil, &ObjectError{name, err}
+		}
+		s.pruned[name] = true
+		if rec.Scope != [8]byte(s.kit.id) {
+			continue
+		}
+		if err := s.mayPrune(ctx, author); err != nil {
+			return nil, &ObjectError{name, err}
+		}
+		retired = append(retired, rec.Retire...)
+		for _, id := range rec.Forget {
+			s.forgotten[id] = true
+		}
+	}
+	return retired, nil
+}
+
+// mayPrune checks that the author of a record may retire and forget.
+func (s *ScopeState) mayPrune(ctx context.Context, author sign.Author) error {
+	if author.IsRoot() {
+		return nil // the root key
+	}
+	cert, err := s.kit.certificate(ctx, author)
+	if err != nil {
+		return err
+	}
+	if cert.Role != keys.Pruner {
+		return fmt.Errorf("host %v has no right to prune: %w", cert.Host, ErrUntrusted)
+	}
+	return nil
+}
+
+// foreign reports whether an envelope was sealed for another scope.
+func (r *Repository) foreign(err error) bool {
+	return isNoIdentity(err) || errors.Is(err, ErrForged)
+}
+
+// loadSnapshots lists and reads all snapshots of the scope.
+func (s *ScopeState) loadSnapshots(ctx context.Context) error {
+	r, prefix := s.kit.r, snapshotPrefix(s.kit.id)
+	type entry struct {
+		info store.Info
+		done bool
+	}
+	found := map[string]*entry{}
+	err := r.st.List(ctx, prefix, "", func(i store.Info) error {
+		base := strings.TrimPrefix(i.Name, prefix)
+		id, isDone := strings.CutSuffix(base, doneSuffix)
+		e := found[id]
+		if e == nil {
+			e = &entry{}
+			found[id] = e
+		}
+		if isDone {
+			e.done = true
+		} else {
+			e.info = i
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ids := make([]string, 0, len(found))
+	for id, e := range found {
+		if e.info.Name != "" { // a mark without its snapshot: forgotten half-way
+			ids = append(ids, id)
+		}
+	}
+	sort.Strings(ids)
+	s.Items = make([]snapshot.Item, len(ids))
+	damaged := make([]error, len(ids))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelGets)
+	for i, id := range ids {
+		g.Go(func() error {
+			item, err := s.readSnapshot(gctx, id, found[id].info.Modified, found[id].done)
+			var broken *ObjectError
+			if errors.As(err, &broken) {
+				damaged[i], err = err, nil
+			}
+			if err != nil {
+				return err
+			}
+			s.Items[i] = item
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.Items = dropUnread(s.Items)
+	for _, err := range damaged {
+		if err != nil {
+			s.Damaged = append(s.Damaged, err)
+		}
+	}
+	return nil
+}
+
+// dropUnread leaves out the snapshots that vanished between listing and reading.
+func dropUnread(items []snapshot.Item) []snapshot.Item {
+	kept := items[:0]
+	for _, it := range items {
+		if it.Snapshot != nil {
+			kept = append(kept, it)
+		}
+	}
+	return kept
+}
+
+func (s *ScopeState) readSnapshot(ctx context.Context, id string, stored time.Time, marked bool) (snapshot.Item, error) {
+	name := snapshotPrefix(s.kit.id) + id
+	body, author, err := s.kit.getTrusted(ctx, sign.Snapshot, name)
+	if errors.Is(err, store.ErrNotExist) {
+		return snapshot.Item{}, nil
+	}
+	if err != nil {
+		return snapshot.Item{}, err
+	}
+	if err := s.kit.inTime(author, stored); err != nil {
+		return snapshot.Item{}, &ObjectError{name, err}
+	}
+	snap, err := snapshot.Parse(body)
+	if err != nil {
+		return snapshot.Item{}, &ObjectError{name, err}
+	}
+	if snap.ID.String() != id || snap.Scope != [8]byte(s.kit.id) || snap.HostID != [16]byte(author) {
+		return snapshot.Item{}, &ObjectError{name, ErrForged}
+	}
+	item := snapshot.Item{Snapshot: snap, Sum: digest.SumObject(body), Forgotten: s.forgotten[snap.ID], Stored: stored}
+	if marked {
+		item.Marked, err = s.readMark(ctx, name, item)
+	}
+	return item, err
+}
+
+// readMark checks that a .done names this very snapshot.
+func (s *ScopeState) readMark(ctx context.Context, name string, item snapshot.Item) (bool, error) {
+	body, _, err := s.kit.getTrusted(ctx, sign.Done, name+doneSuffix)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	done, err := snapshot.ParseDone(body)
+	if err != nil {
+		return false, &ObjectError{name + doneSuffix, err}
+	}
+	if done.Snapshot != item.ID || done.Sum != item.Sum {
+		return false, &ObjectError{name + doneSuffix, ErrForged}
+	}
+	return true, nil
+}
