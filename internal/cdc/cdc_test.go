@@ -228,8 +228,8 @@ func TestCallersErrors(t *testing.T) {
 }
 
 func FuzzCutter(f *testing.F) {
-	f.Add(randomBytes(1, 5000), uint64(1), uint16(64), uint16(300), uint16(1000))
-	f.Add(texts(1, 9000), uint64(2), uint16(500), uint16(501), uint16(501))
+	f.Add(randomBytes(1, 1000), uint64(1), uint16(64), uint16(100), uint16(200))
+	f.Add(texts(1, 900), uint64(2), uint16(70), uint16(71), uint16(71))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64, lo, mid, hi uint16) {
 		p := Params{Min: int(lo), Avg: int(mid), Max: int(hi)}
 		if p.Check() != nil {
