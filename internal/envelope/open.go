@@ -55,13 +55,13 @@ func NewReader(kind sign.Kind, r io.Reader, ids []age.Identity, c Check) (*Reade
 	if limit == 0 {
 		return nil, fmt.Errorf("%w: %.32q", ErrKind, kind)
 	}
-	plain, err := seal.Open(bufio.NewReaderSize(r, 64<<10), ids...)
+	plain, err := seal.Open(r, ids...)
 	if err != nil {
 		return nil, corrupt(err)
 	}
 	return &Reader{
 		kind: kind, check: c, limit: limit,
-		plain: bufio.NewReaderSize(plain, 64<<10), dec: frame.NewDecoder(), body: sha256.New(),
+		plain: bufio.NewReader(plain), dec: frame.NewDecoder(), body: sha256.New(),
 	}, nil
 }
 
@@ -92,6 +92,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 // next reads one frame; io.EOF after the last.
 func (r *Reader) next() error {
 	head, err := r.plain.Peek(frame.SkippableHead)
+	if err != nil && err != io.EOF {
+		return corrupt(err) // io.ErrUnexpectedEOF too: age misses its last segment
+	}
 	if err != nil {
 		return r.short(err)
 	}

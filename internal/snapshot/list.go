@@ -171,8 +171,8 @@ func (e *RollbackError) Error() string {
 	return fmt.Sprintf("source %v was seen up to snapshot %v, number %d; what is there ends with number %d", e.Head.Source, e.Head.Snapshot, e.Head.Sequence, e.Newest)
 }
 
-// CheckHead fails with *RollbackError if the history ends before the head that somebody saw, or has, in its place only, something else. A head that is
-// not there because it was forgotten is for the caller to excuse, if nothing newer is there.
+// CheckHead fails with *RollbackError if the history ends before the head that somebody saw, or ends with something else in its place. A head that
+// a later snapshot voids is excused; one that was forgotten, with nothing newer there, is for the caller to excuse.
 func (h *History) CheckHead(head Head) error {
 	newest, other := uint64(0), false
 	for _, it := range h.Items {
@@ -181,6 +181,9 @@ func (h *History) CheckHead(head Head) error {
 			if it.Sum != head.Sum {
 				return &RollbackError{head, newest}
 			}
+			return nil
+		}
+		if slices.Contains(it.Voids, head.Snapshot) {
 			return nil
 		}
 		other = other || it.Sequence == head.Sequence
