@@ -97,6 +97,7 @@ var house = []room{
 	{"digest", words, "chunk ids and object names: the types by which every floor names things"},
 
 	{"storetest", testsOnly, "one conformance suite for every store"},
+	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
@@ -136,6 +137,24 @@ func TestHouse(t *testing.T) {
 		f := parse(t, root, name)
 		for _, finding := range f.check(known) {
 			t.Error(finding)
+		}
+	}
+}
+
+// TestArchitecture holds docs/ARCHITECTURE.md to name every package that there is.
+func TestArchitecture(t *testing.T) {
+	root := moduleRoot(t)
+	page, err := os.ReadFile(filepath.Join(root, "docs", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range house {
+		there, err := filepath.Glob(filepath.Join(root, "internal", filepath.FromSlash(r.path), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(there) > 0 && !strings.Contains(string(page), "`"+r.path+"`") {
+			t.Errorf("docs/ARCHITECTURE.md does not say what `%s` is for", r.path)
 		}
 	}
 }
