@@ -107,7 +107,7 @@ var kitSteps = []string{
 	"Compare the SHA-256 of recover.py (sha256sum recover.py) with the sum above before you run it.",
 	"It needs Python 3 and the programs age and zstd, and tells which objects it wants.",
 	"By hand: age -d keys/NAME.age > d.key, then age -d -i d.key OBJECT | zstd -dc for any object.",
-	"Nobody can open the repository without a passphrase or key file. Keep this page in another building.",
+	"Without a passphrase or key file nobody can open it. Keep this page in another building.",
 }
 
 // Text returns the kit as plain text, lines of at most 100 bytes but for the location.

@@ -35,7 +35,7 @@ func Passphrase(passphrase []byte, work int) (*Recipient, error) {
 		return nil, err
 	}
 	to.SetWorkFactor(work)
-	return &Recipient{TypePassphrase, "", scryptRecipient{to}}, nil
+	return &Recipient{TypePassphrase, "", scryptRecipient{func() *age.ScryptRecipient { return to }}}, nil
 }
 
 // PassphraseIdentity opens what Passphrase wrapped.
@@ -48,26 +48,27 @@ func PassphraseIdentity(passphrase []byte) (age.Identity, error) {
 		return nil, err
 	}
 	id.SetMaxWorkFactor(MaxWork)
-	return &scryptIdentity{id}, nil
+	return &scryptIdentity{func() *age.ScryptIdentity { return id }}, nil
 }
 
 // scryptRecipient gives scrypt's memory back after each run.
-type scryptRecipient struct{ to *age.ScryptRecipient }
+// The passphrase is behind a function, since fmt looks through pointers.
+type scryptRecipient struct{ to func() *age.ScryptRecipient }
 
 func (r scryptRecipient) Wrap(fileKey []byte) ([]*age.Stanza, error) {
 	defer debug.FreeOSMemory()
-	return r.to.Wrap(fileKey)
+	return r.to().Wrap(fileKey)
 }
 
 func (r scryptRecipient) WrapWithLabels(fileKey []byte) ([]*age.Stanza, []string, error) {
 	defer debug.FreeOSMemory()
-	return r.to.WrapWithLabels(fileKey)
+	return r.to().WrapWithLabels(fileKey)
 }
 
 func (r scryptRecipient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // scryptIdentity gives scrypt's memory back after each run, so that several keys cost the memory of one.
-type scryptIdentity struct{ id *age.ScryptIdentity }
+type scryptIdentity struct{ id func() *age.ScryptIdentity }
 
 func (i *scryptIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	for _, s := range stanzas {
@@ -76,7 +77,7 @@ func (i *scryptIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 			break
 		}
 	}
-	return i.id.Unwrap(stanzas)
+	return i.id().Unwrap(stanzas)
 }
 
 func (i *scryptIdentity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }

@@ -47,7 +47,7 @@ func (r *Recipient) Type() Type { return r.kind }
 func (r *Recipient) Public() string { return r.text }
 
 // String returns the recipient as text, or the word "passphrase".
-func (r *Recipient) String() string {
+func (r Recipient) String() string {
 	if r.kind == TypePassphrase {
 		return string(TypePassphrase)
 	}
@@ -55,7 +55,7 @@ func (r *Recipient) String() string {
 }
 
 // Format prints what String returns for every verb, never the passphrase.
-func (r *Recipient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+func (r Recipient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
 // Age returns what seals to the recipient.
 func (r *Recipient) Age() age.Recipient { return r.to }
