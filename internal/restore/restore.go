@@ -1,0 +1,140 @@
+// Package restore brings a snapshot, or a part of it, back: into a folder or as a tar stream.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"firn/internal/digest"
+	"firn/internal/event"
+	"firn/internal/glob"
+	"firn/internal/repo"
+	"firn/internal/snapshot"
+	"firn/internal/target"
+)
+
+// Errors that a caller may want to tell apart.
+var (
+	ErrNotThere = errors.New("not in the snapshot")
+	ErrNowhere  = errors.New("neither a folder nor a stream to restore into")
+)
+
+// Options say what is restored, where to, and how. Repo, Scope, Snapshot and one of Target and Tar must be set; Plan needs neither of these two.
+type Options struct {
+	Repo     *repo.Repository
+	Scope    *repo.ScopeState // loaded with its index
+	Snapshot *snapshot.Snapshot
+
+	// Path chooses one file or folder of the snapshot, as in the manifest; empty: everything. What lies below a chosen folder is written
+	// straight into the target, a chosen file as target/<its name>.
+	Path []byte
+	// Include and Exclude choose by pattern, relative to the source's root (not to Path): what Include chooses (nil or empty: everything) and Exclude does
+	// not. Folders on the way to what is chosen come with it.
+	Include, Exclude *glob.Set
+
+	Target      string           // folder, made with its parents if it is not there
+	Overwrite   target.Overwrite // what happens to what is there already
+	Delete      bool             // remove from restored folders what the snapshot has not, unless something failed before
+	NoOwner     bool             // leave owners as they come
+	OwnerByName bool             // known names count instead of numbers
+	NoXattrs    bool             // leave out extended attributes and ACLs
+	KeepPartial bool             // leave damaged files there, what is lost of them as holes
+	DryRun      bool             // change nothing; Each tells what would be done
+
+	Tar io.Writer // a PAX tar is written here instead of files
+
+	Workers int        // goroutines that fetch and write; 0: chosen by the number of cores
+	Window  int        // entries held in memory at once; 0: 100,000
+	Each    func(Item) // is told of every entry, by several goroutines at once; nil: nobody is
+	Report  event.Func // Progress with Phase "restore", Problem, Note
+}
+
+// Action is what is done with an entry.
+type Action string
+
+// The actions.
+const (
+	Create  Action = "create"  // was not there
+	Replace Action = "replace" // something else was there
+	Keep    Action = "keep"    // stays as it is
+	Remove  Action = "delete"  // is not in the snapshot (Options.Delete)
+	Skip    Action = "skip"    // cannot be made here: a device node without the right to, a socket in a tar
+	Fail    Action = "fail"    // damaged or not to be written
+)
+
+// Item tells of one entry.
+type Item struct {
+	Action Action `json:"action"`
+	Type   string `json:"type"` // file, dir, …, as in the manifest
+	Path   []byte `json:"-"`    // relative to the target; valid until the callback returns
+	Size   int64  `json:"size"`
+}
+
+// Damage is a file that could not be restored whole.
+type Damage struct {
+	Path   []byte       // relative to the source, as in the manifest
+	Object string       // name of the object that is damaged or missing; empty: unknown
+	Chunk  digest.Chunk // zero: none in particular
+	Err    error
+	Kept   bool // the rest of it was left there (Options.KeepPartial)
+}
+
+func (d *Damage) Error() string { return fmt.Sprintf("%q: %v", d.Path, d.Err) }
+
+// Unwrap returns the reason.
+func (d *Damage) Unwrap() error { return d.Err }
+
+// MaxDamages is how many damaged files a Result names; all are reported as event.Problem and counted.
+const MaxDamages = 10_000
+
+// Result is what a restore did. Numbers are of entries, sizes are bytes.
+type Result struct {
+	Files    int64 `json:"files"` // with hard links
+	Dirs     int64 `json:"dirs"`
+	Others   int64 `json:"others"`
+	Bytes    int64 `json:"bytes"` // of file content
+	Created  int64 `json:"created"`
+	Replaced int64 `json:"replaced"`
+	Kept     int64 `json:"kept"`
+	Deleted  int64 `json:"deleted"`
+	Skipped  int64 `json:"skipped"`
+	Failed   int64 `json:"failed"`    // damaged files and what could not be written
+	BytesGot int64 `json:"bytes_got"` // frames fetched
+	Requests int64 `json:"requests"`  // for file content
+	NoDelete bool  `json:"no_delete"` // Delete was asked for and left out, since something failed before
+
+	Damaged []Damage       `json:"-"` // the first MaxDamages
+	Limits  []target.Limit `json:"-"` // what the user may not set, or the file system cannot hold, once a kind
+}
+
+// Needs is what a restore needs. Sizes are bytes.
+type Needs struct {
+	Files    int64      `json:"files"`
+	Dirs     int64      `json:"dirs"`
+	Others   int64      `json:"others"`
+	Bytes    int64      `json:"bytes"`    // of file content
+	Chunks   int64      `json:"chunks"`   // different ones
+	Requests int64      `json:"requests"` // ranged reads of packs
+	Download int64      `json:"download"` // bytes that they fetch
+	Missing  int64      `json:"missing"`  // chunks that are in no known pack
+	Packs    []PackNeed `json:"packs"`    // in order of first need
+}
+
+// PackNeed is what a restore needs of one pack.
+type PackNeed struct {
+	Object   string `json:"object"`
+	Class    string `json:"class"`
+	Size     int64  `json:"size"` // of the whole object
+	Chunks   int64  `json:"chunks"`
+	Requests int64  `json:"requests"`
+	Download int64  `json:"download"`
+}
+
+// Plan tells what Run would need if nothing were in the target yet.
+func Plan(ctx context.Context, o Options) (*Needs, error) { return nil, errors.ErrUnsupported }
+
+// Run restores. Files that could not be restored are in the result and reported as event.Problem; they are no error. When ctx ends, Run returns what it did so far
+// together with the error; run again with target.Changed it goes on without writing what is complete.
+func Run(ctx context.Context, o Options) (*Result, error) { return nil, errors.ErrUnsupported }
