@@ -224,7 +224,7 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	defer r.closePrevious()
 	em := &emitter{run: r, wait: r.o.FlushAfter, flushed: r.o.Now(), tree: manifest.NewBuilder(r.gear.Hash, r.sinkMeta)}
 	err = r.pipeline(ctx, em)
-	defer em.stats.Close()
+	defer em.close()
 	if err != nil {
 		return r.rescue(ctx, em, res, err)
 	}

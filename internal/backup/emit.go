@@ -68,6 +68,13 @@ func (em *emitter) step(s *step) error {
 	return em.member(&s.unit.members[s.index], s.unit)
 }
 
+// close leaves the new generation of the stat cache as it is: whole if it was committed, else for the next run to go on with.
+func (em *emitter) close() {
+	if em.stats != nil {
+		em.stats.Close()
+	}
+}
+
 // unchanged reports whether all steps so far were the head of the last whole generation.
 func (em *emitter) unchanged() bool { return !em.started }
 

@@ -125,7 +125,7 @@ func (r *run) rescue(ctx context.Context, em *emitter, res *Result, cause error)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rescueTime)
 	defer cancel()
 	r.ctx = ctx
-	em.stats.Close()
+	em.close()
 	tree, err := em.tree.Finish()
 	if err == nil {
 		err = r.writer.SendPacks(ctx)

@@ -56,6 +56,7 @@ func (r *run) findHistory() error {
 		r.link = &snapshot.Link{ID: newest.ID, Sum: newest.Sum}
 		r.epoch = newest.Epoch
 	}
+	r.checkHead(newest)
 	if r.last.Snapshot != nil {
 		r.expected = r.last.Stats
 	}
@@ -64,6 +65,18 @@ func (r *run) findHistory() error {
 		r.last = snapshot.Item{}
 	}
 	return nil
+}
+
+// checkHead compares what the store shows with what this host has seen. A store that shows less was rolled back, or somebody removed
+// snapshots; backing up goes on, and the gap in the numbers stays for everybody to see.
+func (r *run) checkHead(newest snapshot.Item) {
+	head, ok := r.o.State.Head(r.o.Source.ID)
+	if !ok || newest.Snapshot != nil && newest.Sequence >= head.Sequence {
+		return
+	}
+	r.o.Report.Emit(event.Note{Text: fmt.Sprintf("the store shows this source up to number %d, but this host has seen number %d (snapshot %x): snapshots were removed, or the store was rolled back",
+		r.sequence, head.Sequence, head.Snapshot)})
+	r.sequence = head.Sequence
 }
 
 // resumesFull reports whether the newest snapshot is a partial one of a full backup that is now gone on with.
