@@ -119,6 +119,11 @@ func BenchmarkLarge(b *testing.B) {
 	b.Logf("%d chunks, %d packs: %d spills in %v, merge in %v, file %.2f bytes/chunk, heap peak %d MB, grown by %d KB",
 		n, t.Packs(), spills, built, merged, float64(t.Size())/float64(n), (peak-before)>>20, (int64(heapInUse())-int64(before))>>10)
 
+	lookups(b, s, n)
+}
+
+// lookups measures a set with the chunks 0 … n−1.
+func lookups(b *testing.B, s *Set, n int) {
 	b.Run("hit", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := range b.N {
