@@ -13,6 +13,7 @@ package manifest
 
 import (
 	"firn/internal/digest"
+	"firn/internal/manifest/jsonline"
 	"firn/internal/manifest/linetree"
 )
 
@@ -87,7 +88,8 @@ type Source = linetree.Source
 // Sink takes the chunks of a tree that is being built.
 type Sink = linetree.Sink
 
-// Entry is one line. ParseLine reuses its slices, so that none of them outlives the next call; Clone makes a copy that does.
+// Entry is one line. What ParseLine puts into it lies in memory that the entry keeps and the next ParseLine reuses (never in memory that the
+// caller put there): slices do not outlive that call, Clone makes a copy that does.
 type Entry struct {
 	Path     []byte // relative to the source, components joined by '/'; empty: the source itself, a folder
 	Type     Type
@@ -106,11 +108,22 @@ type Entry struct {
 	Minor    uint32
 	Xattrs   []Xattr // sorted by name, bytewise, without duplicates
 	Error    string  // the file could not be read whole
+
+	own memory
+}
+
+// memory is what an entry's slices lie in after ParseLine.
+type memory struct {
+	bytes  []byte // Path, Hardlink, Target, values of Xattrs
+	pieces []Piece
+	xattrs []Xattr
+	scan   jsonline.Scanner
 }
 
 // Clone returns a copy that shares nothing with e.
 func (e *Entry) Clone() *Entry {
 	c := *e
+	c.own = memory{}
 	c.Path = append([]byte(nil), e.Path...)
 	c.Content = append([]Piece(nil), e.Content...)
 	c.Hardlink = append([]byte(nil), e.Hardlink...)

@@ -14,11 +14,14 @@ import (
 // LineError tells what is wrong with a line.
 type LineError struct {
 	Path   string // as far as known
-	Offset int    // in the line, bytes
+	Offset int    // in the line, bytes; negative: the line as a whole
 	Msg    string
 }
 
 func (e *LineError) Error() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("manifest line of %.200q: %s", e.Path, e.Msg)
+	}
 	return fmt.Sprintf("manifest line of %.200q at byte %d: %s", e.Path, e.Offset, e.Msg)
 }
 

@@ -166,6 +166,27 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestForeignMemory parses into an entry that a caller has filled with slices of its own: they stay as they are.
+func TestForeignMemory(t *testing.T) {
+	path, link, value, pieces := []byte("some/path"), []byte("some/link"), []byte("value"), []Piece{{Chunk: testChunk, Length: 3}}
+	attrs := []Xattr{{"user.x", value}}
+	var e Entry
+	for _, full := range fullEntries() {
+		if err := ParseLine(AppendLine(nil, full), &e); err != nil {
+			t.Fatal(err)
+		}
+		e.Path, e.Hardlink, e.Target, e.Content, e.Xattrs = path, link, link, pieces, attrs
+	}
+	for _, full := range fullEntries() {
+		if err := ParseLine(AppendLine(nil, full), &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(path) != "some/path" || string(link) != "some/link" || string(value) != "value" || pieces[0].Chunk != testChunk || attrs[0].Name != "user.x" {
+		t.Errorf("overwritten: %q, %q, %q, %v, %v", path, link, value, pieces, attrs)
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	e := fullEntries()[1]
 	buf := make([]byte, 0, 4096)

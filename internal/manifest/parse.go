@@ -33,14 +33,14 @@ const (
 	fileOnly = hasSize | hasHash | hasContent
 )
 
-// ParseLine reads a line, with or without its newline, into e, whose memory it reuses. Members may stand in any order, in any spelling that
+// ParseLine reads a line, with or without its newline, into e. Members may stand in any order, in any spelling that
 // JSON allows; unknown ones are skipped. It fails with *LineError for a line that is not JSON, has a member twice, lacks one that its type
 // needs or has one that its type cannot have, has an unsafe path or a size that its pieces do not add up to. e is then undefined.
 func ParseLine(line []byte, e *Entry) error {
-	p := parser{e: e}
+	p := parser{e: e, s: &e.own.scan}
 	e.clear()
 	if len(line) > linetree.MaxLine {
-		return &LineError{Msg: "line too long"}
+		return &LineError{Offset: -1, Msg: "line too long"}
 	}
 	p.s.Reset(line)
 	p.s.Open('{')
@@ -59,19 +59,38 @@ func ParseLine(line []byte, e *Entry) error {
 			p.s.Fail(msg)
 		}
 	}
-	return lineError(&p.s, e.Path)
+	err := lineError(p.s, e.Path)
+	p.s.Reset(nil) // line is not held on to
+	return err
 }
 
-// clear empties e but keeps its memory, and its names: they are the next entry's most of the time.
+// clear empties e but for its names: they are the next entry's most of the time.
 func (e *Entry) clear() {
 	e.Size, e.Hash, e.Tree, e.Major, e.Minor, e.Error = 0, Hash{}, Tree{}, 0, 0, ""
-	e.Path, e.Content, e.Hardlink, e.Target, e.Xattrs = e.Path[:0], e.Content[:0], e.Hardlink[:0], e.Target[:0], e.Xattrs[:0]
+	e.Path, e.Content, e.Hardlink, e.Target, e.Xattrs = nil, nil, nil, nil, nil
+	e.own.bytes, e.own.pieces, e.own.xattrs = e.own.bytes[:0], e.own.pieces[:0], e.own.xattrs[:0]
 }
 
 type parser struct {
-	s    jsonline.Scanner
+	s    *jsonline.Scanner
 	e    *Entry
 	seen uint
+}
+
+// text keeps the next string.
+func (p *parser) text() []byte {
+	m := &p.e.own
+	start := len(m.bytes)
+	m.bytes = append(m.bytes, p.s.Text()...)
+	return m.bytes[start:len(m.bytes):len(m.bytes)]
+}
+
+// base64 keeps what the next string says in base64.
+func (p *parser) base64() []byte {
+	m := &p.e.own
+	start := len(m.bytes)
+	m.bytes = p.s.Base64(m.bytes)
+	return m.bytes[start:len(m.bytes):len(m.bytes)]
 }
 
 // once notes a member, which must not stand there twice.
@@ -84,14 +103,14 @@ func (p *parser) once(bit uint) {
 
 // member reads the value of a member.
 func (p *parser) member(name []byte) {
-	e, s := p.e, &p.s
+	e, s := p.e, p.s
 	switch string(name) {
 	case "path":
 		p.once(hasPath)
-		e.Path = append(e.Path[:0], s.Text()...)
+		e.Path = p.text()
 	case "path_b64":
 		p.once(hasPath)
-		e.Path = s.Base64(e.Path[:0])
+		e.Path = p.base64()
 	case "type":
 		p.once(hasType)
 		e.Type = p.parseType()
@@ -127,7 +146,7 @@ func setString(s *string, text []byte) {
 
 // rarer is member for what stands behind the times.
 func (p *parser) rarer(name []byte) {
-	e, s := p.e, &p.s
+	e, s := p.e, p.s
 	switch string(name) {
 	case "size":
 		p.once(hasSize)
@@ -145,16 +164,16 @@ func (p *parser) rarer(name []byte) {
 		}
 	case "hardlink":
 		p.once(hasHardlink)
-		e.Hardlink = append(e.Hardlink[:0], s.Text()...)
+		e.Hardlink = p.text()
 	case "hardlink_b64":
 		p.once(hasHardlink)
-		e.Hardlink = s.Base64(e.Hardlink[:0])
+		e.Hardlink = p.base64()
 	case "target":
 		p.once(hasTarget)
-		e.Target = append(e.Target[:0], s.Text()...)
+		e.Target = p.text()
 	case "target_b64":
 		p.once(hasTarget)
-		e.Target = s.Base64(e.Target[:0])
+		e.Target = p.base64()
 	case "rdev":
 		p.once(hasRdev)
 		p.parseRdev()
@@ -259,12 +278,13 @@ func (p *parser) parseHash() {
 }
 
 func (p *parser) parseContent() {
-	s, e := &p.s, p.e
+	s, e := p.s, p.e
 	s.Open('[')
 	for n := 0; s.More(n, ']'); n++ {
-		e.Content = append(e.Content, Piece{})
-		scanPiece(s, &e.Content[n])
+		e.own.pieces = append(e.own.pieces, Piece{})
+		scanPiece(s, &e.own.pieces[n])
 	}
+	e.Content = e.own.pieces
 }
 
 // scanPiece reads [chunk, offset, length].
@@ -297,7 +317,7 @@ func (p *Piece) refuse() string {
 }
 
 func (p *parser) parseRdev() {
-	s, e := &p.s, p.e
+	s, e := p.s, p.e
 	s.Open('[')
 	e.Major = uint32(s.Int(0, math.MaxUint32))
 	s.Comma()
@@ -306,25 +326,26 @@ func (p *parser) parseRdev() {
 }
 
 func (p *parser) parseXattrs() {
-	s, e := &p.s, p.e
+	s, m := p.s, &p.e.own
 	s.Open('[')
 	for n := 0; s.More(n, ']'); n++ {
-		if n < cap(e.Xattrs) {
-			e.Xattrs = e.Xattrs[:n+1]
+		if n < cap(m.xattrs) {
+			m.xattrs = m.xattrs[:n+1] // the name of the last entry's is the same most of the time
 		} else {
-			e.Xattrs = append(e.Xattrs, Xattr{})
+			m.xattrs = append(m.xattrs, Xattr{})
 		}
-		x := &e.Xattrs[n]
+		x := &m.xattrs[n]
 		s.Open('[')
 		setString(&x.Name, s.Text())
 		s.Comma()
-		x.Value = s.Base64(x.Value[:0])
+		x.Value = p.base64()
 		if x.Name == "" {
 			s.Comma()
-			x.Name = string(s.Base64(nil))
+			x.Name = string(p.base64())
 		}
 		s.Close(']')
 	}
+	p.e.Xattrs = m.xattrs
 }
 
 // Check tells whether e can be a line: the rules of ParseLine. It fails with *LineError.
@@ -357,7 +378,7 @@ func (e *Entry) Check() error {
 		msg = "size out of range"
 	}
 	if msg != "" {
-		return &LineError{Path: string(e.Path), Msg: msg}
+		return &LineError{Path: string(e.Path), Offset: -1, Msg: msg}
 	}
 	return nil
 }

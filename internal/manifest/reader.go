@@ -154,7 +154,7 @@ func (r *Reader) Chunks(v Visitor) error {
 	for it.Next() {
 		e, err := it.Entry()
 		if err == nil {
-			err = r.contentChunks(e, &v, &recent)
+			err = contentChunks(r.src, e, &v, &recent)
 		}
 		if err != nil {
 			return err
@@ -163,7 +163,12 @@ func (r *Reader) Chunks(v Visitor) error {
 	return it.Err()
 }
 
-func (r *Reader) contentChunks(e *Entry, v *Visitor, recent *recentChunks) error {
+// ContentChunks tells v every chunk that the content of one file needs, those of its content tree included.
+func ContentChunks(src Source, e *Entry, v Visitor) error {
+	return contentChunks(src, e, &v, new(recentChunks))
+}
+
+func contentChunks(src Source, e *Entry, v *Visitor, recent *recentChunks) error {
 	p := &Pieces{e: e}
 	if !e.Tree.IsEmpty() {
 		if recent.has(e.Tree.Chunk) {
@@ -173,7 +178,7 @@ func (r *Reader) contentChunks(e *Entry, v *Visitor, recent *recentChunks) error
 		if v.Data == nil {
 			opt.Enter = v.metaOnly
 		}
-		p.it = linetree.NewIterator(r.src, e.Tree, pieceKeys, opt)
+		p.it = linetree.NewIterator(src, e.Tree, pieceKeys, opt)
 	}
 	for p.err == nil && p.nextPiece() {
 		if p.err != nil || v.Data == nil || p.piece.IsHole() || recent.has(p.piece.Chunk) {

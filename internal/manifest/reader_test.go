@@ -243,6 +243,9 @@ func TestEntryErrors(t *testing.T) {
 	if err := b.Add(&Entry{Path: []byte("b"), Type: File}); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.Add(&Entry{Path: []byte("b"), Type: File}); !errors.As(err, &le) {
+		t.Errorf("the same path again: error %v", err)
+	}
 	tree, err := b.Finish()
 	if err != nil {
 		t.Fatal(err)

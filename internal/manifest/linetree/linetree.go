@@ -8,7 +8,8 @@
 //	top        one chunk, named by {"chunk":"<64 hex>","level":k,"lines":n,"bytes":n}; bytes: sum of level 0
 //
 // A chunk ends after a line where it has at least 16 KiB and the top 6 bits of the hash of that line's key are zero, and before a line
-// that would take it past 64 KiB; above level 0 it has at least two lines, so that every level is at most half as long as the one below.
+// that would take it past 64 KiB; above level 0 all but the last have at least two lines, so that every level has at most half as many
+// chunks as the one below.
 package linetree
 
 import (

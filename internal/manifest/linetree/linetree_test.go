@@ -358,6 +358,7 @@ func TestRefusedLines(t *testing.T) {
 
 func TestDiff(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 1))
+	told, vain := 0, 0
 	for round := range 60 {
 		a := randomModel(r, []int{0, 1, 50, 3000, 15000}[r.IntN(5)], 300)
 		b := a.change(r, []int{0, 1, 20, 2000}[r.IntN(4)])
@@ -396,7 +397,17 @@ func TestDiff(t *testing.T) {
 				t.Errorf("round %d: chunk %s is in both trees and was read", round, id)
 			}
 		}
+		told += len(c.told)
+		for id := range c.told {
+			if c.reads[id] == 0 {
+				vain++
+			}
+		}
 	}
+	if told == 0 || vain > told/20 {
+		t.Errorf("prefetch: %d chunks told, %d of them in vain", told, vain)
+	}
+	t.Logf("prefetch: %d chunks told, %d of them in vain", told, vain)
 }
 
 func union(a, b []string) []string {
