@@ -182,9 +182,14 @@ func OpenStore(ctx context.Context, location string, o StoreOptions) (store.Stor
 		s = retry.New(s, retry.Options{Tries: o.Tries, Notify: o.Retry})
 	}
 	if o.CacheDir != "" {
-		s = cache.New(s, cache.Options{Dir: o.CacheDir, Max: o.CacheMax})
+		s = Cached(s, o.CacheDir, o.CacheMax)
 	}
 	return s, nil
+}
+
+// Cached puts a cache in front of a store that is open already, for callers that know the folder only when they have read from it.
+func Cached(s store.Store, dir string, limit units.Size) store.Store {
+	return cache.New(s, cache.Options{Dir: dir, Max: limit})
 }
 
 func openLocal(_ context.Context, l Location, o StoreOptions) (store.Store, error) {
