@@ -154,6 +154,18 @@ func (r *Repository) UseHost(host *keys.HostKey) {
 	}
 }
 
+// UseSecrets gives everything to a repository that was opened with a host key alone. No other method may run meanwhile.
+func (r *Repository) UseSecrets(secrets *keys.Secrets) error {
+	if secrets.Repository != r.id || !secrets.RootPublic().Equal(r.root) {
+		return fmt.Errorf("%s: %w", r.st.Location(), ErrWrongKey)
+	}
+	r.secrets = secrets
+	for _, k := range r.scopes {
+		k.ids = append(k.ids, secrets.DataIdentities()...)
+	}
+	return nil
+}
+
 // HostInfo is a host that may write, or might before it was revoked.
 type HostInfo struct {
 	*keys.Certificate
