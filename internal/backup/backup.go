@@ -40,6 +40,7 @@ type Options struct {
 	Scope  *repo.ScopeState // loaded with its index
 	State  *state.State
 	Tree   source.Tree
+	Unread *Unread // what Tree could not read while it was walked; nil: nobody tells
 	Names  func(uid, gid uint32) (user, group string)
 	Source snapshot.Origin
 	Host   string
@@ -181,6 +182,9 @@ func confirmUndone(ctx context.Context, o *Options) error {
 
 func newRun(o Options) (*run, error) {
 	r := &run{o: o, tree: o.Tree, started: o.Now(), lostPaths: map[string]bool{}, files: newFileMap()}
+	if o.Unread != nil {
+		o.Unread.run.Store(r)
+	}
 	if err := r.findHistory(); err != nil {
 		return nil, err
 	}
