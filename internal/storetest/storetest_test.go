@@ -24,7 +24,11 @@ func TestStores(t *testing.T) {
 		for wrapper, wrap := range Wrappers() {
 			t.Run(base+"/"+wrapper, func(t *testing.T) {
 				t.Parallel()
-				Suite{Open: func(t *testing.T) store.Store { return wrap(t, open(t)) }}.Run(t)
+				u := Suite{Open: func(t *testing.T) store.Store { return wrap(t, open(t)) }, Objects: 100}
+				if wrapper == "bare" {
+					u.Objects = 0
+				}
+				u.Run(t)
 			})
 		}
 	}
