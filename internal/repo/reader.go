@@ -16,12 +16,13 @@ import (
 	"firn/internal/index"
 	"firn/internal/keys"
 	"firn/internal/seal"
+	"firn/internal/store"
 )
 
 // How ranges of a pack are put together.
 const (
 	maxGap   = 512 << 10 // bytes between two frames that are fetched rather than a second request made
-	maxRange = 8 << 20   // bytes of one request, unless one frame is longer
+	maxRange = 4 << 20   // bytes of one request, unless one frame is longer; a reader holds them twice, sealed and opened
 )
 
 // DamageError tells that a chunk could not be brought back from a pack: the object is missing, cut short, changed, or does not hold what
@@ -136,7 +137,7 @@ func (rd *Reader) ReadPack(ctx context.Context, wants []Want, fn func(i int, raw
 		return rd.allBad(wants, 0, err, bad)
 	}
 	for from := 0; from < len(wants); {
-		to := rangeEnd(wants, from)
+		to := from + OneRequest(wants[from:])
 		if err := rd.readRange(ctx, p, &info, wants, from, to, fn, bad); err != nil {
 			return err
 		}
@@ -145,20 +146,20 @@ func (rd *Reader) ReadPack(ctx context.Context, wants []Want, fn func(i int, raw
 	return nil
 }
 
-// rangeEnd returns how far wants can be fetched in one request from index from on.
-func rangeEnd(wants []Want, from int) int {
-	start := int64(wants[from].Loc.Offset)
-	end := start + int64(wants[from].Loc.Frame)
-	to := from + 1
-	for ; to < len(wants); to++ {
-		next := int64(wants[to].Loc.Offset)
-		nextEnd := next + int64(wants[to].Loc.Frame)
+// OneRequest returns how many of wants, the first ones, ReadPack fetches with one request. All lie in one pack, in the order of their frames.
+func OneRequest(wants []Want) int {
+	start := int64(wants[0].Loc.Offset)
+	end := start + int64(wants[0].Loc.Frame)
+	n := 1
+	for ; n < len(wants); n++ {
+		next := int64(wants[n].Loc.Offset)
+		nextEnd := next + int64(wants[n].Loc.Frame)
 		if next-end > maxGap || nextEnd-start > maxRange {
 			break
 		}
 		end = max(end, nextEnd)
 	}
-	return to
+	return n
 }
 
 func (rd *Reader) allBad(wants []Want, base int, err error, bad func(int, error) error) error {
@@ -184,8 +185,8 @@ func (rd *Reader) readRange(ctx context.Context, p *openPack, info *index.Info, 
 		if !errors.As(err, &damage) {
 			return err
 		}
-		if to-from == 1 {
-			return bad(from, err)
+		if to-from == 1 || errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrCold) {
+			return rd.allBad(wants[from:to], from, err, bad)
 		}
 		for i := from; i < to; i++ { // one by one: damage in one place does not take its neighbours along
 			if err := rd.readRange(ctx, p, info, wants, i, i+1, fn, bad); err != nil {
