@@ -107,3 +107,6 @@ func (s *State) StoreCacheDir() string { return s.folder("cache", s.cache, "stor
 
 // ChunkTableDir is the folder for chunk tables; empty if there is none.
 func (s *State) ChunkTableDir() string { return s.folder("cache", s.cache, "chunks") }
+
+// SpoolDir is the folder for packs on their way; empty if there is none.
+func (s *State) SpoolDir() string { return s.folder("spool", s.cache, "spool") }
