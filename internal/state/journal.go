@@ -60,13 +60,22 @@ func (j *Journal) readOnly(replay func([]byte) error, cause error) error {
 		return nil
 	}
 	defer f.Close()
-	_, _, err = j.replayAll(f, replay)
+	info, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	_, _, err = j.replayAll(f, info.Size(), replay)
 	return err
 }
 
 // load replays what is there, cuts off what is torn, and writes the head of a new journal.
 func (j *Journal) load(replay func([]byte) error) error {
-	end, damage, err := j.replayAll(j.f, replay)
+	info, err := j.f.Stat()
+	if err != nil {
+		j.off(err)
+		return nil
+	}
+	end, damage, err := j.replayAll(j.f, info.Size(), replay)
 	if err != nil {
 		_ = j.f.Close()
 		j.f = nil
@@ -89,14 +98,9 @@ func (j *Journal) load(replay func([]byte) error) error {
 	return nil
 }
 
-// replayAll returns where the last whole record ends, 0 if the head is not whole; damage is set if more than a torn tail was found.
-func (j *Journal) replayAll(f *os.File, replay func([]byte) error) (end int64, damage, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err, nil
-	}
-	size := info.Size()
-	r := &blockReader{r: f, buf: make([]byte, 0, 64<<10)}
+// replayAll reads a journal of that size and returns where the last whole record ends, 0 if the head is not whole; damage is set if more than a torn tail was found.
+func (j *Journal) replayAll(f io.Reader, size int64, replay func([]byte) error) (end int64, damage, err error) {
+	r := &blockReader{r: f, buf: make([]byte, 0, min(size, 64<<10))}
 	head := r.take(headLen)
 	if head == nil {
 		return 0, nil, nil
