@@ -13,11 +13,11 @@ func (k *Kit) SVG() []byte {
 	p.text(20, 3.6, "sans-serif", "", "Print this page and keep it away from the machine. Nothing printed on it is secret.")
 	p.y += 5
 	p.field("Repository", fmt.Sprintf("%x", k.Repository))
-	p.field("Location", wrapText(printable(k.Location), 62, 3)...)
+	p.field("Location", wrapText(printable(k.Location), 60, 3)...)
 	p.field("Created", formatTime(k.Created))
 	p.field("Encryption", string(k.Seal))
 	if len(k.Keys) > 0 {
-		p.field("Keys", wrapText(printable(strings.Join(k.Keys, ", ")), 62, 3)...)
+		p.field("Keys", wrapText(printable(strings.Join(k.Keys, ", ")), 60, 3)...)
 	}
 	p.rule()
 	p.text(20, 4.2, "sans-serif", "bold", "Root key (public)")
@@ -49,7 +49,7 @@ func (k *Kit) SVG() []byte {
 	p.rule()
 	p.text(20, 4.2, "sans-serif", "bold", "How to get everything back")
 	for i, s := range kitSteps {
-		p.text(20, 3.6, "sans-serif", "", fmt.Sprintf("%d. %s", i+1, s))
+		p.text(20, 3.2, "sans-serif", "", fmt.Sprintf("%d. %s", i+1, s))
 	}
 	return []byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
 		`<svg xmlns="http://www.w3.org/2000/svg" width="210mm" height="297mm" viewBox="0 0 210 297">` + "\n" +
