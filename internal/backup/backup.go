@@ -49,7 +49,7 @@ type Options struct {
 	Detect Detect // what shows that a file is as it was
 
 	Workers    int // goroutines that hash and compress; 0: one a core
-	PackSize   int // bytes; 0: 24 MiB
+	PackSize   int // bytes; 0: 16 MiB
 	Uploads    int // packs on their way at once; 0: 4
 	Memory     int64
 	Level      frame.Level
@@ -199,7 +199,7 @@ func newRun(o Options) (*run, error) {
 	r.chunks = make(chan *pendingChunk)
 	r.batches = make(chan []step, 4)
 	r.largeSlots = make(chan struct{}, 2)
-	r.buffers = newBufferPool(2*o.Workers + 4)
+	r.buffers = newBufferPool(2*o.Workers + 2)
 	return r, nil
 }
 
@@ -246,7 +246,7 @@ func (r *run) pipeline(ctx context.Context, em *emitter) error {
 	defer stop()
 	p := &planner{run: r, links: map[inode]*linked{}}
 	for i := range r.o.Workers {
-		w := &worker{run: r, number: i, hash: digest.NewHasher(r.chunkKey)}
+		w := &worker{run: r, number: i, hash: digest.NewHasher(r.chunkKey), buf: make([]byte, 0, r.bundleRoom)}
 		r.group.Go(w.loop)
 	}
 	r.group.Go(func() error {

@@ -170,14 +170,12 @@ func (em *emitter) member(m *member, u *unit) error {
 	if err != nil {
 		return err
 	}
+	if err := e.Check(); err != nil { // such as attributes longer than a line can be: named, and the rest goes on
+		em.run.tell(m.path, err, true)
+		return nil
+	}
 	em.line = manifest.AppendLine(em.line[:0], e)
 	if err := em.tree.AddLine(m.path, em.line); err != nil {
-		var bad *manifest.LineError
-		if errors.As(err, &bad) {
-			m.err = err
-			em.run.problem(m)
-			return nil
-		}
 		return err
 	}
 	if extra != nil {

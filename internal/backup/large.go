@@ -39,13 +39,18 @@ func (p *bufferPool) get() *buffer {
 		b.data = b.data[:0]
 		return b
 	}
-	return &buffer{data: make([]byte, 0, 2<<20)}
+	return &buffer{data: make([]byte, 0, bufferSize)}
 }
 
+// bufferSize is what most chunks need. A buffer that grew past it is not kept.
+const bufferSize = 2 << 20
+
 func (p *bufferPool) put(b *buffer) {
-	p.mu.Lock()
-	p.free = append(p.free, b)
-	p.mu.Unlock()
+	if cap(b.data) <= bufferSize {
+		p.mu.Lock()
+		p.free = append(p.free, b)
+		p.mu.Unlock()
+	}
 	<-p.tokens
 }
 

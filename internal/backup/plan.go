@@ -153,7 +153,7 @@ func (p *planner) changed(e *source.Entry) error {
 // member adds an entry to the open unit; ref is the earlier line, or the first path of a hard link.
 func (p *planner) member(e *source.Entry, j job, ref []byte) error {
 	if p.unit == nil {
-		p.unit = &unit{bundle: bundle{done: make(chan struct{})}}
+		p.unit = &unit{bundle: &bundle{done: make(chan struct{})}}
 	}
 	m := member{path: bytes.Clone(e.Path), stat: e.Stat, job: j}
 	switch j {

@@ -29,7 +29,7 @@ type bundle struct {
 // unit is a stretch of changed entries, in tree order, whose small files share one chunk. A worker owns it from the moment it is
 // dispatched until done is closed.
 type unit struct {
-	bundle
+	*bundle // on its own, since files elsewhere may refer to it long after the unit is gone
 	members []member
 	bytes   int64
 }
@@ -175,7 +175,7 @@ func (w *worker) place(u *unit, m *member, start, n int) {
 		return
 	}
 	m.hash = manifest.ShortHash(w.hash.Sum(w.buf[start:]))
-	here := place{bundle: &u.bundle, offset: uint32(start), length: uint32(n)}
+	here := place{bundle: u.bundle, offset: uint32(start), length: uint32(n)}
 	if there, ok := w.run.files.findOrAdd(m.hash, here); ok {
 		w.buf = w.buf[:start]
 		here = there

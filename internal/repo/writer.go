@@ -78,7 +78,7 @@ type lane struct {
 	enc *frame.Encoder
 }
 
-const metaPackSize = 16 << 20
+const metaPackSize = 8 << 20
 
 // NewWriter starts a run in the scope of this host.
 func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterOptions) (*Writer, error) {
@@ -89,7 +89,7 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 		o.Lanes = runtime.GOMAXPROCS(0)
 	}
 	if o.PackSize <= 0 {
-		o.PackSize = 24 << 20
+		o.PackSize = 16 << 20
 	}
 	if o.Uploads <= 0 {
 		o.Uploads = 4
