@@ -106,6 +106,9 @@ func (rd *Reader) open(info *index.Info) (*openPack, error) {
 	return p, nil
 }
 
+// Sum returns the id that a chunk with this content has in the reader's epoch.
+func (rd *Reader) Sum(content []byte) digest.Chunk { return rd.hash.Sum(content) }
+
 // Want is one chunk wanted from a pack.
 type Want struct {
 	ID  digest.Chunk
