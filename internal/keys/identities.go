@@ -140,7 +140,7 @@ func parseEncrypted(path string, raw []byte, r Reading) ([]age.Identity, error) 
 
 // parseSSHIdentity reads a private key in PEM, as ssh-keygen writes it.
 func parseSSHIdentity(path string, raw []byte, r Reading) (age.Identity, error) {
-	key, err := ssh.ParseRawPrivateKey(raw)
+	_, err := ssh.ParseRawPrivateKey(raw)
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
 		return lockedSSH(path, raw, locked.PublicKey, r)
@@ -148,7 +148,7 @@ func parseSSHIdentity(path string, raw []byte, r Reading) (age.Identity, error) 
 	if err != nil {
 		return nil, errors.New("malformed or unknown ssh private key")
 	}
-	return newSSHIdentity(key)
+	return newSSHIdentity(raw)
 }
 
 func lockedSSH(path string, raw []byte, key ssh.PublicKey, r Reading) (age.Identity, error) {
@@ -164,9 +164,5 @@ func lockedSSH(path string, raw []byte, key ssh.PublicKey, r Reading) (age.Ident
 			return nil, errors.New("public half: malformed ssh public key")
 		}
 	}
-	public, err := newSSHPublic(key)
-	if err != nil {
-		return nil, err
-	}
-	return &sshLocked{public: public, pem: bytes.Clone(raw), ask: func() ([]byte, error) { return r.Passphrase(path) }}, nil
+	return newLockedSSH(key, bytes.Clone(raw), func() ([]byte, error) { return r.Passphrase(path) })
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/crypto/ssh"
 )
 
 var (
@@ -386,13 +388,19 @@ func TestNothingPrintsSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		id, _ := PassphraseIdentity(pass)
-		sshID, _ := newSSHIdentity(ed25519.NewKeyFromSeed(h.SignSeed[:]))
-		locked := &sshLocked{public: sshID.public, open: sshID, pem: []byte("PEM-SECRET")}
+		block, err := ssh.MarshalPrivateKey(ed25519.NewKeyFromSeed(h.SignSeed[:]), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sshID, err := newSSHIdentity(pem.EncodeToMemory(block))
+		if err != nil {
+			t.Fatal(err)
+		}
 		values := []any{
-			s, *s, &s, h, *h, scope, *scope, s.Master, &s.Master, s.Generations, s.Generations[0], s.Newest(), to, *to, to.Age(), id, sshID, locked,
+			s, *s, &s, h, *h, scope, *scope, s.Master, &s.Master, s.Generations, s.Generations[0], s.Newest(), to, *to, to.Age(), id, sshID,
 			[]any{s, h}, map[string]any{"a": s.Master, "b": s.Newest()}, struct{ A *Secrets }{s}, struct{ B Secret }{s.Master}, []age.Identity{s.Newest(), id, sshID},
 		}
-		hidden := []string{s.Newest().Secret()[20:40], h.Identity.Secret()[20:40], string(pass[:12]), "PEM-SECRET"}
+		hidden := []string{s.Newest().Secret()[20:40], h.Identity.Secret()[20:40], string(pass[:12])}
 		for _, b := range [][]byte{s.Master[:], s.RootSeed[:], scope.Secret[:], h.SignSeed[:], pass} {
 			hidden = append(hidden, string(b), hex.EncodeToString(b)[:12], strings.ToUpper(hex.EncodeToString(b)[:12]),
 				strings.Trim(fmt.Sprint(b[:6]), "[]"), fmt.Sprintf("%#v", b[:3])[7:20])

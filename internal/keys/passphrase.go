@@ -13,7 +13,7 @@ import (
 const (
 	DefaultWork = 16 // 64 MiB, about 0.12 s on a 2020s core
 	MinWork     = 10
-	MaxWork     = 22 // 4 GiB; the most that opening accepts
+	MaxWork     = 20 // 1 GiB; the most that opening accepts, so that a hostile store cannot ask for more
 )
 
 // ErrEmptyPassphrase means just that.

@@ -426,36 +426,6 @@ func TestAgeProgram(t *testing.T) {
 	}
 }
 
-// TestMontgomery compares the public half of the converted secret with the converted public key.
-func TestMontgomery(t *testing.T) {
-	for range 50 {
-		_, key, _ := ed25519.GenerateKey(rand.Reader)
-		id, err := newSSHIdentity(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(id.x25519.PublicKey().Bytes(), id.public.peer.Bytes()) {
-			t.Fatal("the halves do not fit")
-		}
-	}
-	refused := 0
-	for i := range 200 {
-		y := make([]byte, 32)
-		y[0] = byte(i)
-		if _, err := montgomery(y); err != nil {
-			refused++
-		}
-	}
-	if refused < 60 || refused > 140 {
-		t.Fatalf("%d of 200 refused: about half of all y belong to no point", refused)
-	}
-	for _, y := range [][]byte{append([]byte{1}, make([]byte, 31)...), bytes.Repeat([]byte{0xff}, 32), make([]byte, 31)} {
-		if _, err := montgomery(y); err == nil {
-			t.Fatalf("%x accepted", y)
-		}
-	}
-}
-
 // TestScryptMemory shows that scrypt's memory is given back: several keys cost the memory of one.
 func TestScryptMemory(t *testing.T) {
 	s := generate(t, X25519)
