@@ -272,6 +272,23 @@ func (k *scopeKit) revocation(ctx context.Context, host keys.HostID) (*keys.Revo
 	return rev, nil
 }
 
+// Revoked reports whether a host was revoked. Its certificate must be of a scope that a key at hand opens.
+func (r *Repository) Revoked(ctx context.Context, host keys.HostID) (bool, error) {
+	_, err := r.st.Stat(ctx, hostsPrefix+host.String()+revokeSuffix)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	k, err := r.hostKit(ctx, host)
+	if err != nil {
+		return false, err
+	}
+	_, err = k.revocation(ctx, host) // anybody can put an object there
+	return err == nil, err
+}
+
 // Revoke ends a host: what it writes from now on does not count.
 func (r *Repository) Revoke(ctx context.Context, host keys.HostID, reason string) error {
 	if r.secrets == nil {
