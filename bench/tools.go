@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -124,7 +125,7 @@ func duplicacyKind() kind {
 		}
 	}
 	return kind{
-		name: "duplicacy", program: "duplicacy", version: []string{"-version"},
+		name: "duplicacy", program: "duplicacy", version: []string{"-help"},
 		env:   []string{"DUPLICACY_PASSWORD=" + password},
 		setup: func(p place) []command { return setup(p, "source", p.src) },
 		backup: func(p place, _ string) command {
@@ -226,6 +227,8 @@ func addFirn(ctx context.Context, o *options, want filter, work string, labels m
 	return err
 }
 
+var releaseWord = regexp.MustCompile(`\d+\.\d+[\w.-]*`)
+
 func newTool(ctx context.Context, k kind, label, bin string) (*tool, error) {
 	bin, err := exec.LookPath(bin)
 	if err != nil {
@@ -237,8 +240,7 @@ func newTool(ctx context.Context, k kind, label, bin string) (*tool, error) {
 	t := &tool{kind: k, label: label, bin: bin}
 	cmd := exec.CommandContext(ctx, bin, k.version...)
 	cmd.Env = []string{"HOME=" + os.TempDir(), "PATH=" + os.Getenv("PATH")}
-	if b, err := cmd.Output(); err == nil {
-		t.release, _, _ = strings.Cut(strings.TrimSpace(string(b)), "\n")
-	}
+	b, _ := cmd.Output() // not all agree on the exit code
+	t.release = releaseWord.FindString(string(b))
 	return t, nil
 }
