@@ -43,6 +43,9 @@ func (e *DamageError) Error() string {
 // Unwrap returns the reason.
 func (e *DamageError) Unwrap() error { return e.Err }
 
+// PackName is the name of the object of a pack of a scope.
+func PackName(s *ScopeState, info *index.Info) string { return packName(info.Kind, s.kit.id, info.Name) }
+
 // objectKey names a pack of a scope.
 type objectKey struct {
 	scope keys.ScopeID
