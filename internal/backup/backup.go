@@ -213,7 +213,7 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	defer journal.Close()
 	r.writer, err = r.o.Repo.NewWriter(context.WithoutCancel(ctx), r.o.Scope, repo.WriterOptions{
 		Epoch: r.epoch, Lanes: r.o.Workers, PackSize: r.o.PackSize, Uploads: r.o.Uploads, Memory: r.o.Memory,
-		Level: r.o.Level, MetaLevel: frame.Default, Journal: journal,
+		Level: r.o.Level, MetaLevel: frame.Fastest, Journal: journal,
 	})
 	if err != nil {
 		return nil, err

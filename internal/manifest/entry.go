@@ -6,7 +6,7 @@
 // RFC 8785 §3.2.2.2:
 //
 //	{"path":"a/b","type":"file","mode":"0644","uid":0,"gid":0,"user":"root","group":"root","mtime":"1690000000.000000000",
-//	 "size":5,"hash":"AAAAAAAAAAAAAAAA","content":[["<64 hex>",0,5]]}
+//	 "size":5,"hash":"<24 hex>","content":[["<64 hex>",0,5]]}
 //
 // Reading is strict about everything that a restore relies on and ignores members that it does not know.
 package manifest

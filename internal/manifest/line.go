@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -72,7 +73,7 @@ func appendContent(dst []byte, e *Entry) []byte {
 	dst = strconv.AppendInt(append(dst, `,"size":`...), e.Size, 10)
 	if !e.Hash.IsZero() && e.Size > 0 {
 		dst = append(dst, `,"hash":"`...)
-		dst = base64.RawURLEncoding.AppendEncode(dst, e.Hash[:])
+		dst = hex.AppendEncode(dst, e.Hash[:])
 		dst = append(dst, '"')
 	}
 	switch {

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func TestLines(t *testing.T) {
 func TestLineForm(t *testing.T) {
 	e := fullEntries()[4]
 	want := `{"path":"q\"\\\u0001\n é","type":"file","mode":"0644","uid":1000,"gid":-1,"user":"José","group":"wheel",` +
-		`"mtime":"-1.000000005","size":105,"hash":"AQIDAAAAAAAAAAAA","content":[["` + testHex + `",7,5],[null,0,100]],` +
+		`"mtime":"-1.000000005","size":105,"hash":"010203000000000000000000","content":[["` + testHex + `",7,5],[null,0,100]],` +
 		`"xattrs":[["security.capability","AQAAAg=="],["user.empty",""],["","dg==","dXNlci7/"]],"error":"read \"x\": input/output error"}` + "\n"
 	if got := string(AppendLine(nil, e)); got != want {
 		t.Errorf("got  %swant %s", got, want)
@@ -134,7 +135,7 @@ func TestStrict(t *testing.T) {
 		{`0,5]]`, `0,5],[null,0,9223372036854775807]]`, "longer than a file"}, {`0,5]`, `0,5,1]`, "want ]"}, {`0,5]`, `0]`, "want ,"},
 		{`"` + testHex + `"`, `null`, ""}, {`"` + testHex + `",0`, `null,1`, "hole with an offset"},
 		{`"` + testHex + `"`, `""`, "hex"}, {`"` + testHex + `"`, `"` + strings.Repeat("0", 64) + `"`, "zeros"}, {testHex, strings.ToUpper(testHex), "hex"},
-		{`"size":5`, `"size":5,"hash":"AAAAAAAAAAAAAAA"`, "hash"}, {`"size":5`, `"size":5,"hash":"+AAAAAAAAAAAAAAA"`, "hash"}, {`"size":5`, `"size":5,"hash":"_-AAAAAAAAAAAAAA"`, ""},
+		{`"size":5`, `"size":5,"hash":"00000000000000000000000"`, "hash"}, {`"size":5`, `"size":5,"hash":"FFEE00000000000000000000"`, "hash"}, {`"size":5`, `"size":5,"hash":"ffee00000000000000000000"`, ""},
 		{`"size":5`, `"size":5,"hardlink":"a"`, "hard link with content"}, {`"size":5`, `"size":5,"hardlink":"p"`, "no earlier"}, {`"size":5`, `"size":5,"hardlink":"../a"`, "no earlier"},
 		{`"size":5`, `"size":5,"target":"x"`, "no link"}, {`"size":5`, `"size":5,"rdev":[1,2]`, "no device"},
 		{`"size":5`, `"size":5,"xattrs":[["b",""],["a",""]]`, "order"}, {`"size":5`, `"size":5,"xattrs":[["a",""],["a",""]]`, "order"},
@@ -330,8 +331,8 @@ func refRest(e *Entry, m map[string]json.RawMessage, text func(string) string) {
 		e.Mtime = Time{s, int32(n)}
 	}
 	if hash := text("hash"); m["hash"] != nil {
-		b, err := base64.RawURLEncoding.Strict().DecodeString(hash)
-		if err != nil || len(hash) != 16 {
+		b, err := hex.DecodeString(hash)
+		if err != nil || len(hash) != 24 || strings.ToLower(hash) != hash {
 			panic("hash")
 		}
 		e.Hash = Hash(b)

@@ -2,7 +2,7 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/base64"
+	"encoding/hex"
 	"math"
 	"strings"
 
@@ -263,18 +263,16 @@ func (p *parser) parseTime() (t Time) {
 	return t
 }
 
-var strictURL = base64.RawURLEncoding.Strict()
-
 func (p *parser) parseHash() {
 	text := p.s.Text()
-	var out [12]byte
-	if len(text) == 16 {
-		if n, err := strictURL.Decode(out[:], text); n == len(out) && err == nil {
+	var out Hash
+	if len(text) == hex.EncodedLen(len(out)) && !bytes.ContainsAny(text, "ABCDEF") {
+		if _, err := hex.Decode(out[:], text); err == nil {
 			p.e.Hash = out
 			return
 		}
 	}
-	p.s.Fail("hash is not 16 characters of base64url")
+	p.s.Fail("hash is not 24 lower-case hex digits")
 }
 
 func (p *parser) parseContent() {
