@@ -26,6 +26,12 @@ const (
 
 // Unlock opens the secrets of a repository with the identities of a user. It tries all wrapped keys; ErrNoKey if none opens.
 func Unlock(ctx context.Context, st store.Store, ids ...age.Identity) (*keys.Secrets, error) {
+	secrets, _, err := UnlockKey(ctx, st, ids...)
+	return secrets, err
+}
+
+// UnlockKey is Unlock, and tells which of the wrapped keys opened.
+func UnlockKey(ctx context.Context, st store.Store, ids ...age.Identity) (*keys.Secrets, keys.KeyID, error) {
 	r := &Repository{st: st}
 	var objects []keys.Wrapped
 	err := st.List(ctx, keysPrefix, "", func(i store.Info) error {
@@ -42,16 +48,16 @@ func Unlock(ctx context.Context, st store.Store, ids ...age.Identity) (*keys.Sec
 		return nil
 	})
 	if errors.Is(err, store.ErrNoStore) {
-		return nil, fmt.Errorf("%s: %w", st.Location(), ErrNoRepository)
+		return nil, keys.KeyID{}, fmt.Errorf("%s: %w", st.Location(), ErrNoRepository)
 	}
 	if err != nil {
-		return nil, err
+		return nil, keys.KeyID{}, err
 	}
-	secrets, _, err := keys.UnwrapAny(objects, ids...)
+	secrets, key, err := keys.UnwrapAny(objects, ids...)
 	if errors.Is(err, keys.ErrNoKey) {
-		return nil, fmt.Errorf("%s: %w", st.Location(), ErrNoKey)
+		return nil, key, fmt.Errorf("%s: %w", st.Location(), ErrNoKey)
 	}
-	return secrets, err
+	return secrets, key, err
 }
 
 // KeyInfo is a wrapped key as it lies in the repository.
