@@ -2,7 +2,6 @@
 package restore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -131,10 +130,3 @@ type PackNeed struct {
 	Requests int64  `json:"requests"`
 	Download int64  `json:"download"`
 }
-
-// Plan tells what Run would need if nothing were in the target yet.
-func Plan(ctx context.Context, o Options) (*Needs, error) { return nil, errors.ErrUnsupported }
-
-// Run restores. Files that could not be restored are in the result and reported as event.Problem; they are no error. When ctx ends, Run returns what it did so far
-// together with the error; run again with target.Changed it goes on without writing what is complete.
-func Run(ctx context.Context, o Options) (*Result, error) { return nil, errors.ErrUnsupported }
