@@ -374,7 +374,9 @@ func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.In
 }
 
 // Stat implements store.Store.
-func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) { return s.s.Stat(ctx, name) }
+func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) {
+	return s.s.Stat(ctx, name)
+}
 
 // Location implements store.Store.
 func (s *Store) Location() string { return s.s.Location() }

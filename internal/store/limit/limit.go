@@ -135,7 +135,9 @@ func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.In
 }
 
 // Stat implements store.Store.
-func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) { return s.s.Stat(ctx, name) }
+func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) {
+	return s.s.Stat(ctx, name)
+}
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, name string) error { return s.s.Delete(ctx, name) }

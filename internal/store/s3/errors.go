@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -35,9 +36,6 @@ func (e *Error) Error() string {
 	text := e.Message
 	if e.Code != "" {
 		text = e.Code + ": " + e.Message
-	}
-	if e.Status == 0 {
-		text = e.Cause.Error()
 	}
 	if e.Reason == nil {
 		return text
@@ -79,6 +77,7 @@ var answers = map[string]answer{
 	"InvalidRange":       {reason: store.ErrRange},
 
 	"InvalidAccessKeyId":          {reason: store.ErrAuth},
+	"XAdminUserNotFound":          {reason: store.ErrAuth}, // versitygw
 	"SignatureDoesNotMatch":       {reason: store.ErrAuth},
 	"ExpiredToken":                {reason: store.ErrAuth},
 	"ExpiredTokenException":       {reason: store.ErrAuth},
@@ -145,6 +144,12 @@ func (s *Store) fail(ctx context.Context, err error) error {
 	}
 	e := &Error{Cause: err, Message: err.Error()}
 	var response *awshttp.ResponseError
+	var request *url.Error
+	if errors.As(err, &request) { // the SDK's text has the whole query in it
+		if u, bad := url.Parse(request.URL); bad == nil {
+			e.Message = fmt.Sprintf("%s: %v", u.Host, request.Err)
+		}
+	}
 	if !errors.As(err, &response) || response.Response == nil || response.HTTPStatusCode() == 0 || errors.As(err, new(net.Error)) {
 		e.unanswered()
 		return e

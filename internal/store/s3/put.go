@@ -138,6 +138,9 @@ func (u *upload) send(ctx context.Context) (digest.Object, error) {
 		if _, err := io.Copy(io.MultiWriter(one, whole), ctxReader{ctx, body}); err != nil {
 			return digest.Object{}, err
 		}
+		if _, err := body.Seek(0, io.SeekStart); err != nil { // the SDK sends from where a body stands
+			return digest.Object{}, err
+		}
 		sum := encode([32]byte(one.Sum(nil)))
 		out, err := u.s.client.UploadPart(ctx, &api.UploadPartInput{Bucket: u.s.bucket(), Key: u.s.key(u.name), UploadId: u.id,
 			PartNumber: aws.Int32(number), Body: body, ContentLength: &body.size, ChecksumSHA256: sum}, unsigned)
