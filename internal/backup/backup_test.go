@@ -137,3 +137,19 @@ func TestFirstThenUnchangedThenEdited(t *testing.T) {
 		t.Fatalf("third: %+v", s)
 	}
 }
+
+// rename carries the history of a source over to w.src.
+func (w *world) rename(from snapshot.Source) *snapshot.Snapshot {
+	w.t.Helper()
+	r, s := w.open()
+	st := state.Open(w.dirs, r.ID(), nil)
+	key := w.access.Host.Scope().SourceKey()
+	snap, err := backup.Rename(context.Background(), backup.Options{
+		Repo: r, Scope: s, State: st, Host: "nas", Program: "test",
+		Source: snapshot.Origin{ID: snapshot.SourceID(key, "dir", "nas", "", []byte(w.src)), Kind: "dir", Path: []byte(w.src)},
+	}, from)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return snap
+}

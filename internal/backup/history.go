@@ -27,9 +27,10 @@ type history struct {
 	lastPacks []digest.Object // what the last snapshot needs, if sound
 }
 
-// findHistory looks through the snapshots of the source.
+// findHistory looks through the snapshots of the source. Sequence numbers and links go from done snapshot to done snapshot: partial ones come
+// and go between them.
 func (r *run) findHistory() error {
-	var newest snapshot.Item
+	var partial snapshot.Item // newest of those that are not done
 	highest := uint32(0)
 	host := [16]byte(r.o.Repo.Host().Host)
 	for _, it := range r.o.Scope.Items {
@@ -37,51 +38,61 @@ func (r *run) findHistory() error {
 		if it.Source.ID != r.o.Source.ID || it.Status() == snapshot.IsForgotten {
 			continue
 		}
-		if newest.Snapshot == nil || it.Sequence > newest.Sequence || it.Sequence == newest.Sequence && it.Start.After(newest.Start) {
-			newest = it
+		if it.Status() == snapshot.IsDone {
+			r.last = newer(r.last, it)
+			continue
 		}
-		switch it.Status() {
-		case snapshot.IsDone:
-			if r.last.Snapshot == nil || it.Sequence > r.last.Sequence || it.Sequence == r.last.Sequence && it.Start.After(r.last.Start) {
-				r.last = it
-			}
-		default:
-			if it.HostID == host {
-				r.open = append(r.open, it.ID)
-			}
+		partial = newer(partial, it)
+		if it.HostID == host {
+			r.open = append(r.open, it.ID)
 		}
 	}
-	if newest.Snapshot != nil {
-		r.sequence = newest.Sequence
-		r.link = &snapshot.Link{ID: newest.ID, Sum: newest.Sum}
-		r.epoch = newest.Epoch
-	}
-	r.checkHead(newest)
-	if r.last.Snapshot != nil {
+	switch {
+	case r.last.Snapshot != nil:
+		r.sequence, r.epoch = r.last.Sequence, r.last.Epoch
+		r.link = &snapshot.Link{ID: r.last.ID, Sum: r.last.Sum}
 		r.expected = r.last.Stats
+	case partial.Snapshot != nil:
+		r.epoch = partial.Epoch
 	}
-	if r.o.Full && len(r.o.Scope.Items) > 0 && !r.resumesFull(newest) {
+	r.checkHead()
+	if r.o.Full && (r.last.Snapshot != nil || partial.Snapshot != nil) {
 		r.epoch = highest + 1
+		if partial.Snapshot != nil && partial.Epoch > r.lastEpoch() {
+			r.epoch = partial.Epoch // a full backup that was interrupted goes on
+		}
 		r.last = snapshot.Item{}
 	}
 	return nil
 }
 
+// lastEpoch is the epoch of the last done snapshot, 0 where there is none.
+func (r *run) lastEpoch() uint32 {
+	if r.last.Snapshot == nil {
+		return 0
+	}
+	return r.last.Epoch
+}
+
+// newer returns the later of two snapshots of a source.
+func newer(a, b snapshot.Item) snapshot.Item {
+	if a.Snapshot == nil || b.Sequence > a.Sequence || b.Sequence == a.Sequence && b.Start.After(a.Start) {
+		return b
+	}
+	return a
+}
+
 // checkHead compares what the store shows with what this host has seen. A store that shows less was rolled back, or somebody removed
 // snapshots; backing up goes on, and the gap in the numbers stays for everybody to see.
-func (r *run) checkHead(newest snapshot.Item) {
+func (r *run) checkHead() {
 	head, ok := r.o.State.Head(r.o.Source.ID)
-	if !ok || newest.Snapshot != nil && newest.Sequence >= head.Sequence {
+	if !ok || r.sequence >= head.Sequence {
 		return
 	}
 	r.o.Report.Emit(event.Note{Text: fmt.Sprintf("the store shows this source up to number %d, but this host has seen number %d (snapshot %x): snapshots were removed, or the store was rolled back",
 		r.sequence, head.Sequence, head.Snapshot)})
 	r.sequence = head.Sequence
-}
-
-// resumesFull reports whether the newest snapshot is a partial one of a full backup that is now gone on with.
-func (r *run) resumesFull(newest snapshot.Item) bool {
-	return newest.Snapshot != nil && newest.Status() == snapshot.IsPartial && (r.last.Snapshot == nil || newest.Epoch > r.last.Epoch)
+	r.link = &snapshot.Link{ID: head.Snapshot, Sum: head.Body}
 }
 
 // statTag says which chunks the lines of a stat cache speak of.
