@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"firn/internal/advice"
+	"firn/internal/backup"
+	"firn/internal/frame"
+	"firn/internal/repo"
+	"firn/internal/snapshot"
+	"firn/internal/units"
+)
+
+// backupCommand takes folders and files into a repository.
+type backupCommand struct {
+	c       *console
+	store   storeFlags
+	secrets secretFlags
+	host    hostFlags
+	choose  excludeFlags
+
+	name      string
+	tags      []string
+	full      bool
+	dryRun    bool
+	detect    string
+	forceRead bool
+
+	compression string
+	packSize    units.Size
+	memory      units.Size
+	workers     int
+}
+
+// defaultMemory is what a backup may take, in bytes.
+const defaultMemory = 128 * units.MiB
+
+func newBackup(c *console) *cobra.Command {
+	x := &backupCommand{c: c, memory: defaultMemory}
+	cmd := &cobra.Command{
+		Use:   "backup PATH…",
+		Short: "Back up folders and files, each PATH as a source with its own snapshots",
+		Long: `Stores what has changed in each PATH since its last snapshot, and makes a new one. A backup that is interrupted keeps what it has
+done, as a partial snapshot that can be restored; run again, it goes on where it stopped. Files that cannot be read are named, the
+rest is backed up, and the exit code is 3.
+
+The first backup from a machine needs a passphrase or an identity; it makes a write-only key for this host, which later backups use
+by themselves. A passphrase that is given all the same is checked. The repository and firn's own local state are left out where they
+lie inside a PATH, and so are file systems that hold no data, such as /proc.
+
+Patterns are those of gitignore: a name matches anywhere, a path with a slash from the source's folder on; absolute paths work, too.`,
+		Example: `  firn backup --repo s3://bucket/nas /home /etc
+  firn backup --repo /mnt/disk/backup ~/photos --exclude '*.tmp' --exclude ~/photos/cache
+  FIRN_REPO=s3://bucket/nas firn backup --host-key /etc/firn/host.key -q /srv
+  firn backup --repo /mnt/disk/backup --source photos /mnt/card --tag card --json`,
+		Args: argsBetween(1, -1, "at least one folder or file"),
+		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&x.name, "source", "", "name of the source, instead of its path, which may then change")
+	fl.StringArrayVar(&x.tags, "tag", nil, "tag of the snapshot (repeat for more)")
+	fl.BoolVar(&x.full, "full", false, "store everything anew, depending on nothing older")
+	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
+	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
+	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
+	fl.StringVar(&x.compression, "compression", "default", "fastest, default, better or best")
+	fl.Var(&x.packSize, "pack-size", "size of packs of file content")
+	fl.Lookup("pack-size").DefValue = "24M"
+	fl.Var(&x.memory, "memory", "memory to keep to")
+	fl.IntVar(&x.workers, "workers", 0, "files read and compressed at once (one a core)")
+	x.choose.register(fl)
+	x.host.register(cmd)
+	x.secrets.register(cmd)
+	x.store.register(cmd)
+	return cmd
+}
+
+// plan is what the flags say, checked before anything is opened.
+type plan struct {
+	detect backup.Detect
+	level  frame.Level
+	roots  []root
+}
+
+func (x *backupCommand) plan(paths []string) (p plan, err error) {
+	if x.forceRead {
+		x.detect = "always"
+	}
+	if p.detect, err = backup.ParseDetect(x.detect); err != nil {
+		return p, usage("", "--detect: %v", err)
+	}
+	if p.level, err = frame.ParseLevel(x.compression); err != nil {
+		return p, usage("", "--compression: %v", err)
+	}
+	switch {
+	case x.name != "" && len(paths) > 1:
+		return p, usage("back them up one by one, each with a name of its own", "--source names one source, but %d paths are given", len(paths))
+	case x.packSize != 0 && (x.packSize < units.MiB || x.packSize > units.GiB):
+		return p, usage("", "--pack-size %v: want 1M to 1G", x.packSize)
+	case x.memory < 64*units.MiB:
+		return p, usage("", "--memory %v: want at least 64M", x.memory)
+	case x.workers < 0:
+		return p, usage("", "--workers %d: want a positive number", x.workers)
+	}
+	p.roots, err = findRoots(paths)
+	return p, err
+}
+
+func (x *backupCommand) run(ctx context.Context, paths []string) error {
+	p, err := x.plan(paths)
+	if err != nil {
+		return err
+	}
+	s, err := openSession(ctx, x.c, &x.store)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for _, r := range p.roots {
+		if err := x.choose.check(s, r); err != nil {
+			return err
+		}
+	}
+	scope, err := s.openWriter(ctx, &x.secrets, &x.host)
+	if err != nil {
+		return err
+	}
+	x.limitMemory()
+	s.tellDamaged(scope)
+	worst := error(nil)
+	for _, r := range p.roots {
+		err := x.backUp(ctx, s, scope, p, r)
+		if ctx.Err() != nil {
+			return err
+		}
+		worst = worse(worst, err)
+	}
+	x.choose.tellUnmatched(x.c)
+	if freed := s.state.Trim(int64(x.store.cacheMax)); freed > 0 {
+		x.c.explain("local cache: %v deleted", units.Size(freed))
+	}
+	return worst
+}
+
+// worse returns the error that says more, and says the other.
+func worse(a, b error) error {
+	if advice.Code(b) == advice.Failed || a == nil {
+		return b
+	}
+	return a
+}
+
+// limitMemory keeps the collector of garbage busy enough. It runs after scrypt, whose 64 MiB were given back.
+func (x *backupCommand) limitMemory() {
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(int64(x.memory))
+}
+
+// backUp makes one snapshot and tells about it.
+func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.ScopeState, p plan, r root) error {
+	started := x.c.now()
+	o, err := x.options(s, scope, p, r)
+	if err != nil {
+		return err
+	}
+	lock, err := s.state.Lock(o.Source.ID, started)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.given, err)
+	}
+	defer lock.Release()
+	hear := x.c.listen()
+	o.Report = hear.hear
+	o.Unread = &backup.Unread{}
+	tree, err := x.choose.open(s, r, o.Unread, hear.hear)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	o.Tree, o.Names = tree, tree.Names
+	res, err := backup.Run(ctx, o)
+	x.c.endLine()
+	x.choose.walked(err == nil)
+	x.show(o, res, err, x.c.now().Sub(started))
+	switch {
+	case err != nil && res != nil && res.Partial:
+		return &advice.Error{Text: stopped(ctx, err), Hint: "run the same command again: it goes on where it stopped", Err: err}
+	case err != nil:
+		return err
+	case res.Snapshot.Stats.Problems > 0:
+		return incomplete()
+	}
+	return nil
+}
+
+// stopped says why a backup ended early.
+func stopped(ctx context.Context, err error) string {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	return err.Error()
+}
+
+// options of the verb, but for the tree.
+func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r root) (backup.Options, error) {
+	host := s.repo.Host()
+	name := x.host.given()
+	if name == "" {
+		name = host.Name
+	}
+	origin := snapshot.Origin{Kind: "dir", Name: x.name, Path: []byte(r.path)}
+	origin.ID = snapshot.SourceID(host.Scope().SourceKey(), origin.Kind, name, origin.Name, origin.Path)
+	return backup.Options{
+		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
+		Workers: x.workers, PackSize: int(x.packSize), Memory: int64(x.memory) / 4, Level: p.level,
+		Program: "firn " + Version, Now: x.c.now,
+	}, nil
+}
+
+// backupJSON is what backup prints for each source with --json.
+type backupJSON struct {
+	Event     string             `json:"event"` // result
+	Source    sourceJSON         `json:"source"`
+	Snapshot  string             `json:"snapshot"` // id; empty: none was made
+	State     string             `json:"state"`    // done, partial, failed
+	Unchanged bool               `json:"unchanged"`
+	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
+	Seconds   float64            `json:"seconds"`
+	Stats     snapshot.Stats     `json:"stats"`    // as in FORMAT §10
+	Problems  []snapshot.Problem `json:"problems"` // the first 100
+	Error     string             `json:"error,omitempty"`
+}
+
+// show tells what a backup did.
+func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, took time.Duration) {
+	if x.c.json != "" {
+		j := backupJSON{Event: "result", Source: originJSON(o.Source, o.Host), State: "failed", Seconds: seconds(took), Problems: []snapshot.Problem{}}
+		if res != nil && res.Snapshot != nil {
+			j.Snapshot, j.Unchanged, j.Resumed, j.Stats, j.State = res.Snapshot.ID.String(), res.Unchanged, res.Resumed, res.Snapshot.Stats, "done"
+			j.Problems = append(j.Problems, res.Snapshot.Problems...)
+			if res.Partial {
+				j.State = "partial"
+			}
+		}
+		if err != nil {
+			j.Error = err.Error()
+		}
+		_ = x.c.object(j) // marshals; errors of writing are kept by the console
+		return
+	}
+	if res == nil || res.Snapshot == nil || x.c.quiet {
+		return
+	}
+	what, st := "snapshot", res.Snapshot.Stats
+	if res.Partial {
+		what = "partial snapshot"
+	}
+	files := fmt.Sprintf("%s files: %s new, %s changed, %s unchanged", units.Count(st.Files), units.Count(st.FilesNew), units.Count(st.FilesChanged), units.Count(st.FilesUnchanged))
+	if st.Problems > 0 {
+		files += fmt.Sprintf(", %s not read", units.Count(st.Problems))
+	}
+	x.c.print("%s %s of %s (%s)\n  %s; %v read, %v new, %v stored, in %s\n", what, shortID(res.Snapshot.ID), advice.SourceName(o.Source), o.Host,
+		files, units.Size(st.BytesRead), units.Size(st.BytesAdded), units.Size(st.BytesStored), duration(took))
+}
+
+// sourceJSON is a source in the JSON of all commands.
+type sourceJSON struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+	Host string `json:"host"`
+	Name string `json:"name"`
+	Path string `json:"path"`
+}
+
+func originJSON(o snapshot.Origin, host string) sourceJSON {
+	return sourceJSON{o.ID.String(), o.Kind, host, o.Name, string(o.Path)}
+}

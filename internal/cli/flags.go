@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"firn/internal/store/s3"
+	"firn/internal/units"
+	"firn/internal/wire"
+)
+
+// defaultCacheMax is how much the local cache of one repository may take, in bytes.
+const defaultCacheMax = 4 * units.GiB
+
+// storeFlags say where the repository lies and how it is reached.
+type storeFlags struct {
+	repo                      string
+	endpoint, region, profile string
+	pathStyle                 string
+	connections               int
+	up, down                  units.Size
+	cacheMax                  units.Size
+	noCache                   bool
+}
+
+func (f *storeFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.repo, "repo", "r", "", "repository: a folder or s3://bucket/prefix (FIRN_REPO)")
+	f.registerStore(cmd)
+	cmd.Flags().BoolVar(&f.noCache, "no-cache", false, "keep no copies of the store's small objects on this machine")
+}
+
+// registerStore adds what is said about a store besides its location.
+func (f *storeFlags) registerStore(cmd *cobra.Command) {
+	f.cacheMax = defaultCacheMax
+	fl := cmd.Flags()
+	fl.StringVar(&f.endpoint, "endpoint", "", "URL of an S3 compatible server (AWS_ENDPOINT_URL_S3)")
+	fl.StringVar(&f.region, "region", "", "region of the bucket (AWS_REGION)")
+	fl.StringVar(&f.profile, "profile", "", "profile in ~/.aws with the credentials (AWS_PROFILE)")
+	fl.StringVar(&f.pathStyle, "path-style", "", "on: the bucket in the path of URLs; off: in the host name")
+	fl.Lookup("path-style").NoOptDefVal = "on"
+	fl.IntVar(&f.connections, "connections", 0, "transfers at once in each direction (16 for S3)")
+	fl.Var(&f.up, "limit-upload", "bytes a second to the store, such as 2M")
+	fl.Var(&f.down, "limit-download", "bytes a second from the store")
+	fl.Var(&f.cacheMax, "cache-max", "size of the local cache of a repository")
+	for _, name := range []string{"limit-upload", "limit-download"} {
+		fl.Lookup(name).DefValue = ""
+	}
+}
+
+// location returns where the repository is.
+func (f *storeFlags) location() (string, error) {
+	if f.repo != "" {
+		return f.repo, nil
+	}
+	if env := os.Getenv("FIRN_REPO"); env != "" {
+		return env, nil
+	}
+	return "", usage("give --repo DIR or --repo s3://bucket/prefix, or set FIRN_REPO", "which repository?")
+}
+
+// options are those of wire, with tracing for --debug and with notes about what has to be repeated.
+func (f *storeFlags) options(c *console) wire.StoreOptions {
+	o := wire.StoreOptions{
+		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
+		Connections: f.connections, Up: f.up, Down: f.down, Retry: c.retrying(),
+	}
+	if c.debug {
+		o.Trace = func(r s3.Request) {
+			text := ""
+			if r.Err != nil {
+				text = ": " + r.Err.Error()
+			}
+			c.say("debug", sprintf("%s %s %s: status %d, %d bytes sent, %d received, %s%s", r.Operation, r.Method, r.Path, r.Status, r.Sent, r.Received, duration(r.Time), text))
+		}
+	}
+	return o
+}
+
+// secretFlags are the ways to give what opens a repository. Nothing secret stands in an argument.
+type secretFlags struct {
+	passphraseFile    string
+	passphraseCommand string
+	identities        []string
+}
+
+func (f *secretFlags) register(cmd *cobra.Command) {
+	f.registerPassphrase(cmd)
+	cmd.Flags().StringArrayVarP(&f.identities, "identity", "i", nil, "file with age identities or an SSH private key (FIRN_IDENTITY)")
+}
+
+func (f *secretFlags) registerPassphrase(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase (FIRN_PASSPHRASE_FILE)")
+	cmd.Flags().StringVar(&f.passphraseCommand, "passphrase-command", "", "command that prints the passphrase (FIRN_PASSPHRASE_COMMAND)")
+}
+
+// hostFlags say as whom this machine writes.
+type hostFlags struct {
+	keyFile string
+	name    string
+	scope   string
+}
+
+func (f *hostFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
+	f.registerName(cmd)
+}
+
+func (f *hostFlags) registerName(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.name, "host", "", "name of this host (FIRN_HOST)")
+	cmd.Flags().StringVar(&f.scope, "scope", "", "hosts with the same scope share what they store (default: the host's name)")
+}
+
+// given returns the name that the user chose, if any.
+func (f *hostFlags) given() string {
+	if f.name != "" {
+		return f.name
+	}
+	return os.Getenv("FIRN_HOST")
+}
+
+// orSystem returns the name that the user chose, or the system's.
+func (f *hostFlags) orSystem() (string, error) {
+	if name := f.given(); name != "" {
+		return name, nil
+	}
+	name, err := os.Hostname()
+	if err != nil || strings.TrimSpace(name) == "" {
+		return "", failure("give one with --host or FIRN_HOST", "this machine has no name")
+	}
+	return name, nil
+}

@@ -1,0 +1,374 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"firn/internal/restore"
+	"firn/internal/snapshot"
+	"firn/internal/target"
+	"firn/internal/units"
+)
+
+// restoreCommand brings files back.
+type restoreCommand struct {
+	c       *console
+	read    readFlags
+	filters filterFlags
+
+	target      string
+	tar         string
+	plan        bool
+	dryRun      bool
+	overwrite   string
+	remove      bool
+	include     []string
+	exclude     []string
+	noOwner     bool
+	ownerByName bool
+	noXattrs    bool
+	keepPartial bool
+	workers     int
+}
+
+func newRestore(c *console) *cobra.Command {
+	x := &restoreCommand{c: c}
+	cmd := &cobra.Command{
+		Use:   "restore SNAPSHOT[:PATH] [PATTERN…]",
+		Short: "Bring a snapshot, or a part of it, back",
+		Long: `Writes what lies in the source, or in PATH, straight into the folder --target, which is made if it is not there. Each object is
+fetched once. What is damaged is named, the rest is restored, and the exit code is 3. Interrupted, run it again: what is complete stays.
+` + snapshotHelp,
+		Example: `  firn restore latest --target /tmp/restored
+  firn restore latest:/home/eve/documents --target ./documents
+  firn restore @2026-11-20 '*.jpg' --source photos --target ./photos --plan
+  firn restore latest --target / --source / --overwrite changed
+  firn restore latest --tar - | ssh other tar -x -C /srv`,
+		Args: argsBetween(1, -1, "a snapshot"),
+		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&x.target, "target", "t", "", "folder to restore into")
+	fl.StringVar(&x.tar, "tar", "", "write a tar to this file instead; - is standard output")
+	fl.BoolVar(&x.plan, "plan", false, "tell what would be fetched, and do nothing")
+	fl.BoolVar(&x.dryRun, "dry-run", false, "tell what would be written, and do nothing")
+	fl.StringVar(&x.overwrite, "overwrite", "", "what is there already: never replaced (the default), changed, always")
+	fl.BoolVar(&x.remove, "delete", false, "remove from restored folders what the snapshot does not have")
+	fl.StringArrayVar(&x.include, "include", nil, "only what matches the pattern (repeat for more)")
+	fl.StringArrayVarP(&x.exclude, "exclude", "e", nil, "not what matches the pattern")
+	fl.BoolVar(&x.noOwner, "no-owner", false, "do not set owners")
+	fl.BoolVar(&x.ownerByName, "owner-by-name", false, "set owners by name where this system knows it, not by number")
+	fl.BoolVar(&x.noXattrs, "no-xattrs", false, "do not set extended attributes and ACLs")
+	fl.BoolVar(&x.keepPartial, "keep-partial", false, "leave damaged files there, with holes where something is lost")
+	fl.IntVar(&x.workers, "workers", 0, "files written at once (by the number of cores)")
+	x.filters.register(cmd)
+	x.read.register(cmd)
+	return cmd
+}
+
+// check refuses what makes no sense before anything is opened.
+func (x *restoreCommand) check() error {
+	if _, err := overwriting(x.overwrite); err != nil {
+		return err
+	}
+	switch {
+	case x.target == "" && x.tar == "" && !x.plan:
+		return usage("give --target DIR, or --tar FILE", "where to?")
+	case x.target != "" && x.tar != "":
+		return usage("give one of them", "both --target and --tar are given")
+	case x.tar != "" && (x.remove || x.overwrite != "" || x.dryRun):
+		return usage("", "--delete, --overwrite and --dry-run are for --target, not for --tar")
+	case x.tar == "-" && x.c.json != "":
+		return usage("write the tar to a file", "standard output cannot hold both a tar and JSON")
+	case x.tar == "-" && term.IsTerminal(int(os.Stdout.Fd())):
+		return usage("send it on with a pipe, or to a file", "a tar does not belong on a terminal")
+	}
+	return nil
+}
+
+// overwriting reads the value of --overwrite.
+func overwriting(text string) (target.Overwrite, error) {
+	switch text {
+	case "", "never":
+		return target.Never, nil
+	case "changed":
+		return target.Changed, nil
+	case "always":
+		return target.Always, nil
+	}
+	return 0, usage("", "--overwrite %q: want never, changed or always", text)
+}
+
+func (x *restoreCommand) run(ctx context.Context, args []string) error {
+	if err := x.check(); err != nil {
+		return err
+	}
+	l, err := openLibrary(ctx, x.c, &x.read)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	o, err := x.options(ctx, l, args)
+	if err != nil {
+		return err
+	}
+	if x.plan {
+		return x.showPlan(ctx, o)
+	}
+	if x.target != "" {
+		if err := x.checkTarget(l.s, o.Snapshot.Source, o.Path); err != nil {
+			return err
+		}
+	}
+	if x.tar != "" && x.tar != "-" {
+		return x.toFile(ctx, o)
+	}
+	if x.tar == "-" {
+		o.Tar = x.c.content()
+	}
+	return x.do(ctx, o)
+}
+
+// options of the verb.
+func (x *restoreCommand) options(ctx context.Context, l *library, args []string) (o restore.Options, err error) {
+	which, text := splitExpr(args[0])
+	scope, snap, err := l.pick(ctx, which, x.filters.filter())
+	if err != nil {
+		return o, err
+	}
+	o = restore.Options{
+		Repo: l.s.repo, Scope: scope, Snapshot: snap, Path: pathIn(snap.Source, text), Target: x.target, Delete: x.remove,
+		NoOwner: x.noOwner, OwnerByName: x.ownerByName, NoXattrs: x.noXattrs, KeepPartial: x.keepPartial, DryRun: x.dryRun, Workers: x.workers,
+	}
+	if o.Overwrite, err = overwriting(x.overwrite); err != nil {
+		return o, err
+	}
+	if o.Include, err = patterns(snap.Source, append(x.include, args[1:]...), "--include"); err != nil {
+		return o, err
+	}
+	o.Exclude, err = patterns(snap.Source, x.exclude, "--exclude")
+	return o, err
+}
+
+// checkTarget refuses to write over the source unless the user says how, and into the repository.
+func (x *restoreCommand) checkTarget(s *session, o snapshot.Origin, path []byte) error {
+	goal := realPath(x.target)
+	if own := s.folder(); own != "" {
+		if _, inside := (root{real: own}).below(goal); inside {
+			return failure("choose another folder", "target %q lies in the repository", x.target)
+		}
+	}
+	place := filepath.Join(realPath(string(o.Path)), filepath.FromSlash(string(path)))
+	if goal == place && x.overwrite == "" && !x.dryRun {
+		return failure("to restore in place say how: --overwrite never, changed or always; else choose another --target",
+			"target %q is the source itself", x.target)
+	}
+	return nil
+}
+
+// realPath resolves as much of a path as is there.
+func realPath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	rest := ""
+	for at := abs; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if at == filepath.Dir(at) {
+			return abs
+		}
+		rest = filepath.Join(filepath.Base(at), rest)
+	}
+}
+
+// toFile writes a tar to a new file, which appears whole or not at all.
+func (x *restoreCommand) toFile(ctx context.Context, o restore.Options) error {
+	if _, err := os.Lstat(x.tar); err == nil {
+		return failure("choose another name, or remove it first", "tar %q: the file exists already", x.tar)
+	}
+	f, err := os.CreateTemp(filepath.Dir(x.tar), "."+filepath.Base(x.tar)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone where it was renamed
+	o.Tar = f
+	err = x.do(ctx, o)
+	if e := f.Sync(); e != nil && err == nil {
+		err = e
+	}
+	if e := f.Close(); e != nil && err == nil {
+		err = e
+	}
+	if err != nil && !errors.As(err, new(*partly)) {
+		return err
+	}
+	if e := os.Rename(f.Name(), x.tar); e != nil {
+		return e
+	}
+	return err
+}
+
+// partly marks the error of a restore that went to its end, of which some files failed.
+type partly struct{ err error }
+
+func (p *partly) Error() string { return p.err.Error() }
+
+// Unwrap returns what ends the command.
+func (p *partly) Unwrap() error { return p.err }
+
+// resultJSON is what restore prints with --json.
+type resultJSON struct {
+	*restore.Result
+	Snapshot string       `json:"snapshot"`
+	Target   string       `json:"target,omitempty"`
+	Seconds  float64      `json:"seconds"`
+	Damaged  []damageJSON `json:"damaged"`
+	Limits   []limitJSON  `json:"limits"`
+	Error    string       `json:"error,omitempty"`
+}
+
+type damageJSON struct {
+	Path   string `json:"path"`
+	Object string `json:"object,omitempty"`
+	Kept   bool   `json:"kept"`
+	Error  string `json:"error"`
+}
+
+type limitJSON struct {
+	Kind  string `json:"kind"`
+	Count int64  `json:"count"`
+	Path  string `json:"path"` // of the first
+	Error string `json:"error"`
+}
+
+// do restores and tells about it.
+func (x *restoreCommand) do(ctx context.Context, o restore.Options) error {
+	started := x.c.now()
+	o.Report = x.c.listen().hear
+	if x.dryRun || x.c.verbose {
+		o.Each = x.each()
+	}
+	res, err := restore.Run(ctx, o)
+	x.c.endLine()
+	if res != nil {
+		if e := x.show(o, res, err, x.c.now().Sub(started)); e != nil && err == nil {
+			err = e
+		}
+	}
+	if err == nil && res.Failed > 0 {
+		return &partly{incomplete()}
+	}
+	return err
+}
+
+// each prints what is done with every entry.
+func (x *restoreCommand) each() func(restore.Item) {
+	var mu sync.Mutex
+	return func(i restore.Item) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case x.c.json != "":
+			_ = x.c.object(map[string]any{"event": "item", "action": i.Action, "type": i.Type, "path": string(i.Path), "size": i.Size})
+		case x.tar == "-":
+		case i.Action != restore.Keep || x.c.verbose:
+			x.c.print("%-7s %s\n", i.Action, shownPath(i.Path))
+		}
+	}
+}
+
+func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error, took time.Duration) error {
+	if x.c.json != "" {
+		j := resultJSON{Result: res, Snapshot: o.Snapshot.ID.String(), Target: x.target, Seconds: seconds(took), Damaged: []damageJSON{}, Limits: []limitJSON{}}
+		for _, d := range res.Damaged {
+			j.Damaged = append(j.Damaged, damageJSON{string(d.Path), d.Object, d.Kept, d.Err.Error()})
+		}
+		for _, l := range res.Limits {
+			j.Limits = append(j.Limits, limitJSON{l.Kind, l.Count, l.Path, l.Err.Error()})
+		}
+		if err != nil {
+			j.Error = err.Error()
+		}
+		return x.c.objectOf("result", j)
+	}
+	for _, l := range res.Limits {
+		x.c.note("%s could not be set %s times, first for %q: %v", l.Kind, units.Count(l.Count), l.Path, l.Err)
+	}
+	if res.NoDelete {
+		x.c.warn("nothing was deleted, since something failed before")
+	}
+	if x.c.quiet {
+		return nil
+	}
+	verb := "restored"
+	if x.dryRun {
+		verb = "would restore"
+	}
+	text := sprintf("%s %s files, %s folders, %v: %s created, %s replaced, %s kept", verb, units.Count(res.Files), units.Count(res.Dirs), units.Size(res.Bytes),
+		units.Count(res.Created), units.Count(res.Replaced), units.Count(res.Kept))
+	for _, n := range []struct {
+		count int64
+		what  string
+	}{{res.Deleted, "deleted"}, {res.Skipped, "skipped"}, {res.Failed, "FAILED"}} {
+		if n.count > 0 {
+			text += sprintf(", %s %s", units.Count(n.count), n.what)
+		}
+	}
+	text += sprintf("; %v fetched, in %s\n", units.Size(res.BytesGot), duration(took))
+	if x.tar == "-" {
+		x.c.say("note", strings.TrimSpace(text))
+	} else {
+		x.c.print("%s", text)
+	}
+	if res.Kept > 0 && x.overwrite == "" && x.target != "" {
+		x.c.note("what was there already stays as it is; --overwrite changed replaces what differs")
+	}
+	return nil
+}
+
+// showPlan tells what a restore would fetch.
+func (x *restoreCommand) showPlan(ctx context.Context, o restore.Options) error {
+	n, err := restore.Plan(ctx, o)
+	if err != nil {
+		return err
+	}
+	if x.c.json != "" {
+		return x.c.objectOf("plan", n)
+	}
+	x.c.print("%s files, %s folders, %v of content\n", units.Count(n.Files), units.Count(n.Dirs), units.Size(n.Bytes))
+	x.c.print("%s packs, %s requests, %v to fetch\n", units.Count(int64(len(n.Packs))), units.Count(n.Requests), units.Size(n.Download))
+	byClass := map[string]*restore.PackNeed{}
+	var classes []string
+	for _, p := range n.Packs {
+		sum := byClass[p.Class]
+		if sum == nil {
+			sum = &restore.PackNeed{}
+			byClass[p.Class] = sum
+			classes = append(classes, p.Class)
+		}
+		sum.Chunks++ // packs
+		sum.Size += p.Size
+		sum.Download += p.Download
+	}
+	for _, class := range classes {
+		if class != "" {
+			x.c.print("  in class %s: %s packs of %v, %v of them wanted\n", class, units.Count(byClass[class].Chunks), units.Size(byClass[class].Size), units.Size(byClass[class].Download))
+		}
+	}
+	if n.Missing > 0 {
+		x.c.warn("%s chunks are in no known pack: files that need them cannot be restored whole", units.Count(n.Missing))
+		return incomplete()
+	}
+	return nil
+}

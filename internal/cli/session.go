@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"firn/internal/advice"
+	"firn/internal/format"
+	"firn/internal/keys"
+	"firn/internal/repo"
+	"firn/internal/snapshot"
+	"firn/internal/state"
+	"firn/internal/store"
+	"firn/internal/wire"
+)
+
+// session is a repository that a command works on: its store, its local state and, once a key was found, the repository itself.
+type session struct {
+	c     *console
+	st    store.Store
+	cfg   *format.Config
+	dirs  state.Dirs
+	state *state.State
+	repo  *repo.Repository
+}
+
+// openSession opens the store and finds the local state of the repository in it. No key is needed yet.
+func openSession(ctx context.Context, c *console, f *storeFlags) (*session, error) {
+	location, err := f.location()
+	if err != nil {
+		return nil, err
+	}
+	l, err := wire.ParseLocation(location)
+	if err != nil {
+		return nil, &advice.Error{Err: err, Code: advice.Usage}
+	}
+	st, err := wire.OpenStore(ctx, location, f.options(c))
+	if err != nil {
+		return nil, err
+	}
+	s := &session{c: c, st: st, dirs: localDirs()}
+	if s.cfg, err = repo.ReadConfig(ctx, st); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.state = state.Open(s.dirs, s.cfg.ID, func(err error) { c.note("%v; going on without", err) })
+	if l.Scheme == "s3" && !f.noCache {
+		if dir := s.state.StoreCacheDir(); dir != "" {
+			s.st = wire.Cached(st, dir, min(f.cacheMax, defaultCacheMax)/4)
+		}
+	}
+	return s, nil
+}
+
+func localDirs() state.Dirs {
+	return state.FindDirs(state.Here(os.Getenv("FIRN_CACHE_DIR"), os.Getenv("FIRN_STATE_DIR")))
+}
+
+func (s *session) close() { _ = s.st.Close() }
+
+// open opens the repository with the keys at hand.
+func (s *session) open(ctx context.Context, a repo.Access) (err error) {
+	s.repo, err = repo.Open(ctx, s.st, a, repo.Options{
+		Report: s.c.report(), Now: s.c.now, IndexDir: s.state.ChunkTableDir(), SpoolDir: s.state.SpoolDir(), ScratchID: fmt.Sprint(os.Getpid()),
+	})
+	return err
+}
+
+// openReader opens the repository with its secrets.
+func (s *session) openReader(ctx context.Context, f *secretFlags) error {
+	cred, err := f.credential(ctx, s.c)
+	if err != nil {
+		return err
+	}
+	if cred == nil && !s.c.terminal {
+		if _, err := s.state.HostKey(); err == nil || os.Getenv("FIRN_HOST_KEY") != "" {
+			return &advice.Error{Err: repo.ErrWriteOnly, Hint: advice.HowToUnlock}
+		}
+	}
+	secrets, err := unlock(ctx, s.c, s.st, cred)
+	if err != nil {
+		return err
+	}
+	return s.open(ctx, repo.Access{Secrets: secrets})
+}
+
+// openLister opens the repository with whatever is at hand: a host key is enough to list snapshots, those of its scope.
+func (s *session) openLister(ctx context.Context, f *secretFlags, h *hostFlags) error {
+	cred, err := f.credential(ctx, s.c)
+	if err != nil {
+		return err
+	}
+	if cred == nil {
+		host, err := s.hostKey(h)
+		if err != nil {
+			return err
+		}
+		if host != nil {
+			return s.open(ctx, repo.Access{Host: host})
+		}
+	}
+	secrets, err := unlock(ctx, s.c, s.st, cred)
+	if err != nil {
+		return err
+	}
+	return s.open(ctx, repo.Access{Secrets: secrets})
+}
+
+// hostKey returns the host key that the user names, or that local state keeps; nil if there is none.
+func (s *session) hostKey(f *hostFlags) (*keys.HostKey, error) {
+	path := f.keyFile
+	if path == "" {
+		path = os.Getenv("FIRN_HOST_KEY")
+	}
+	if path != "" {
+		return state.ReadHostKey(path)
+	}
+	host, err := s.state.HostKey()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return host, err
+}
+
+// openWriter opens the repository for writing and loads the scope of this host. A passphrase or identity that is given must open, also where
+// the host key alone would do; it is checked while the scope is loaded, before anything is written.
+func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) (*repo.ScopeState, error) {
+	cred, err := f.credential(ctx, s.c)
+	if err != nil {
+		return nil, err
+	}
+	host, err := s.hostKey(h)
+	if err != nil {
+		return nil, err
+	}
+	if host == nil {
+		return s.enroll(ctx, cred, h)
+	}
+	if err := s.open(ctx, repo.Access{Host: host}); err != nil {
+		return nil, err
+	}
+	var scope *repo.ScopeState
+	var secrets *keys.Secrets
+	var revoked bool
+	g, gctx := errgroup.WithContext(ctx)
+	if cred != nil {
+		g.Go(func() (err error) {
+			secrets, err = unlock(gctx, s.c, s.st, cred)
+			return err
+		})
+	}
+	g.Go(func() (err error) {
+		scope, err = s.repo.Load(gctx, host.ScopeID, true)
+		return err
+	})
+	g.Go(func() (err error) {
+		revoked, err = s.repo.Revoked(gctx, host.Host)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if revoked {
+		return nil, failure("enroll it anew: take its host.key out of the way, and back up once with a passphrase or identity",
+			"the key of host %q was revoked: what it writes does not count", host.Name)
+	}
+	if secrets != nil {
+		err = s.repo.UseSecrets(secrets)
+	}
+	return scope, err
+}
+
+// enroll makes a key for this host with the help of the secrets, and keeps it in local state.
+func (s *session) enroll(ctx context.Context, cred *credential, h *hostFlags) (*repo.ScopeState, error) {
+	if cred == nil && !s.c.terminal {
+		return nil, failure(advice.HowToUnlock+", or --host-key for a write-only host", "this host has no key for %s, and nobody can be asked", s.st.Location())
+	}
+	name, err := h.orSystem()
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := unlock(ctx, s.c, s.st, cred)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx, repo.Access{Secrets: secrets}); err != nil {
+		return nil, err
+	}
+	scope := h.scope
+	if scope == "" {
+		scope = name
+	}
+	host, err := s.repo.Enroll(ctx, name, scope, keys.Writer)
+	if err != nil {
+		return nil, err
+	}
+	s.repo.UseHost(host)
+	s.keepHostKey(host)
+	return s.repo.Load(ctx, host.ScopeID, true)
+}
+
+// keepHostKey keeps the key of this host in local state, and says so.
+func (s *session) keepHostKey(host *keys.HostKey) {
+	if err := s.state.SetHostKey(host); err != nil {
+		s.c.note("host %q has a key for this run only, since it cannot be kept: %v", host.Name, err)
+		return
+	}
+	s.c.note("host %q is enrolled: its write-only key is kept in %q, so backups from here need no passphrase", host.Name, s.dirs.State)
+}
+
+// items loads the snapshots of all scopes that the key at hand opens, and says what is damaged.
+func (s *session) items(ctx context.Context) ([]snapshot.Item, error) {
+	ids, err := s.repo.Scopes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []snapshot.Item
+	for _, id := range ids {
+		scope, err := s.repo.Load(ctx, id, false)
+		if err != nil {
+			return nil, err
+		}
+		s.tellDamaged(scope)
+		all = append(all, scope.Items...)
+	}
+	return all, nil
+}
+
+func (s *session) tellDamaged(scope *repo.ScopeState) {
+	for _, err := range scope.Damaged {
+		s.c.warn("%v", err)
+	}
+}
+
+// shortID is as much of a snapshot's id as people are shown.
+func shortID(id snapshot.ID) string { return hex.EncodeToString(id[:4]) }

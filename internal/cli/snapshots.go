@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"firn/internal/advice"
+	"firn/internal/browse"
+	"firn/internal/snapshot"
+	"firn/internal/units"
+)
+
+// snapshotsCommand lists snapshots.
+type snapshotsCommand struct {
+	c       *console
+	read    readFlags
+	host    hostFlags
+	filters filterFlags
+	path    string
+	all     bool
+}
+
+func newSnapshots(c *console) *cobra.Command {
+	x := &snapshotsCommand{c: c}
+	cmd := &cobra.Command{
+		Use:     "snapshots",
+		Aliases: []string{"list"},
+		Short:   "List snapshots",
+		Long: `Lists the snapshots that are done, by time. A host's own key is enough; it shows the snapshots of its scope. With -v the
+heads are printed, too: the last snapshot of each source that this machine has seen. A store that shows less was rolled back.`,
+		Example: `  firn snapshots
+  firn snapshots --source /home --tag monthly
+  firn snapshots --all --json | jq -r 'select(.state == "partial") | .id'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return x.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&x.path, "path", "", "only of the source with this path")
+	cmd.Flags().BoolVar(&x.all, "all", false, "also those that are partial, unconfirmed, replaced or forgotten")
+	cmd.Flags().StringVar(&x.host.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
+	x.filters.register(cmd)
+	x.read.register(cmd)
+	return cmd
+}
+
+func (x *snapshotsCommand) run(ctx context.Context) error {
+	s, err := openSession(ctx, x.c, &x.read.store)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.openLister(ctx, &x.read.secrets, &x.host); err != nil {
+		return err
+	}
+	items, err := s.items(ctx)
+	if err != nil {
+		return err
+	}
+	f := x.filters.filter()
+	f.Done, f.Voided, f.Forgotten = !x.all, x.all, x.all
+	list := x.onPath(browse.Snapshots(items, f))
+	if err := x.show(list); err != nil {
+		return err
+	}
+	if hidden := len(x.onPath(browse.Snapshots(items, x.filters.filter()))) - len(list); hidden > 0 && !x.all {
+		x.c.note("%d partial or unconfirmed are not shown; --all shows them", hidden)
+	}
+	s.tellHeads(items)
+	return nil
+}
+
+// onPath keeps the snapshots of the source with the path that the user named.
+func (x *snapshotsCommand) onPath(list []browse.Info) []browse.Info {
+	if x.path == "" {
+		return list
+	}
+	var kept []browse.Info
+	for _, i := range list {
+		if strings.TrimSuffix(string(i.Source.Path), "/") == strings.TrimSuffix(x.path, "/") {
+			kept = append(kept, i)
+		}
+	}
+	return kept
+}
+
+// snapshotJSON is a snapshot in the JSON of all commands.
+type snapshotJSON struct {
+	Event    string         `json:"event"` // snapshot
+	ID       string         `json:"id"`
+	Time     time.Time      `json:"time"`
+	End      time.Time      `json:"end"`
+	Host     string         `json:"host"`
+	Source   sourceJSON     `json:"source"`
+	Tags     []string       `json:"tags"`
+	State    string         `json:"state"` // done, unconfirmed, partial, forgotten
+	VoidedBy string         `json:"voided_by,omitempty"`
+	Sequence uint64         `json:"sequence"`
+	Scope    string         `json:"scope"`
+	Epoch    uint32         `json:"epoch"`
+	Stats    snapshot.Stats `json:"stats"`
+	Program  string         `json:"program"`
+}
+
+func infoJSON(i browse.Info) snapshotJSON {
+	j := snapshotJSON{Event: "snapshot", ID: i.ID.String(), Time: i.Start.UTC(), End: i.End.UTC(), Host: i.Host, Source: originJSON(i.Source, i.Host), Tags: append([]string{}, i.Tags...),
+		State: i.State, Sequence: i.Sequence, Scope: fmt.Sprintf("%x", i.Scope), Epoch: i.Epoch, Stats: i.Stats, Program: i.Program}
+	if !i.VoidedBy.IsZero() {
+		j.VoidedBy = i.VoidedBy.String()
+	}
+	return j
+}
+
+func (x *snapshotsCommand) show(list []browse.Info) error {
+	if x.c.json != "" {
+		for _, i := range list {
+			if err := x.c.object(infoJSON(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := x.c.table("id", "time", "host", "source", "kind", ">files", ">size", ">added", "state", "tags")
+	for _, i := range list {
+		state := i.State
+		if !i.VoidedBy.IsZero() {
+			state = "replaced by " + shortID(i.VoidedBy)
+		} else if i.Stats.Problems > 0 {
+			state += sprintf(", %s not read", units.Count(i.Stats.Problems))
+		}
+		t.row(shortID(i.ID), i.Start.Local().Format(timeFormat), i.Host, advice.SourceName(i.Source), i.Source.Kind, units.Count(i.Stats.Files),
+			units.Size(i.Stats.Bytes).String(), units.Size(i.Stats.BytesStored).String(), state, strings.Join(i.Tags, ","))
+	}
+	t.print()
+	return nil
+}
+
+// tellHeads compares what the store shows with what this machine has seen.
+func (s *session) tellHeads(items []snapshot.Item) {
+	for _, h := range snapshot.Histories(items) {
+		head, ok := s.state.Head(h.Source)
+		if !ok {
+			continue
+		}
+		name := advice.SourceName(h.Items[0].Source)
+		s.c.explain("head of %s: number %d, snapshot %x, SHA-256 %x", name, head.Sequence, head.Snapshot, head.Body)
+		if err := h.CheckHead(snapshot.Head{Source: h.Source, Snapshot: head.Snapshot, Sequence: head.Sequence, Sum: head.Body}); err != nil {
+			s.c.warn("%s: %v: snapshots were removed, or the store was rolled back", name, err)
+		}
+	}
+}
