@@ -92,8 +92,11 @@ func (s *Store) series(op, name string) *series {
 
 // again waits and returns nil if the call that failed with err is to be repeated, else the error to return.
 func (c *series) again(ctx context.Context, err error) error {
-	if !store.IsTemporary(err) || ctx.Err() != nil {
+	if !store.IsTemporary(err) {
 		return err
+	}
+	if end := ctx.Err(); end != nil {
+		return errors.Join(end, err)
 	}
 	o := c.s.o
 	c.tries++

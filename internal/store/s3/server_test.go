@@ -10,6 +10,7 @@ import (
 	"firn/internal/store"
 	"firn/internal/storetest"
 	"firn/internal/storetest/versitygw"
+	"firn/internal/storetest/wrappers"
 )
 
 func serverOptions(server *versitygw.Server, bucket, prefix string) Options {
@@ -44,7 +45,7 @@ func open(t *testing.T, server *versitygw.Server, change func(*Options)) *Store 
 
 func TestServer(t *testing.T) {
 	server := versitygw.Start(t)
-	for wrapper, wrap := range storetest.Wrappers() {
+	for wrapper, wrap := range wrappers.All() {
 		t.Run(wrapper, func(t *testing.T) {
 			u := storetest.Suite{Open: func(t *testing.T) store.Store { return wrap(t, open(t, server, nil)) }, Objects: 50}
 			if wrapper == "bare" {

@@ -1,4 +1,6 @@
-package storetest
+// Package wrappers lists the wrappers that a store passes the suite of package storetest in. It is a package of its own because
+// the wrappers' own tests use that suite.
+package wrappers
 
 import (
 	"testing"
@@ -9,8 +11,8 @@ import (
 	"firn/internal/store/retry"
 )
 
-// Wrappers are ways to wrap a store that must not change what it does.
-func Wrappers() map[string]func(*testing.T, store.Store) store.Store {
+// All returns ways to wrap a store that must not change what it does.
+func All() map[string]func(*testing.T, store.Store) store.Store {
 	return map[string]func(*testing.T, store.Store) store.Store{
 		"bare":  func(_ *testing.T, s store.Store) store.Store { return s },
 		"retry": func(_ *testing.T, s store.Store) store.Store { return retry.New(s, retry.Options{}) },

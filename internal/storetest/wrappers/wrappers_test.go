@@ -1,4 +1,4 @@
-package storetest
+package wrappers
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 	"firn/internal/store"
 	"firn/internal/store/local"
 	"firn/internal/store/mem"
+	"firn/internal/storetest"
 )
 
 // Stores that need nothing, bare and in every wrapper. (Package s3 runs the suite over a server.)
@@ -21,10 +22,10 @@ func TestStores(t *testing.T) {
 		},
 	}
 	for base, open := range bases {
-		for wrapper, wrap := range Wrappers() {
+		for wrapper, wrap := range All() {
 			t.Run(base+"/"+wrapper, func(t *testing.T) {
 				t.Parallel()
-				u := Suite{Open: func(t *testing.T) store.Store { return wrap(t, open(t)) }, Objects: 100}
+				u := storetest.Suite{Open: func(t *testing.T) store.Store { return wrap(t, open(t)) }, Objects: 100}
 				if wrapper == "bare" {
 					u.Objects = 0
 				}
