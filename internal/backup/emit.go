@@ -221,7 +221,7 @@ func (em *emitter) fill(e *manifest.Entry, m *member) (extra []byte, err error) 
 	case manifest.Symlink:
 		e.Target = []byte(m.details.Target)
 	case manifest.Char, manifest.Block:
-		e.Major, e.Minor = uint32(st.Rdev>>32), uint32(st.Rdev)
+		e.Major, e.Minor = splitDevice(st.Rdev)
 	case manifest.File:
 		if m.job != newDetails {
 			e.Size = st.Size

@@ -257,7 +257,7 @@ func treeExtra(src manifest.Source, e *manifest.Entry) ([]byte, error) {
 // statOf is as much of an lstat as a manifest line knows.
 func statOf(e *manifest.Entry) source.Stat {
 	st := source.Stat{Type: source.Type(e.Type), Mode: e.Mode, UID: uint32(e.UID), GID: uint32(e.GID), Nlink: 1, Size: e.Size,
-		Rdev: uint64(e.Major)<<32 | uint64(e.Minor), MtimeSec: e.Mtime.Sec, MtimeNsec: e.Mtime.Nsec}
+		Rdev: joinDevice(e.Major, e.Minor), MtimeSec: e.Mtime.Sec, MtimeNsec: e.Mtime.Nsec}
 	if len(e.Hardlink) > 0 {
 		st.Nlink = 2
 	}
