@@ -55,6 +55,7 @@ type State struct {
 	state string // empty: none
 	cache string
 	note  func(error)
+	still bool // see Still
 	now   func() time.Time // when pieces of the cache are used
 
 	mu    sync.Mutex
@@ -74,6 +75,12 @@ func Open(dirs Dirs, repo [16]byte, note func(error)) *State {
 	return s
 }
 
+// Still returns the same state, which is read as ever, but remembers nothing of what is done with it: for runs that only pretend. Copies of what
+// the store has are kept all the same.
+func (s *State) Still() *State {
+	return &State{repo: s.repo, state: s.state, cache: s.cache, note: s.note, still: true, now: s.now, noted: map[string]bool{}}
+}
+
 // tell notes trouble with one part, once per part and path.
 func (s *State) tell(what, path string, err error) {
 	if err == nil {
@@ -91,7 +98,7 @@ func (s *State) tell(what, path string, err error) {
 
 // folder makes a folder below base and returns its path, or "" if there is none; trouble is told.
 func (s *State) folder(what, base string, elem ...string) string {
-	if base == "" {
+	if base == "" || s.still && (base == s.state || elem[0] == "sources") {
 		return ""
 	}
 	path := filepath.Join(append([]string{base}, elem...)...)
