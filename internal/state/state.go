@@ -55,7 +55,7 @@ type State struct {
 	state string // empty: none
 	cache string
 	note  func(error)
-	still bool // see Still
+	still bool             // see Still
 	now   func() time.Time // when pieces of the cache are used
 
 	mu    sync.Mutex
