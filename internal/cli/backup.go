@@ -122,6 +122,9 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 		return err
 	}
 	defer s.close()
+	if x.dryRun {
+		s.pretend()
+	}
 	for _, r := range p.roots {
 		if err := x.choose.check(s, r); err != nil {
 			return err
@@ -142,6 +145,9 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 		worst = worse(worst, err)
 	}
 	x.choose.tellUnmatched(x.c)
+	if x.dryRun {
+		return worst
+	}
 	if freed := s.state.Trim(int64(x.store.cacheMax)); freed > 0 {
 		x.c.explain("local cache: %v deleted", units.Size(freed))
 	}
@@ -227,7 +233,7 @@ type backupJSON struct {
 	Event     string             `json:"event"` // result
 	Source    sourceJSON         `json:"source"`
 	Snapshot  string             `json:"snapshot"` // id; empty: none was made
-	State     string             `json:"state"`    // done, partial, failed
+	State     string             `json:"state"`    // done, partial, failed, dry run
 	Unchanged bool               `json:"unchanged"`
 	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
 	Seconds   float64            `json:"seconds"`
@@ -243,7 +249,10 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 		if res != nil && res.Snapshot != nil {
 			j.Snapshot, j.Unchanged, j.Resumed, j.Stats, j.State = res.Snapshot.ID.String(), res.Unchanged, res.Resumed, res.Snapshot.Stats, "done"
 			j.Problems = append(j.Problems, res.Snapshot.Problems...)
-			if res.Partial {
+			switch {
+			case x.dryRun:
+				j.Snapshot, j.State = "", "dry run"
+			case res.Partial:
 				j.State = "partial"
 			}
 		}
@@ -256,15 +265,18 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 	if res == nil || res.Snapshot == nil || x.c.quiet {
 		return
 	}
-	what, st := "snapshot", res.Snapshot.Stats
-	if res.Partial {
-		what = "partial snapshot"
+	what, st := "snapshot "+shortID(res.Snapshot.ID), res.Snapshot.Stats
+	switch {
+	case x.dryRun:
+		what = "dry run"
+	case res.Partial:
+		what = "partial " + what
 	}
 	files := fmt.Sprintf("%s files: %s new, %s changed, %s unchanged", units.Count(st.Files), units.Count(st.FilesNew), units.Count(st.FilesChanged), units.Count(st.FilesUnchanged))
 	if st.Problems > 0 {
 		files += fmt.Sprintf(", %s not read", units.Count(st.Problems))
 	}
-	x.c.print("%s %s of %s (%s)\n  %s; %v read, %v new, %v stored, in %s\n", what, shortID(res.Snapshot.ID), advice.SourceName(o.Source), o.Host,
+	x.c.print("%s of %s (%s)\n  %s; %v read, %v new, %v stored, in %s\n", what, advice.SourceName(o.Source), o.Host,
 		files, units.Size(st.BytesRead), units.Size(st.BytesAdded), units.Size(st.BytesStored), duration(took))
 }
 

@@ -76,10 +76,21 @@ encrypted before it leaves the machine, in formats that age, zstd and a short sc
 			cmd.GroupID = "manage"
 		}
 	}
+	cobra.EnableCommandSorting = false
+	inOrder(root)
 	root.SetHelpCommandGroupID("manage")
 	root.SetCompletionCommandGroupID("manage")
 	asFolder(root)
 	return root
+}
+
+// inOrder shows flags as they were registered: a command's own first.
+func inOrder(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	cmd.PersistentFlags().SortFlags = false
+	for _, sub := range cmd.Commands() {
+		inOrder(sub)
+	}
 }
 
 // asFolder makes a command that only holds others: alone it shows its help, with an unknown word it fails.

@@ -112,6 +112,17 @@ func (f *hostFlags) registerName(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.scope, "scope", "", "hosts with the same scope share what they store (default: the host's name)")
 }
 
+// path is that of the host key that the user names, if any.
+func (f *hostFlags) path() string {
+	if f.keyFile != "" {
+		return f.keyFile
+	}
+	return os.Getenv("FIRN_HOST_KEY")
+}
+
+// explicit reports whether the user names a host key.
+func (f *hostFlags) explicit() bool { return f.path() != "" }
+
 // given returns the name that the user chose, if any.
 func (f *hostFlags) given() string {
 	if f.name != "" {

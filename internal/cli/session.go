@@ -28,6 +28,7 @@ type session struct {
 	dirs  state.Dirs
 	state *state.State
 	repo  *repo.Repository
+	dry   bool // nothing is stored, and nothing remembered
 }
 
 // openSession opens the store and finds the local state of the repository in it. No key is needed yet.
@@ -60,6 +61,11 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 
 func localDirs() state.Dirs {
 	return state.FindDirs(state.Here(os.Getenv("FIRN_CACHE_DIR"), os.Getenv("FIRN_STATE_DIR")))
+}
+
+// pretend makes sure that nothing is written from now on.
+func (s *session) pretend() {
+	s.st, s.state, s.dry = wire.Pretending(s.st), s.state.Still(), true
 }
 
 func (s *session) close() { _ = s.st.Close() }
@@ -114,12 +120,8 @@ func (s *session) openLister(ctx context.Context, f *secretFlags, h *hostFlags) 
 
 // hostKey returns the host key that the user names, or that local state keeps; nil if there is none.
 func (s *session) hostKey(f *hostFlags) (*keys.HostKey, error) {
-	path := f.keyFile
-	if path == "" {
-		path = os.Getenv("FIRN_HOST_KEY")
-	}
-	if path != "" {
-		return state.ReadHostKey(path)
+	if f.explicit() {
+		return state.ReadHostKey(f.path())
 	}
 	host, err := s.state.HostKey()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -136,6 +138,11 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return nil, err
 	}
 	host, err := s.hostKey(h)
+	var unfit *state.Error
+	if cred != nil && errors.As(err, &unfit) && !h.explicit() {
+		s.c.note("%v; going on without", err)
+		host, err = nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +214,10 @@ func (s *session) enroll(ctx context.Context, cred *credential, h *hostFlags) (*
 
 // keepHostKey keeps the key of this host in local state, and says so.
 func (s *session) keepHostKey(host *keys.HostKey) {
+	if s.dry {
+		s.c.note("host %q would be enrolled", host.Name)
+		return
+	}
 	if err := s.state.SetHostKey(host); err != nil {
 		s.c.note("host %q has a key for this run only, since it cannot be kept: %v", host.Name, err)
 		return

@@ -27,9 +27,8 @@ type snapshotsCommand struct {
 func newSnapshots(c *console) *cobra.Command {
 	x := &snapshotsCommand{c: c}
 	cmd := &cobra.Command{
-		Use:     "snapshots",
-		Aliases: []string{"list"},
-		Short:   "List snapshots",
+		Use:   "snapshots",
+		Short: "List snapshots",
 		Long: `Lists the snapshots that are done, by time. A host's own key is enough; it shows the snapshots of its scope. With -v the
 heads are printed, too: the last snapshot of each source that this machine has seen. A store that shows less was rolled back.`,
 		Example: `  firn snapshots
