@@ -31,14 +31,11 @@ var _ source.Tree = (*Tree)(nil)
 // Open opens the root: a folder, or a single file of any type. A symlink is followed here, and only here. Errors are
 // *fs.PathError: what is not there is fs.ErrNotExist.
 func Open(path string, o Options) (*Tree, error) {
-	resolved, err := filepath.EvalSymlinks(path)
+	root, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{opts: o}
-	if t.root, err = filepath.Abs(resolved); err != nil {
-		return nil, err
-	}
+	t := &Tree{opts: o, root: root}
 	info, err := os.Lstat(t.root)
 	if err != nil {
 		return nil, err
