@@ -28,9 +28,9 @@ func patient(waits *[]time.Duration) Options {
 
 // The whole suite passes over a store where a third of all calls fail.
 func TestSuiteWithFaults(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(8) {
 		rules := faultstore.MustParse("any * before p=0.2\nany * after p=0.1\nget * torn p=0.2\nlist * torn p=0.3\nput * torn p=0.1")
-		storetest.Suite{Objects: 60, Big: 1 << 20, Open: func(*testing.T) store.Store {
+		storetest.Suite{SameAgain: true, Objects: 60, Big: 1 << 20, Open: func(*testing.T) store.Store {
 			o := patient(nil)
 			o.Tries = 60
 			return New(bare{faultstore.New(mem.New(mem.Options{}), seed, rules...)}, o)
