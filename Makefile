@@ -1,4 +1,5 @@
 # make build    firn for this machine, into ./firn
+# make try      build it, and show a backup and a restore in a temporary folder
 # make test     all tests
 # make check    formatting, go vet, staticcheck, known vulnerabilities
 # make bench    firn beside its peers (BENCH="--only firn/src --rounds 3")
@@ -14,10 +15,13 @@ BENCH   ?=
 # Nothing of the machine, its paths or the time of building goes into the program: the same source gives the same bytes.
 FLAGS = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X firn/internal/cli.Version=$(VERSION)'
 
-.PHONY: build test check bench fuzz release clean $(TARGETS)
+.PHONY: build try test check bench fuzz release clean $(TARGETS)
 
 build:
 	CGO_ENABLED=0 $(GO) build $(FLAGS) -o firn ./cmd/firn
+
+try: build
+	./try.sh
 
 test:
 	$(GO) test ./...
