@@ -63,6 +63,7 @@ type reel struct {
 	ctx   context.Context
 	cur   *batch
 	last  []*batch // whose chunks are at hand as well
+	above []step   // folders on the way here that nothing has asked for yet
 	order chan *batch
 	fetch chan *batch
 }
@@ -135,6 +136,16 @@ func (l *reel) entry(e *manifest.Entry, chosen bool) error {
 		}
 	}
 	s := step{rel: slices.Clone(l.r.choice.rel(e.Path))}
+	for n := len(l.above); n > 0 && !manifest.Within(s.rel, l.above[n-1].rel); n-- {
+		l.above = l.above[:n-1]
+	}
+	if !chosen {
+		s.entry, s.whole = e.Clone(), true
+		l.above = append(l.above, s)
+		return nil
+	}
+	l.cur.steps = append(l.cur.steps, l.above...)
+	l.above = l.above[:0]
 	content := e
 	if len(e.Hardlink) > 0 {
 		var err error

@@ -110,7 +110,7 @@ func (g *gatherer) hardLink(e *manifest.Entry, rel []byte) error {
 	case err != nil:
 		return err
 	case first != nil:
-		g.addLink(rel, first, e.Size)
+		g.addLink(rel, first, e)
 		return nil
 	case real == nil:
 		return g.r.failed(rel, e.Type.String(), e.Size, errNoFirst)
@@ -121,8 +121,8 @@ func (g *gatherer) hardLink(e *manifest.Entry, rel []byte) error {
 	return nil
 }
 
-func (g *gatherer) addLink(rel, first []byte, size int64) {
-	l := hardLink{size: size}
+func (g *gatherer) addLink(rel, first []byte, e *manifest.Entry) {
+	l := hardLink{size: e.Size, typ: e.Type}
 	l.path, l.pathLen = g.win.addPath(rel)
 	l.first, l.firstLen = g.win.addPath(first)
 	g.win.links = append(g.win.links, l)

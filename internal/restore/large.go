@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"firn/internal/target"
@@ -165,13 +166,26 @@ func (l *large) finish(f *target.File) error {
 	}
 	switch {
 	case l.damage != nil:
-		l.damage.Kept = keep && f != nil
+		if l.damage.Kept = keep && f != nil; l.damage.Kept {
+			l.markDamaged()
+		}
 		return r.damaged(l.rel, l.size, *l.damage)
 	case l.fault != nil:
 		return r.failed(l.rel, "file", l.size, l.fault)
 	}
 	r.done(l.outcome, "file", l.rel, l.size)
 	return nil
+}
+
+// markDamaged gives a damaged file a time that its source has not, so that a later run does not take it for whole.
+func (l *large) markDamaged() {
+	m := l.spec.Meta
+	if m.MtimeSec = 0; l.spec.MtimeSec == 0 {
+		m.MtimeSec = 1
+	}
+	if err := l.run.to.Finish(l.rel, &m); err != nil {
+		l.damage.Err = errors.Join(l.damage.Err, err)
+	}
 }
 
 // discard removes what a suspended file has left.

@@ -39,7 +39,7 @@ type Options struct {
 	NoOwner     bool             // leave owners as they come
 	OwnerByName bool             // known names count instead of numbers
 	NoXattrs    bool             // leave out extended attributes and ACLs
-	KeepPartial bool             // leave damaged files there, what is lost of them as holes
+	KeepPartial bool             // leave damaged files in several pieces there, what is lost of them as holes, their time 1970
 	DryRun      bool             // change nothing; Each tells what would be done
 
 	Tar io.Writer // a PAX tar is written here instead of files

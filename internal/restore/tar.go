@@ -15,7 +15,8 @@ import (
 
 // archiver writes a PAX tar (POSIX.1-2001) in the order of the manifest. The folder itself that is restored has no entry, so that extracting does
 // not change the folder that it is extracted in. Holes are zeros. Names that are not UTF-8 are marked with hdrcharset=BINARY. Attributes
-// are SCHILY.xattr records. Owners that are unknown are nobody (65534).
+// are SCHILY.xattr records. Owners that are unknown are nobody (65534). Times before 1970 with a fraction are written as POSIX says; bsdtar 3.7 takes
+// the fraction to count upward.
 type archiver struct {
 	r       *run
 	tw      *tar.Writer
@@ -236,7 +237,7 @@ func noNUL(s string) string {
 
 // tarID is an owner as a tar has it.
 func tarID(id int64) int {
-	if id < 0 || id > 1<<31-1 {
+	if id < 0 || int64(int(id)) != id {
 		return 65534
 	}
 	return int(id)

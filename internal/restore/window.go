@@ -82,6 +82,7 @@ type hardLink struct {
 	path, pathLen   uint32
 	first, firstLen uint32
 	size            int64
+	typ             manifest.Type
 }
 
 func newWindow() *window {

@@ -343,20 +343,29 @@ func (k *worker) links(w *window, part []hardLink) error {
 		var err error
 		if d, bad := r.isLost(first); bad {
 			if d != nil {
-				err = r.damaged(rel, l.size, *d)
+				err = r.linkDamaged(rel, first, l.size, *d)
 			} else {
-				err = r.failed(rel, "file", l.size, errFirstFailed)
+				err = r.failed(rel, l.typ.String(), l.size, errFirstFailed)
 			}
 		} else if outcome, lerr := r.to.Link(first, rel); lerr != nil {
-			err = r.failed(rel, "file", l.size, fmt.Errorf("link to %q: %w", first, lerr))
+			err = r.failed(rel, l.typ.String(), l.size, fmt.Errorf("link to %q: %w", first, lerr))
 		} else {
-			r.done(outcome, "file", rel, l.size)
+			r.done(outcome, l.typ.String(), rel, l.size)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linkDamaged is for another name of a damaged file.
+func (r *run) linkDamaged(rel, first []byte, size int64, d Damage) error {
+	if d.Kept {
+		_, err := r.to.Link(first, rel)
+		d.Kept = err == nil
+	}
+	return r.damaged(rel, size, d)
 }
 
 var errFirstFailed = errors.New("the file that it is another name of could not be restored")
@@ -376,7 +385,7 @@ func (r *run) dry(w *window) error {
 		rel := w.text(l.path, l.pathLen)
 		_, err := r.lstat(r.rootThere, rel)
 		r.bytesDone.Add(l.size)
-		r.done(dryOutcome(err == nil && r.o.Overwrite == target.Never, err == nil), "file", rel, l.size)
+		r.done(dryOutcome(err == nil && r.o.Overwrite == target.Never, err == nil), l.typ.String(), rel, l.size)
 	}
 	return nil
 }

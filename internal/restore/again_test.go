@@ -1,0 +1,95 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"firn/internal/repo"
+	"firn/internal/restore"
+	"firn/internal/store"
+)
+
+// stopping is a store that ends a context after some reads of content, or answers what it is told.
+type stopping struct {
+	store.Store
+	left   atomic.Int64
+	cancel context.CancelFunc
+	err    error
+}
+
+func (s *stopping) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
+	if strings.HasPrefix(name, "data/") && s.left.Add(-1) < 0 {
+		if s.err != nil {
+			return nil, store.Fail("get", name, s.err)
+		}
+		s.cancel()
+	}
+	return s.Store.Get(ctx, name, off, n)
+}
+
+func (w *world) through(o *restore.Options, st store.Store) {
+	w.t.Helper()
+	r, err := repo.Open(context.Background(), st, w.access, repo.Options{})
+	w.must(err)
+	s, err := r.Load(context.Background(), w.access.Host.ScopeID, true)
+	w.must(err)
+	o.Repo, o.Scope = r, s
+}
+
+func TestStopAndGoOn(t *testing.T) {
+	w := newWorld(t)
+	w.pack = 256 << 10
+	w.plant(11, 150)
+	w.write("huge", randomBytes(5, 20<<20))
+	w.backup()
+	full := w.options("full")
+	all := w.clean(full)
+	var got int64
+	for round := range int64(200) {
+		o := w.options("out")
+		ctx, cancel := context.WithCancel(context.Background())
+		st := &stopping{Store: w.st, cancel: cancel}
+		st.left.Store(2 + round)
+		w.through(&o, st)
+		res, err := restore.Run(ctx, o)
+		cancel()
+		got += res.BytesGot
+		if err == nil {
+			if round < 2 {
+				t.Errorf("ended in round %d", round)
+			}
+			sameTree(t, w.src, o.Target)
+			w.noTemporaries("out")
+			if got > 3*all.BytesGot {
+				t.Errorf("fetched %d bytes in %d rounds, %d are enough", got, round+1, all.BytesGot)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	t.Error("never ended")
+}
+
+func TestStoreErrors(t *testing.T) {
+	w := newWorld(t)
+	w.plant(12, 30)
+	w.backup()
+	for _, want := range []error{store.ErrCold, store.ErrTimeout, store.ErrDenied} {
+		o := w.options("out")
+		st := &stopping{Store: w.st, err: want}
+		w.through(&o, st)
+		if res, err := restore.Run(context.Background(), o); !errors.Is(err, want) || res.Failed > 0 {
+			t.Errorf("%v: got %v, %d failed", want, err, res.Failed)
+		}
+		o.Target, o.Tar = "", io.Discard
+		if _, err := restore.Run(context.Background(), o); !errors.Is(err, want) {
+			t.Errorf("tar: %v: got %v", want, err)
+		}
+	}
+}
