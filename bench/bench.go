@@ -38,7 +38,7 @@ type bench struct {
 	log     io.Writer
 	corpora map[string]marker
 	results []measurement
-	removed time.Time // when the last large tree was
+	cleaned int // rounds put aside
 }
 
 // session is one tool that works its way through the phases on one corpus.
@@ -52,12 +52,13 @@ type session struct {
 
 // checkDisk compares what the run will take at most with the limit and with what is free.
 func (b *bench) checkDisk() error {
-	var all, largest int64
+	var all, largest, files int64
 	for _, c := range corpora() {
 		if !b.want.match("", c.name, "") {
 			continue
 		}
 		all += c.disk
+		files += c.files
 		largest = max(largest, c.bytes*int64(len(b.tools))+c.disk+2<<30) // a repository each, one restored tree, edits
 	}
 	need := int64(float64(all+largest) * b.opt.scale)
@@ -67,6 +68,10 @@ func (b *bench) checkDisk() error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(b.opt.dir, &st); err != nil {
 		return fmt.Errorf("%q: %w", b.opt.dir, err)
+	}
+	files = int64(float64(files*int64(len(b.tools)*b.opt.rounds)) * b.opt.scale)
+	if st.Files > 0 && uint64(files) > uint64(st.Ffree) { // some file systems have no such limit and say 0
+		return fmt.Errorf("%q: %d inodes free, needs up to %d: choose fewer tools or rounds, or a smaller --scale", b.opt.dir, st.Ffree, files)
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < need+1e9 {
 		return fmt.Errorf("%q: %d GB free, needs up to %d GB", b.opt.dir, free/1e9, need/1e9+1)
@@ -259,8 +264,9 @@ func (b *bench) restore(ctx context.Context, s *session, m *measurement) error {
 	return hollow(s.at.target)
 }
 
-// hollow gives back the space of a restored tree and keeps its files. They are removed with the round: on ext4 it takes ten times as long to make
-// files where as many were removed within the last minute, and the next tool would pay for that.
+// hollow gives back the space of a tree and keeps its files. Ext4 without a journal does not use the inodes of removed files again for one to six
+// minutes, and looks past each of them: making files takes ten times as long then, and the next tool would pay for what the one before
+// it had restored. So nothing is removed before the end of the run.
 func hollow(dir string) error {
 	return eachFile(dir, func(path string, info fs.FileInfo) error {
 		if info.Size() == 0 {
@@ -273,31 +279,51 @@ func hollow(dir string) error {
 	})
 }
 
-// settle is how long ext4 avoids the inodes of removed files, and a bit.
-const settle = 65 * time.Second
+// settle is how long removed files slow down a file system, at most.
+const settle = 6 * time.Minute
 
-// rest waits until files can be made at full speed again.
+// stampPath is a file whose time is that of the last removal of many files.
+func stampPath(dir string) string { return filepath.Join(dir, "removed") }
+
+// removeWork removes the work folder and leaves a stamp if there was much in it.
+func removeWork(dir, work string) error {
+	_, files, err := measureDir(work)
+	if err != nil {
+		return err
+	}
+	if err := removeAll(work); err != nil || files < 10_000 {
+		return err
+	}
+	return os.WriteFile(stampPath(dir), nil, 0o644)
+}
+
+// rest waits until an earlier run's removal no longer slows this one down.
 func (b *bench) rest(ctx context.Context) error {
-	if b.removed.IsZero() {
+	info, err := os.Stat(stampPath(b.opt.dir))
+	if err != nil || b.opt.noWait {
 		return nil
 	}
+	wait := time.Until(info.ModTime().Add(settle))
+	if wait <= 0 {
+		return nil
+	}
+	fmt.Fprintf(b.log, "  waiting %v, since many files were removed a short while ago (--no-wait: go on)\n", wait.Round(time.Second))
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(b.removed.Add(settle))):
+	case <-time.After(wait):
 		return nil
 	}
 }
 
-// clean removes what a round left, and remembers when, if it was much.
+// clean empties what a round left and puts it aside.
 func (b *bench) clean() error {
-	dir := filepath.Join(b.work, "at")
-	_, files, _ := measureDir(dir)
-	err := removeAll(dir)
-	if files > 10_000 {
-		b.removed = time.Now()
+	at := filepath.Join(b.work, "at")
+	if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return err
+	b.cleaned++
+	return errors.Join(hollow(at), os.Rename(at, filepath.Join(b.work, fmt.Sprintf("done-%d", b.cleaned))))
 }
 
 // flush empties the queue of dirty pages, so that no tool pays for what the one before it wrote.

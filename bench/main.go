@@ -53,6 +53,7 @@ type options struct {
 	timeout  time.Duration
 	maxDisk  int64 // GB
 	noVerify bool
+	noWait   bool
 	tools    map[string]string // name, or kind@label, to path
 }
 
@@ -69,6 +70,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fs.DurationVar(&o.timeout, "timeout", 20*time.Minute, "longest time for one command")
 	fs.Int64Var(&o.maxDisk, "max-disk", 30, "most disk space to use, in GB")
 	fs.BoolVar(&o.noVerify, "no-verify", false, "do not compare what was restored with its source")
+	fs.BoolVar(&o.noWait, "no-wait", false, "restore at once, even if an earlier run removed many files within the last minutes, which slows some file systems down")
 	fs.Func("tool", "program to use as name=path, name being firn, restic, restic-fastest, kopia, borg, duplicacy or pipe, or name@label to run one tool in two versions; repeatable (default: what is on PATH)", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok || name == "" || path == "" {
@@ -108,10 +110,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	work := filepath.Join(o.dir, "work")
-	if err := errors.Join(removeAll(work), os.MkdirAll(work, 0o755)); err != nil {
+	if err := errors.Join(removeWork(o.dir, work), os.MkdirAll(work, 0o755)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, removeAll(work)) }()
+	defer func() { err = errors.Join(err, removeWork(o.dir, work)) }()
 	tools, err := findTools(ctx, o, want, work)
 	if err != nil {
 		return err
