@@ -69,9 +69,9 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
 	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
 	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
-	fl.StringVar(&x.compression, "compression", "default", "fastest, default, better or best")
+	fl.StringVar(&x.compression, "compression", "fastest", "fastest, default, better or best")
 	fl.Var(&x.packSize, "pack-size", "size of packs of file content")
-	fl.Lookup("pack-size").DefValue = "24M"
+	fl.Lookup("pack-size").DefValue = "16M"
 	fl.Var(&x.memory, "memory", "memory to keep to")
 	fl.IntVar(&x.workers, "workers", 0, "files read and compressed at once (one a core)")
 	x.choose.register(fl)
