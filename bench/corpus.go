@@ -138,25 +138,35 @@ func (b *builder) write(name string, content []byte, mode fs.FileMode, mtime tim
 	return os.Chtimes(path, mtime, mtime)
 }
 
+// No folder gives more than two fifths of src, so that a module cache full of one generated interface does not make up all of it.
 func (b *builder) src() error {
-	return b.copyTrees(b.text, b.scaled(138_000), b.scaled(2500e6), isText)
+	return b.copyTrees(b.text, quota{b.scaled(138_000), b.scaled(2500e6), 512 << 10, 0.4}, isText)
 }
 
 func (b *builder) binaries() error {
-	return b.copyTrees(b.code, b.scaled(20_000), b.scaled(1000e6), func(c []byte) bool { return !isText(c) })
+	return b.copyTrees(b.code, quota{b.scaled(20_000), b.scaled(1000e6), 16 << 20, 1}, func(c []byte) bool { return !isText(c) })
+}
+
+// quota is how much to copy, and how much of that from one folder.
+type quota struct {
+	files, bytes int64
+	largest      int64 // file
+	share        float64
 }
 
 func isText(content []byte) bool { return bytes.IndexByte(content[:min(len(content), 8000)], 0) < 0 }
 
-// copyTrees copies the files that fit, in order, until it has so many or so much.
-func (b *builder) copyTrees(roots []string, files, size int64, fits func([]byte) bool) error {
+// copyTrees copies the files that fit, in order, as far as the quota goes.
+func (b *builder) copyTrees(roots []string, q quota, fits func([]byte) bool) error {
 	seen := map[string]bool{}
 	for i, root := range roots {
+		files := min(q.files, int64(b.files)+int64(float64(q.files)*q.share))
+		size := min(q.bytes, b.bytes+int64(float64(q.bytes)*q.share))
 		err := eachFile(root, func(path string, info fs.FileInfo) error {
 			if int64(b.files) >= files || b.bytes >= size {
 				return fs.SkipAll
 			}
-			if info.Size() > 16<<20 || info.Size() == 0 || seen[path] {
+			if info.Size() > q.largest || info.Size() == 0 || seen[path] {
 				return nil
 			}
 			seen[path] = true
