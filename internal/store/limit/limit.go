@@ -28,18 +28,21 @@ const (
 	maxBurst = 128 << 10
 )
 
-// Store limits another store. Optional powers (store.As) go past the limits.
+// Store limits another store. Optional powers (store.As) other than store.Creator go past the limits.
 type Store struct {
 	s          store.Store
 	puts, gets *semaphore.Weighted // nil: no limit
 	up, down   *rate.Limiter       // nil: no limit
 }
 
-// New returns a store that asks s within the limits of o.
-func New(s store.Store, o Options) *Store {
+// New returns a store that asks s within the limits of o. It is a store.Creator where s is one.
+func New(s store.Store, o Options) store.Store {
 	l := &Store{s: s, up: bucket(o.Up), down: bucket(o.Down)}
 	if o.Connections > 0 {
 		l.puts, l.gets = semaphore.NewWeighted(int64(o.Connections)), semaphore.NewWeighted(int64(o.Connections))
+	}
+	if c, ok := store.As[store.Creator](s); ok && l.up != nil {
+		return &creator{l, c}
 	}
 	return l
 }
@@ -147,3 +150,41 @@ func (s *Store) Location() string { return s.s.Location() }
 
 // Close implements store.Store.
 func (s *Store) Close() error { return s.s.Close() }
+
+// creator is a Store in front of one that objects can be streamed into. Only the flow of bytes is limited: packs are open for as long as they are filled,
+// and their number has bounds of its own.
+type creator struct {
+	*Store
+	c store.Creator
+}
+
+// Create implements store.Creator.
+func (c *creator) Create(ctx context.Context, o store.PutOptions) (store.Pending, error) {
+	p, err := c.c.Create(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &pending{p, ctx, c.up}, nil
+}
+
+// pending takes bytes no faster than its bucket fills.
+type pending struct {
+	store.Pending
+	ctx context.Context
+	b   *rate.Limiter
+}
+
+func (p *pending) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		part := b[n:min(len(b), n+p.b.Burst())]
+		if err := p.b.WaitN(p.ctx, len(part)); err != nil {
+			return n, store.Fail("put", "", err)
+		}
+		m, err := p.Pending.Write(part)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
