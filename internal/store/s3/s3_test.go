@@ -126,9 +126,8 @@ func TestNoCredentials(t *testing.T) {
 // A server that hangs at any point makes every call end in bounded time.
 func TestHang(t *testing.T) {
 	const idle = 250 * time.Millisecond
-	var release chan struct{} // of the case under way: the server does not end before its handlers
-	hang := func(http.ResponseWriter, *http.Request) { <-release }
-	half := func(w http.ResponseWriter, r *http.Request) {
+	hang := func(_ http.ResponseWriter, _ *http.Request, release chan struct{}) { <-release }
+	half := func(w http.ResponseWriter, _ *http.Request, release chan struct{}) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = w.Write(make([]byte, 500))
 		w.(http.Flusher).Flush()
@@ -136,7 +135,7 @@ func TestHang(t *testing.T) {
 	}
 	big := make([]byte, 32<<20)
 	for name, c := range map[string]struct {
-		handler http.HandlerFunc
+		handler func(http.ResponseWriter, *http.Request, chan struct{})
 		call    func(s *Store) error
 	}{
 		"no answer":   {hang, func(s *Store) error { _, err := s.Stat(t.Context(), "a"); return err }},
@@ -145,8 +144,8 @@ func TestHang(t *testing.T) {
 			return s.Put(t.Context(), "a", bytes.NewReader(big), int64(len(big)), store.PutOptions{Sum: sha256.Sum256(big)})
 		}},
 	} {
-		release = make(chan struct{})
-		s := against(t, c.handler, func(o *Options) { o.Idle = idle })
+		release := make(chan struct{}) // the server does not end before its handlers
+		s := against(t, func(w http.ResponseWriter, r *http.Request) { c.handler(w, r, release) }, func(o *Options) { o.Idle = idle })
 		begin := time.Now()
 		err := c.call(s)
 		close(release)

@@ -1,10 +1,12 @@
 package s3
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,8 +104,9 @@ func (c *counting) Close() error {
 // idleConn fails reads and writes with a timeout once nothing has moved in either direction for idle.
 type idleConn struct {
 	net.Conn
-	idle time.Duration
-	last atomic.Int64 // when the deadline was last moved, nanoseconds
+	idle     time.Duration
+	last     atomic.Int64 // when the deadline was last moved, nanoseconds
+	timedOut atomic.Bool
 }
 
 func (c *idleConn) Read(p []byte) (int, error) {
@@ -111,7 +114,7 @@ func (c *idleConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.moved()
 	}
-	return n, err
+	return n, c.reason(err)
 }
 
 func (c *idleConn) Write(p []byte) (int, error) {
@@ -120,7 +123,18 @@ func (c *idleConn) Write(p []byte) (int, error) {
 	if n > 0 {
 		c.moved()
 	}
-	return n, err
+	return n, c.reason(err)
+}
+
+// reason keeps a timeout known: the transport closes the connection after one side timed out, and the other side sees only that.
+func (c *idleConn) reason(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.timedOut.Store(true)
+	}
+	if errors.Is(err, net.ErrClosed) && c.timedOut.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return err
 }
 
 // moved puts the deadline off, but not more often than needed to keep it right to a sixteenth.
