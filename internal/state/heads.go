@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -35,6 +36,23 @@ func (s *State) Head(source SourceID) (Head, bool) {
 		return Head{}, false
 	}
 	return Head{[16]byte(raw), binary.LittleEndian.Uint64(raw[16:]), [32]byte(raw[24:])}, true
+}
+
+// Heads lists the sources of which a head is kept, in order.
+func (s *State) Heads() (sources []SourceID) {
+	if s.state == "" {
+		return nil
+	}
+	files, err := os.ReadDir(filepath.Join(s.state, "heads"))
+	if err != nil {
+		return nil // none yet
+	}
+	for _, f := range files {
+		if raw, err := hex.DecodeString(f.Name()); err == nil && len(raw) == len(SourceID{}) {
+			sources = append(sources, SourceID(raw))
+		}
+	}
+	return sources
 }
 
 // SetHead keeps the last snapshot of a source, on disk when it returns.
