@@ -83,7 +83,7 @@ func newer(a, b snapshot.Item) snapshot.Item {
 }
 
 // checkHead compares what the store shows with what this host has seen. A store that shows less was rolled back, or somebody removed
-// snapshots; backing up goes on, and the gap in the numbers stays for everybody to see.
+// snapshots; backing up goes on behind the one that is missing, and the gap in the numbers stays for everybody to see.
 func (r *run) checkHead() {
 	head, ok := r.o.State.Head(r.o.Source.ID)
 	if !ok || r.sequence >= head.Sequence {
@@ -92,6 +92,7 @@ func (r *run) checkHead() {
 	r.o.Report.Emit(event.Note{Text: fmt.Sprintf("the store shows this source up to number %d, but this host has seen number %d (snapshot %x): snapshots were removed, or the store was rolled back",
 		r.sequence, head.Sequence, head.Snapshot)})
 	r.sequence = head.Sequence
+	r.link = &snapshot.Link{ID: head.Snapshot, Sum: head.Body}
 	r.link = &snapshot.Link{ID: head.Snapshot, Sum: head.Body}
 }
 
