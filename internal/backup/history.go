@@ -93,7 +93,6 @@ func (r *run) checkHead() {
 		r.sequence, head.Sequence, head.Snapshot)})
 	r.sequence = head.Sequence
 	r.link = &snapshot.Link{ID: head.Snapshot, Sum: head.Body}
-	r.link = &snapshot.Link{ID: head.Snapshot, Sum: head.Body}
 }
 
 // statTag says which chunks the lines of a stat cache speak of.
