@@ -32,7 +32,7 @@ func (f *folder) depth() int {
 // metaOf is what the target is told of an entry.
 func metaOf(e *manifest.Entry) target.Meta {
 	return target.Meta{
-		Type: source.Type(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, User: e.User, Group: e.Group, Rdev: deviceNumber(e.Major, e.Minor),
+		Type: source.Type(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, User: e.User, Group: e.Group, Major: e.Major, Minor: e.Minor,
 		MtimeSec: e.Mtime.Sec, MtimeNsec: e.Mtime.Nsec, Xattrs: xattrsOf(e),
 	}
 }

@@ -21,6 +21,7 @@ type large struct {
 	// Guarded by run.openMu.
 	f       *target.File
 	begun   bool // CreateFile was called
+	wrote   bool // there is content in it
 	outcome target.Outcome
 	users   int // calls of WriteAt under way
 	used    uint64
@@ -54,17 +55,14 @@ func (l *large) open() {
 	r := l.run
 	for len(r.open) >= maxOpen && r.suspend() {
 	}
-	spec := l.spec
-	if l.begun {
-		spec.Resume = true
-	}
-	f, outcome, err := r.to.CreateFile(l.rel, &spec)
+	l.spec.Resume = true // so that it can be suspended
+	f, outcome, err := r.to.CreateFile(l.rel, &l.spec)
 	switch {
 	case err != nil:
 		l.fault = err
 	case f == nil:
 		l.kept, l.outcome = true, outcome
-	case l.begun && !f.Resumed():
+	case l.wrote && !f.Resumed():
 		l.fault = errVanished
 		_ = f.Abort(false)
 	default:
@@ -104,6 +102,7 @@ func (l *large) write(content []byte, at int64) error {
 		_, err = f.WriteAt(content, at)
 		l.run.openMu.Lock()
 		l.users--
+		l.wrote = true
 		if err != nil && l.fault == nil {
 			l.fault = err
 		}
@@ -190,9 +189,7 @@ func (l *large) markDamaged() {
 
 // discard removes what a suspended file has left.
 func (l *large) discard() {
-	spec := l.spec
-	spec.Resume = true
-	if f, _, err := l.run.to.CreateFile(l.rel, &spec); err == nil && f != nil {
+	if f, _, err := l.run.to.CreateFile(l.rel, &l.spec); err == nil && f != nil {
 		_ = f.Abort(false)
 	}
 }
@@ -236,10 +233,10 @@ func (r *run) dryLarge(l *large, above bool) error {
 func (r *run) resume(l *large) *existing {
 	r.openMu.Lock()
 	defer r.openMu.Unlock()
-	l.spec.Resume = true
 	l.open()
 	if l.f == nil || !l.f.Resumed() {
 		return &existing{}
 	}
+	l.wrote = true
 	return &existing{r: l.f, punch: l.f.Punch}
 }

@@ -1,9 +1,15 @@
 package restore
 
 import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
 	"bytes"
 
 	"firn/internal/manifest"
+	"firn/internal/target"
 )
 
 // linker finds out what a later name of a hard-linked file becomes. What it remembers grows with the files of which only later
@@ -45,4 +51,51 @@ func (l *linker) lookUp(path []byte) (*manifest.Entry, error) {
 		return nil, l.first.Err()
 	}
 	return l.first.Entry()
+}
+
+// linkOrCopy makes another name of a file that was restored, or, where the file system has no such names or no more of them, a copy.
+func (r *run) linkOrCopy(first, rel []byte, l *hardLink) (target.Outcome, error) {
+	outcome, err := r.to.Link(first, rel)
+	if err == nil || l.typ != manifest.File || !unlinkable(err) {
+		return outcome, err
+	}
+	var e manifest.Entry
+	if found, lerr := r.choice.m.Lookup(r.choice.full(first), &e); lerr != nil || !found {
+		return 0, errors.Join(err, lerr)
+	}
+	from, cerr := os.Open(r.path(first))
+	if cerr != nil {
+		return 0, errors.Join(err, cerr)
+	}
+	defer func() { _ = from.Close() }()
+	f, outcome, cerr := r.to.CreateFile(rel, &target.FileSpec{Meta: metaOf(&e), Size: l.size})
+	if f == nil || cerr != nil {
+		return outcome, cerr
+	}
+	if _, cerr := io.Copy(&appender{f: f}, io.LimitReader(from, l.size)); cerr != nil {
+		return 0, errors.Join(cerr, f.Abort(false))
+	}
+	return outcome, f.Finish()
+}
+
+// unlinkable tells a file system without hard links, or with no room for one more, from a failure.
+func unlinkable(err error) bool {
+	for _, no := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.EXDEV, syscall.EMLINK, errors.ErrUnsupported} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// appender writes from the start of a file on.
+type appender struct {
+	f  *target.File
+	at int64
+}
+
+func (a *appender) Write(p []byte) (int, error) {
+	n, err := a.f.WriteAt(p, a.at)
+	a.at += int64(n)
+	return n, err
 }

@@ -4,8 +4,5 @@ package restore
 
 import "os"
 
-// ownerOf returns the owner of a file; such systems have none that a manifest could name.
-func ownerOf(os.FileInfo) (uid, gid int64, ok bool) { return -1, -1, true }
-
-// deviceNumber is of no use where there are no device nodes.
-func deviceNumber(major, minor uint32) uint64 { return uint64(major)<<32 | uint64(minor) }
+// ownerOf returns the owner of a file, and how many names it has; such systems have no owners that a manifest could name.
+func ownerOf(os.FileInfo) (uid, gid int64, names uint64, ok bool) { return -1, -1, 1, true }

@@ -40,6 +40,7 @@ type Options struct {
 	OwnerByName bool             // known names count instead of numbers
 	NoXattrs    bool             // leave out extended attributes and ACLs
 	KeepPartial bool             // leave damaged files in several pieces there, what is lost of them as holes, their time 1970
+	Sync        bool             // wait at the end until all is on the disk
 	DryRun      bool             // change nothing; Each tells what would be done
 
 	Tar io.Writer // a PAX tar is written here instead of files

@@ -168,7 +168,12 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	if r.o.Delete && !r.choice.single {
-		return r.removeExtra(ctx)
+		if err := r.removeExtra(ctx); err != nil {
+			return err
+		}
+	}
+	if r.o.Sync && !r.o.DryRun {
+		return r.to.Sync()
 	}
 	return nil
 }

@@ -11,10 +11,23 @@ import (
 	"firn/internal/target"
 )
 
+// unfinished is the mode of a small file that an interrupted run has left under its own name (package target).
+const unfinished = 0o200
+
 // judge tells what is known of what stands in the place of a file: flags of a record. Only reading tells more where isAsked is set.
 func (r *run) judge(info os.FileInfo, e *manifest.Entry) uint8 {
 	flags := uint8(isThere)
 	alike := info.Mode().IsRegular() && info.Size() == e.Size
+	uid, gid, names, known := ownerOf(info)
+	if known && uid == e.UID && gid == e.GID && len(e.Xattrs) == 0 && modeOf(info) == e.Mode && sameTime(info, e.Mtime) {
+		flags |= isSame
+	}
+	if info.Mode().IsRegular() && modeOf(info) == unfinished && names == 1 && info.Size() <= e.Size {
+		return flags
+	}
+	if r.o.Overwrite != target.Never && names > 1 && flags&isSame == 0 {
+		return flags // its metadata would be that of files elsewhere, too
+	}
 	switch r.o.Overwrite {
 	case target.Never:
 		return flags | isKept | isSame
@@ -29,9 +42,6 @@ func (r *run) judge(info os.FileInfo, e *manifest.Entry) uint8 {
 		case alike:
 			flags |= isAsked
 		}
-	}
-	if uid, gid, ok := ownerOf(info); ok && uid == e.UID && gid == e.GID && len(e.Xattrs) == 0 && modeOf(info) == e.Mode && sameTime(info, e.Mtime) {
-		flags |= isSame
 	}
 	return flags
 }

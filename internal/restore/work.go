@@ -347,7 +347,7 @@ func (k *worker) links(w *window, part []hardLink) error {
 			} else {
 				err = r.failed(rel, l.typ.String(), l.size, errFirstFailed)
 			}
-		} else if outcome, lerr := r.to.Link(first, rel); lerr != nil {
+		} else if outcome, lerr := r.linkOrCopy(first, rel, &l); lerr != nil {
 			err = r.failed(rel, l.typ.String(), l.size, fmt.Errorf("link to %q: %w", first, lerr))
 		} else {
 			r.done(outcome, l.typ.String(), rel, l.size)
