@@ -131,7 +131,7 @@ func (b *bench) round(ctx context.Context, c *corpus, src string, round int) (fa
 				return failed, err
 			}
 		}
-		if phase == restore {
+		if phase == restore && b.corpora[c.name].Files > 1000 {
 			if err := b.rest(ctx); err != nil {
 				return failed, err
 			}

@@ -222,7 +222,7 @@ var (
 )
 
 // people who live in examples; so do those with names of one or two letters.
-var people = []string{"you", "user", "ann", "anna", "alice", "bob", "joe"}
+var people = []string{"you", "user", "ann", "anna", "alice", "bob", "eve", "jane", "joe", "john"}
 
 // checkText applies the rules for all files.
 func checkText(name string, b []byte, secrets []string) (out []string) {
