@@ -89,7 +89,7 @@ func keyRules() []rule {
 		is(keys.ErrSecretGiven, "give the public recipient (age-keygen -y prints it); a secret key that stood in a command line is no longer secret"),
 		is(keys.ErrURL, "download it, look at it, and give the file's name"),
 		is(keys.ErrNeedsPassphrase, "run it in a terminal, or give an identity that is not encrypted"),
-		is(keys.ErrEmptyPassphrase, "unset FIRN_PASSPHRASE to do without, or set it to the passphrase"),
+		is(keys.ErrEmptyPassphrase, "look at the file, or at what the command prints"),
 		as(func(e *state.ModeError) string { return fmt.Sprintf("chmod 600 %s", shellWord(e.Path)) }),
 		as(func(e *state.HeldError) string {
 			if e.PID > 0 {

@@ -194,7 +194,7 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	x.choose.walked(err == nil)
 	x.show(o, res, err, x.c.now().Sub(started))
 	switch {
-	case err != nil && res != nil && res.Partial:
+	case err != nil && (ctx.Err() != nil || res != nil && res.Partial):
 		return &advice.Error{Text: stopped(ctx, err), Hint: "run the same command again: it goes on where it stopped", Err: err}
 	case err != nil:
 		return err

@@ -88,12 +88,9 @@ func passphraseOf(ctx context.Context, c *console, file, command string) ([]byte
 	return nil, nil
 }
 
-// passphraseFromEnv reads NAME, NAME_FILE or NAME_COMMAND, in this order.
+// passphraseFromEnv reads NAME, NAME_FILE or NAME_COMMAND, in this order. An empty variable is one that is not set.
 func passphraseFromEnv(ctx context.Context, c *console, name string) ([]byte, error) {
-	if pass, ok := os.LookupEnv(name); ok {
-		if pass == "" {
-			return nil, fmt.Errorf("%s is set: %w", name, keys.ErrEmptyPassphrase)
-		}
+	if pass := os.Getenv(name); pass != "" {
 		return []byte(pass), nil
 	}
 	file := os.Getenv(name + "_FILE")

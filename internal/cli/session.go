@@ -138,8 +138,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return nil, err
 	}
 	host, err := s.hostKey(h)
-	var unfit *state.Error
-	if cred != nil && errors.As(err, &unfit) && !h.explicit() {
+	if cred != nil && err != nil && !errors.As(err, new(*state.ModeError)) && !h.explicit() {
 		s.c.note("%v; going on without", err)
 		host, err = nil, nil
 	}

@@ -138,14 +138,22 @@ func (x *snapshotsCommand) show(list []browse.Info) error {
 
 // tellHeads compares what the store shows with what this machine has seen.
 func (s *session) tellHeads(items []snapshot.Item) {
+	histories := map[snapshot.Source]snapshot.History{}
 	for _, h := range snapshot.Histories(items) {
-		head, ok := s.state.Head(h.Source)
+		histories[h.Source] = h
+	}
+	for _, id := range s.state.Heads() {
+		head, ok := s.state.Head(id)
 		if !ok {
-			continue
+			continue // damaged, and told so
 		}
-		name := advice.SourceName(h.Items[0].Source)
+		h, there := histories[id]
+		name := "source " + snapshot.Source(id).String()
+		if there {
+			name = advice.SourceName(h.Items[0].Source)
+		}
 		s.c.explain("head of %s: number %d, snapshot %x, SHA-256 %x", name, head.Sequence, head.Snapshot, head.Body)
-		if err := h.CheckHead(snapshot.Head{Source: h.Source, Snapshot: head.Snapshot, Sequence: head.Sequence, Sum: head.Body}); err != nil {
+		if err := h.CheckHead(snapshot.Head{Source: id, Snapshot: head.Snapshot, Sequence: head.Sequence, Sum: head.Body}); err != nil {
 			s.c.warn("%s: %v: snapshots were removed, or the store was rolled back", name, err)
 		}
 	}

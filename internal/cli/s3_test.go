@@ -1,0 +1,127 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"firn/internal/storetest/versitygw"
+)
+
+// terminal runs firn against an S3 server, each time as a process of its own.
+type terminal struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+// run runs the test's own program as firn, which TestMain makes it.
+func (c *terminal) run(args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
+	cmd := exec.Command("firn", args...)
+	cmd.Dir, cmd.Env = c.dir, c.env
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		if cmd.ProcessState == nil {
+			c.t.Fatal(err)
+		}
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func (c *terminal) ok(args ...string) string {
+	c.t.Helper()
+	out, errs, code := c.run(args...)
+	if code != 0 {
+		c.t.Fatalf("firn %q: code %d\n%s%s", args, code, out, errs)
+	}
+	return out
+}
+
+// fails wants exit code 1 and these words on standard error.
+func (c *terminal) fails(words []string, args ...string) {
+	c.t.Helper()
+	out, errs, code := c.run(args...)
+	if code != 1 || out != "" {
+		c.t.Errorf("firn %q: code %d, %q", args, code, out)
+	}
+	for _, w := range words {
+		if !strings.Contains(errs, w) {
+			c.t.Errorf("firn %q: no %q in\n%s", args, w, errs)
+		}
+	}
+}
+
+func newTerminal(t *testing.T, s *versitygw.Server) *terminal {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"key.txt": identity + "\n", "src/one": "one\n", "src/sub/two": strings.Repeat("two\n", 100_000)} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &terminal{t, dir, []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "AWS_ACCESS_KEY_ID=" + s.Access, "AWS_SECRET_ACCESS_KEY=" + s.Secret, "AWS_REGION=" + s.Region,
+		"AWS_ENDPOINT_URL_S3=" + s.Endpoint, "AWS_EC2_METADATA_DISABLED=true", "FIRN_REPO=s3://firn-test/nas", "FIRN_HOST=nas", "FIRN_IDENTITY=key.txt",
+	}}
+}
+
+// set replaces a variable of the environment.
+func (c *terminal) set(name, value string) *terminal {
+	env := []string{name + "=" + value}
+	for _, e := range c.env {
+		if !strings.HasPrefix(e, name+"=") {
+			env = append(env, e)
+		}
+	}
+	return &terminal{c.t, c.dir, env}
+}
+
+// TestS3 goes the whole way over a real S3 server: a bucket is made, filled, listed, read and restored.
+func TestS3(t *testing.T) {
+	s := versitygw.Start(t)
+	c := newTerminal(t, s)
+	c.fails([]string{"firn: error: ", "no repository here", "firn init"}, "snapshots")
+	if out := c.ok("init", "--recipient", recipient, "--kit-saved"); !strings.Contains(out, "s3://firn-test/nas") {
+		t.Error(out)
+	}
+	c.fails([]string{"a repository is here already"}, "init", "--recipient", recipient, "--kit-saved")
+	c.ok("backup", "src")
+	var line struct {
+		State     string
+		Unchanged bool
+	}
+	if err := json.Unmarshal([]byte(c.ok("backup", "src", "--json")), &line); err != nil || !line.Unchanged || line.State != "done" {
+		t.Errorf("second backup: %+v, %v", line, err)
+	}
+	if out := c.ok("cat", "latest:one"); out != "one\n" {
+		t.Errorf("cat: %q", out)
+	}
+	c.ok("restore", "latest", "--target", "out")
+	if got, err := os.ReadFile(filepath.Join(c.dir, "out", "sub", "two")); err != nil || len(got) != 400_000 {
+		t.Errorf("restored %d bytes, %v", len(got), err)
+	}
+
+	_, errs, _ := c.run("snapshots", "--debug")
+	if !strings.Contains(errs, "firn: debug: ListObjectsV2 GET ") || strings.Contains(errs, s.Secret) {
+		t.Errorf("--debug: %s", errs)
+	}
+	if found, _ := filepath.Glob(filepath.Join(c.dir, ".cache", "firn", "*", "store", "*", "*")); os.Geteuid() != 0 && len(found) == 0 {
+		t.Error("hot objects are not kept near")
+	}
+
+	c.fails([]string{"no repository here", "firn init"}, "snapshots", "-r", "s3://firn-none/nas")
+	c.fails([]string{"credentials refused", "AWS_ACCESS_KEY_ID"}, "snapshots", "-r", "s3://firn-test/nas", "--debug=false", "--endpoint", s.Endpoint, "--no-cache", "--connections", "1", "--profile", "nobody")
+	wrong := c.set("AWS_SECRET_ACCESS_KEY", "wrong")
+	wrong.fails([]string{"firn: error: ", "credentials refused", "hint: credentials come from"}, "backup", "src")
+	none := c.set("AWS_ACCESS_KEY_ID", "")
+	none.fails([]string{"firn: error: ", "hint: credentials come from"}, "backup", "src")
+}
