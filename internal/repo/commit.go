@@ -233,9 +233,12 @@ func (s *ScopeState) Confirm(ctx context.Context, item snapshot.Item) error {
 // confirm is the last step of the protocol. A fresh snapshot holds no pack that was retired when this state was loaded, so that only what was
 // retired since then matters.
 func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, fresh bool) error {
-	retired, err := s.readPrune(ctx)
+	retired, broken, err := s.readPrune(ctx)
 	if err != nil {
 		return err
+	}
+	if len(broken) > 0 {
+		return broken[0] // it may retire what the snapshot needs
 	}
 	for _, name := range retired {
 		if err := s.set.Retire(name); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"firn/internal/digest"
@@ -104,6 +105,10 @@ func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 		}
 		return err
 	}
+	if err := checkAuthor(body, author); err != nil {
+		s.Damaged = append(s.Damaged, &ObjectError{full, err})
+		return nil
+	}
 	o := index.Object{Name: name, Author: author}
 	header, err := index.Parse(body, func(p *index.Pack) error {
 		o.Chunks += len(p.Chunks)
@@ -118,6 +123,15 @@ func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 	s.objects = append(s.objects, o)
 	s.tabs.fresh = append(s.tabs.fresh, o)
 	return nil
+}
+
+// checkAuthor makes sure that an index speaks for its author: what it replaces is deleted.
+func checkAuthor(body []byte, author sign.Author) error {
+	r, err := index.NewReader(bytes.NewReader(body))
+	if err == nil && r.Header().Author != [16]byte(author) {
+		err = ErrForged
+	}
+	return err
 }
 
 // openTables opens the local tables if every index object that they hold is still in the store.
@@ -338,6 +352,11 @@ func (s *ScopeState) consolidate(ctx context.Context) error {
 			own = append(own, o)
 		}
 	}
+	if len(s.tabs.state.Tables) > 0 && len(s.tabs.fresh) > 0 {
+		if err := s.spill(); err != nil { // so that what is merged is in the tables as a whole, or not at all
+			return err
+		}
+	}
 	live := index.Live(own)
 	if err := s.deleteReplaced(ctx, own, live); err != nil {
 		return err
@@ -397,10 +416,28 @@ func (s *ScopeState) mergeIndexes(ctx context.Context, group []index.Object) err
 			return &ObjectError{o.Name, err}
 		}
 	}
-	if _, err := s.putIndex(ctx, h, packs); err != nil {
+	o, err := s.putIndex(ctx, h, packs)
+	if err != nil {
 		return err
 	}
+	s.tabs.merged(o)
 	return s.deleteIndexes(ctx, h.Replaces)
+}
+
+// merged notes that an index object has taken the place of others. Where the tables hold all of these, they hold all that it says, and
+// stand and fall with it.
+func (t *localTables) merged(o index.Object) {
+	have := map[string]bool{}
+	for _, old := range t.state.Objects {
+		have[old.Name] = true
+	}
+	for _, name := range o.Replaces {
+		if !have[name] {
+			return
+		}
+	}
+	t.fresh = slices.DeleteFunc(t.fresh, func(f index.Object) bool { return f.Name == o.Name })
+	t.state.Objects = append(t.state.Objects, o)
 }
 
 // dropObjects forgets index objects that were merged: the local tables go on to hold their packs under the name of the merged one.

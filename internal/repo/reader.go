@@ -44,7 +44,9 @@ func (e *DamageError) Error() string {
 func (e *DamageError) Unwrap() error { return e.Err }
 
 // PackName is the name of the object of a pack of a scope.
-func PackName(s *ScopeState, info *index.Info) string { return packName(info.Kind, s.kit.id, info.Name) }
+func PackName(s *ScopeState, info *index.Info) string {
+	return packName(info.Kind, s.kit.id, info.Name)
+}
 
 // objectKey names a pack of a scope.
 type objectKey struct {

@@ -28,7 +28,7 @@ type ScopeState struct {
 	tabs *localTables
 
 	Items   []snapshot.Item // all snapshots that could be read, in no order
-	Damaged []error         // snapshots and marks that could not: each an *ObjectError
+	Damaged []error         // what could not, and indexes and prune records that could not: each an *ObjectError
 
 	pruned    map[string]bool // names of prune records that were read
 	forgotten map[snapshot.ID]bool
@@ -71,10 +71,11 @@ func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) 
 		return nil, err
 	}
 	s := &ScopeState{kit: kit, pruned: map[string]bool{}, forgotten: map[snapshot.ID]bool{}, set: index.NewSet()}
-	retired, err := s.readPrune(ctx)
+	retired, broken, err := s.readPrune(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.Damaged = append(s.Damaged, broken...)
 	if withIndex {
 		if err := s.loadIndex(ctx); err != nil {
 			return nil, err
@@ -94,47 +95,80 @@ func (s *ScopeState) Set() *index.Set { return s.set }
 // ID returns the id of the scope.
 func (s *ScopeState) ID() keys.ScopeID { return s.kit.id }
 
-// readPrune reads the records under prune/ that it has not read before, and returns the packs that they retire.
-func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, err error) {
-	r := s.kit.r
-	var fresh []string
-	err = r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
+// readPrune reads the records under prune/ that it has not read before, and returns the packs that they retire. A record that nobody who may prune
+// has written counts for nothing. One that is damaged may hide what is retired: it is returned in broken, an *ObjectError, every time.
+func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, broken []error, err error) {
+	var fresh []store.Info
+	err = s.kit.r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
 		if !s.pruned[i.Name] {
-			fresh = append(fresh, i.Name)
+			fresh = append(fresh, i)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, name := range fresh {
-		body, author, err := s.kit.get(ctx, sign.Prune, name)
-		if err != nil {
-			if r.foreign(err) {
-				continue
-			}
-			return nil, err
-		}
-		rec, err := snapshot.ParseRecord(body)
-		if err != nil {
-			return nil, &ObjectError{name, err}
-		}
-		s.pruned[name] = true
-		if rec.Scope != [8]byte(s.kit.id) {
+	for _, info := range fresh {
+		rec, err := s.readRecord(ctx, info)
+		var object *ObjectError
+		switch {
+		case err == nil:
+			s.pruned[info.Name] = true
+		case errors.Is(err, store.ErrNotExist):
+			continue // merged into another one meanwhile, which sorts later
+		case s.foreignRecord(info.Name, err):
+			s.pruned[info.Name] = true
 			continue
-		}
-		if err := s.mayPrune(ctx, author); err != nil {
-			return nil, &ObjectError{name, err}
+		case errors.As(err, &object):
+			broken = append(broken, err)
+			continue
+		default:
+			return nil, nil, err
 		}
 		retired = append(retired, rec.Retire...)
 		for _, id := range rec.Forget {
 			s.forgotten[id] = true
 		}
 	}
-	return retired, nil
+	return retired, broken, nil
 }
 
-// mayPrune checks that the author of a record may retire and forget.
+// readRecord reads one prune record and checks that its author may retire and forget in this scope.
+func (s *ScopeState) readRecord(ctx context.Context, info store.Info) (*snapshot.Record, error) {
+	body, author, err := s.kit.getTrusted(ctx, sign.Prune, info.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mayPrune(ctx, author); err != nil {
+		return nil, &ObjectError{info.Name, err}
+	}
+	if err := s.kit.inTime(author, info.Modified); err != nil {
+		return nil, &ObjectError{info.Name, err}
+	}
+	rec, err := snapshot.ParseRecord(body)
+	if err != nil {
+		return nil, &ObjectError{info.Name, err}
+	}
+	if rec.Scope != [8]byte(s.kit.id) {
+		return nil, &ObjectError{info.Name, ErrForged}
+	}
+	return rec, nil
+}
+
+// foreignRecord reports whether a record is of another scope, or by somebody who has no say in this one. Whoever holds all keys opens the records of all
+// scopes, and sees by the MAC alone that one is not of this scope.
+func (s *ScopeState) foreignRecord(name string, err error) bool {
+	if s.kit.r.foreign(err) || errors.Is(err, sign.ErrMAC) {
+		return true
+	}
+	if errors.Is(err, ErrUntrusted) || errors.Is(err, sign.ErrSignature) || errors.Is(err, sign.ErrAuthor) {
+		s.kit.r.note("%s is left out: %v", name, err)
+		return true
+	}
+	return false
+}
+
+// mayPrune checks that the author of a record, whose signature was verified, may retire and forget.
 func (s *ScopeState) mayPrune(ctx context.Context, author sign.Author) error {
 	if author.IsRoot() {
 		return nil // the root key
