@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	aclAccess    = "system.posix_acl_access"
-	aclDefault   = "system.posix_acl_default"
+	aclPrefix    = "system.posix_acl_"
+	aclAccess    = aclPrefix + "access"
+	aclDefault   = aclPrefix + "default"
 	maxXattrList = 1 << 20 // bytes of names; Linux stops at 64 KiB
 )
 
@@ -100,9 +101,10 @@ func utimensat(fd int, name *byte, ts *[2]unix.Timespec, flags uintptr) error {
 
 // present is what a subject has before metadata is applied.
 type present struct {
-	uid, gid int64 // -1 unknown
-	inherits bool  // it may have an ACL from its folder
-	fresh    bool  // made by this run: it has no other attributes
+	uid, gid int64  // -1 unknown
+	inherits bool   // it may have an ACL from its folder
+	fresh    bool   // made by this run: it has no other attributes, and its owner may write it
+	mode     uint32 // unless fresh
 }
 
 // Finish applies metadata to anything but a file that CreateFile has begun; folders last, the deepest first. A regular
@@ -120,7 +122,7 @@ func (t *Target) Finish(path []byte, m *Meta) error {
 	if typeOf(st.Mode) != m.Type {
 		return ErrInTheWay
 	}
-	have := present{uid: int64(st.Uid), gid: int64(st.Gid), inherits: s.in.acl}
+	have := present{uid: int64(st.Uid), gid: int64(st.Gid), inherits: s.in.acl, mode: st.Mode & 0o7777}
 	if m.Type != source.Dir && m.Type != source.File {
 		have.fresh = true
 		return t.apply(byName{s}, m, have, path)
@@ -245,21 +247,32 @@ func pick(ok bool, id int64) int {
 	return -1
 }
 
-// xattrs sets the attributes, and removes those of an existing entry, or inherited from the folder, that it is not to have.
+// xattrs sets the attributes, and removes those of an existing entry, or inherited from the folder, that it is not to have. ACLs come last:
+// they may take the right to set the others from the owner.
 func (t *Target) xattrs(s subject, m *Meta, have present, path []byte, errs *[]error) {
 	if !have.fresh || have.inherits {
+		if !have.fresh && t.euid != 0 && have.mode&0o200 == 0 {
+			_ = s.chmod(have.mode | 0o200) // only an owner can, and only an owner needs it
+		}
 		removeOthers(s, m.Xattrs)
 	}
-	for i := range m.Xattrs {
-		x := &m.Xattrs[i]
-		err := s.setxattr(x.Name, x.Value)
-		switch {
-		case err == nil:
-		case refused(err) || err == unix.EINVAL:
-			t.limits.add(xattrKind(x.Name), path, err)
-		default:
-			*errs = append(*errs, fmt.Errorf("extended attribute %q: %w", x.Name, failed("setxattr", err)))
+	for _, acls := range []bool{false, true} {
+		for i := range m.Xattrs {
+			if x := &m.Xattrs[i]; strings.HasPrefix(x.Name, aclPrefix) == acls {
+				t.setxattr(s, x, path, errs)
+			}
 		}
+	}
+}
+
+func (t *Target) setxattr(s subject, x *source.Xattr, path []byte, errs *[]error) {
+	err := s.setxattr(x.Name, x.Value)
+	switch {
+	case err == nil:
+	case refused(err) || err == unix.EINVAL:
+		t.limits.add(xattrKind(x.Name), path, err)
+	default:
+		*errs = append(*errs, fmt.Errorf("extended attribute %q: %w", x.Name, failed("setxattr", err)))
 	}
 }
 

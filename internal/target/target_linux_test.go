@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -152,7 +153,8 @@ func TestSwapRace(t *testing.T) {
 			_ = os.Rename(filepath.Join(dir, "b"), filepath.Join(dir, "a"))
 		}
 	})
-	for i := range 300 {
+	end := time.Now().Add(300 * time.Millisecond)
+	for i := 0; time.Now().Before(end); i++ {
 		tg, err := Open(dir, Options{Overwrite: Always})
 		must(t, err)
 		_, _ = tg.WriteFile(fmt.Appendf(nil, "a/%d", i), spec(1), []byte("x"))
