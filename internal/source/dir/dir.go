@@ -5,8 +5,8 @@
 // On Linux the walk is made of getdents64 and fstatat calls relative to open folders: no path is ever longer than one name,
 // so depth and length of paths have no limit, and a folder that is exchanged for a symlink while the walk runs is not followed.
 // Several workers read ahead in the order in which the caller gets the entries; what was read and not yet delivered is bounded
-// (about 32,000 entries, some 6 MB). Of a folder with very many entries only the names are held at once (length + 3 bytes and 24 while
-// sorting), the rest in stretches of 1,024 entries. At most 128 folders are open at a time, fewer where RLIMIT_NOFILE says so.
+// (about 32,000 entries, some 6 MB). Of a folder with very many entries only the names are held at once (length + 9 bytes, and 16 more
+// while sorting), the rest in stretches of 1,024 entries. At most 128 folders are open at a time, fewer where RLIMIT_NOFILE says so.
 //
 // The root itself is followed if it is a symlink; nothing below it is.
 //
@@ -14,7 +14,7 @@
 //
 // By Options.Exclude, MaxSize and CacheTags what the user wants left out; a folder left out is not entered. By OneFileSystem what is
 // mounted below the root: the folder it is mounted on stays, empty. Otherwise file systems that hold no data (proc, sysfs, cgroup, devpts,
-// the tmpfs of /run and /dev, desktop portals, …: see pseudo_linux.go) are left out where they are mounted below the root;
+// the tmpfs of /run and /dev, desktop portals, …: see mounts_linux.go) are left out where they are mounted below the root;
 // the folder stays, empty. A root that lies inside one of them is read: who names it wants it. Everything that is left out and that
 // a user may not expect is told through Options.Note.
 //

@@ -4,6 +4,7 @@ const (
 	fewRecords, manyRecords = 16, 128
 	fewBytes, manyBytes     = 512, 4096
 	maxSpare                = 1024 // of each kind
+	maxSpareStretches       = aheadEntries / stretchEntries
 	nodeBatch               = 32
 )
 
@@ -11,6 +12,7 @@ const (
 type spare struct {
 	nodes               []*node
 	recsFew, recsMany   [][]record
+	stretches           [][]record // of stretchEntries
 	bytesFew, bytesMany [][]byte
 }
 
@@ -27,6 +29,8 @@ func (s *spare) put(u *unit) {
 		s.recsFew = append(s.recsFew, u.recs[:0])
 	case cap(u.recs) == manyRecords && len(s.recsMany) < maxSpare:
 		s.recsMany = append(s.recsMany, u.recs[:0])
+	case cap(u.recs) == stretchEntries && len(s.stretches) < maxSpareStretches:
+		s.stretches = append(s.stretches, u.recs[:0])
 	}
 	for _, b := range u.names.blocks {
 		switch {
@@ -59,6 +63,8 @@ func (w *walker) takeRecords(n int) []record {
 	switch {
 	case n == 0:
 		return nil
+	case n == stretchEntries:
+		list, size = &w.spare.stretches, n
 	case n > manyRecords:
 		return make([]record, 0, n)
 	case n > fewRecords:
