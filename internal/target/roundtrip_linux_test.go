@@ -138,7 +138,7 @@ func adorn(t *testing.T, rng *rand.Rand, root string, root0 bool) {
 				_ = unix.Setxattr(p, "security.capability", []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
 			}
 		}
-		ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: int64(rng.IntN(4e9)) - 1e9, Nsec: int64(rng.IntN(1e9))}}
+		ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, timespec(rng.Int64N(4e9)-1e9, rng.Int32N(1e9))}
 		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, p, ts, unix.AT_SYMLINK_NOFOLLOW))
 	}
 }
