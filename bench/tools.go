@@ -241,6 +241,9 @@ func newTool(ctx context.Context, k kind, label, bin string) (*tool, error) {
 	cmd := exec.CommandContext(ctx, bin, k.version...)
 	cmd.Env = []string{"HOME=" + os.TempDir(), "PATH=" + os.Getenv("PATH")}
 	b, _ := cmd.Output() // not all agree on the exit code
-	t.release = releaseWord.FindString(string(b))
+	t.release, _, _ = strings.Cut(strings.TrimSpace(string(b)), "\n")
+	if !strings.ContainsAny(t.release, "0123456789") { // a help page
+		t.release = releaseWord.FindString(string(b))
+	}
 	return t, nil
 }
