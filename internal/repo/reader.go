@@ -22,7 +22,7 @@ import (
 // How ranges of a pack are put together.
 const (
 	maxGap   = 512 << 10 // bytes between two frames that are fetched rather than a second request made
-	maxRange = 4 << 20   // bytes of one request, unless one frame is longer; a reader holds them twice, sealed and opened
+	maxRange = 4 << 20   // bytes of one request, unless one frame is longer; a reader holds them opened
 )
 
 // DamageError tells that a chunk could not be brought back from a pack: the object is missing, cut short, changed, or does not hold what
@@ -187,7 +187,7 @@ func (rd *Reader) readRange(ctx context.Context, p *openPack, info *index.Info, 
 	if end > p.plain {
 		return rd.allBad(wants[from:to], from, &DamageError{Object: p.name, Err: fmt.Errorf("index names byte %d of a pack of %d", end, p.plain)}, bad)
 	}
-	err := rd.fetchPlain(ctx, p, len(info.Prefix), start, end-start)
+	err := rd.fetchPlain(ctx, p, start, end-start)
 	if err != nil {
 		var damage *DamageError
 		if !errors.As(err, &damage) {
@@ -239,22 +239,29 @@ func (rd *Reader) decode(w *Want, fr []byte) ([]byte, error) {
 	return raw, nil
 }
 
+// openStep is how many bytes of plaintext are opened at once: a number of whole segments.
+const openStep = 4 * seal.SegmentSize
+
 // fetchPlain reads bytes of the plaintext of a pack into rd.plain.
-func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, prefix int, off, n int64) error {
+func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) error {
 	objOff, objLen := p.key.Range(off, n, p.plain)
 	rc, err := rd.r.st.Get(ctx, p.name, objOff, objLen)
 	if err != nil {
 		return rd.classify(p.name, err)
 	}
-	rd.sealed = slices.Grow(rd.sealed[:0], int(objLen))[:objLen]
-	_, err = io.ReadFull(rc, rd.sealed)
-	_ = rc.Close()
-	if err != nil {
-		return rd.classify(p.name, err)
-	}
-	rd.plain, err = p.key.OpenRange(rd.plain[:0], rd.sealed, off, n, p.plain)
-	if err != nil {
-		return &DamageError{Object: p.name, Err: err}
+	defer func() { _ = rc.Close() }()
+	rd.plain = slices.Grow(rd.plain[:0], int(n))
+	for end := off + n; off < end; {
+		step := min(end, (off/openStep+1)*openStep) - off
+		_, sealed := p.key.Range(off, step, p.plain)
+		rd.sealed = slices.Grow(rd.sealed[:0], int(sealed))[:sealed]
+		if _, err := io.ReadFull(rc, rd.sealed); err != nil {
+			return rd.classify(p.name, err)
+		}
+		if rd.plain, err = p.key.OpenRange(rd.plain, rd.sealed, off, step, p.plain); err != nil {
+			return &DamageError{Object: p.name, Err: err}
+		}
+		off += step
 	}
 	return nil
 }
