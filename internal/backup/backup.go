@@ -227,6 +227,8 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	}
 	defer r.closePrevious()
 	em := &emitter{run: r, wait: r.o.FlushAfter, flushed: r.o.Now(), tree: manifest.NewBuilder(r.gear.Hash, r.sinkMeta)}
+	stop := r.reportProgress()
+	defer stop() // when the last pack was sent, too
 	err = r.pipeline(ctx, em)
 	defer em.close()
 	if err != nil {
@@ -242,8 +244,6 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 // pipeline runs all stages to their end.
 func (r *run) pipeline(ctx context.Context, em *emitter) error {
 	r.group, r.ctx = errgroup.WithContext(ctx)
-	stop := r.reportProgress()
-	defer stop()
 	p := &planner{run: r, links: map[inode]*linked{}}
 	for i := range r.o.Workers {
 		w := &worker{run: r, number: i, hash: digest.NewHasher(r.chunkKey), buf: make([]byte, 0, r.bundleRoom)}
