@@ -55,7 +55,11 @@ func UnlockKey(ctx context.Context, st store.Store, ids ...age.Identity) (*keys.
 	}
 	secrets, key, err := keys.UnwrapAny(objects, ids...)
 	if errors.Is(err, keys.ErrNoKey) {
-		return nil, key, fmt.Errorf("%s: %w", st.Location(), ErrNoKey)
+		unopened := fmt.Errorf("%s: %w", st.Location(), ErrNoKey)
+		if err.Error() != keys.ErrNoKey.Error() { // others could not even be tried
+			unopened = fmt.Errorf("%w: %w", unopened, &ObjectError{keysPrefix, err})
+		}
+		return nil, key, unopened
 	}
 	return secrets, key, err
 }
