@@ -166,7 +166,7 @@ func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 
 func (c *console) retrying() func(op, name string, err error, wait time.Duration) {
 	var mu sync.Mutex
 	var spoken time.Time
-	return func(op, name string, err error, wait time.Duration) {
+	return func(_, _ string, err error, wait time.Duration) {
 		mu.Lock()
 		due := c.debug || c.now().Sub(spoken) >= reportEvery
 		if due {
@@ -174,7 +174,7 @@ func (c *console) retrying() func(op, name string, err error, wait time.Duration
 		}
 		mu.Unlock()
 		if due {
-			c.note("%s %s failed and is tried again in %s: %v", op, name, duration(wait), err)
+			c.note("%v; trying again in %s", err, duration(wait))
 		}
 	}
 }

@@ -184,6 +184,11 @@ func wrongSecret(err error, st store.Store, cred *credential) error {
 		e.Text = "no identity given opens " + st.Location()
 		e.Hint = "give the file of the right secret key with --identity, or a passphrase"
 	}
+	var damaged *repo.ObjectError
+	if errors.As(err, &damaged) {
+		e.Text += ", but there are keys that could not be tried: " + damaged.Error()
+		e.Hint = "get the objects below keys/ back from a copy or an older version of the store"
+	}
 	return e
 }
 
