@@ -15,7 +15,7 @@ import (
 
 // How far a stream is read ahead: batches of this much content, so many of them between the manifest and the writer.
 const (
-	batchRaw     = 8 << 20 // bytes
+	batchRaw     = 4 << 20 // bytes
 	batchEntries = 8192
 	batchesAhead = 2
 )

@@ -46,7 +46,7 @@ type Options struct {
 	Tar io.Writer // a PAX tar is written here instead of files
 
 	Workers int        // goroutines that fetch and write; 0: chosen by the number of cores
-	Window  int        // entries held in memory at once; 0: 100,000
+	Window  int        // entries of the manifest worked on at once; two such windows are held. 0: 32,768
 	Each    func(Item) // is told of every entry, by several goroutines at once; nil: nobody is
 	Report  event.Func // Progress with Phase "restore", Problem, Note
 }

@@ -104,7 +104,7 @@ func newRun(ctx context.Context, o Options) (*run, error) {
 		o.Workers = min(max(runtime.GOMAXPROCS(0), 4), 16)
 	}
 	if o.Window <= 0 {
-		o.Window = 64 << 10
+		o.Window = 32 << 10
 	}
 	r := &run{o: o, names: new([maxNames]string), nameIDs: map[string]uint32{}, open: map[*large]struct{}{}, lost: map[string]*Damage{}}
 	cache, err := o.Repo.NewChunkCache(ctx, o.Scope, o.Snapshot.Epoch, 2, metaCache)
