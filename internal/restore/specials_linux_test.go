@@ -18,7 +18,7 @@ func plantSpecials(w *world) {
 		w.must(unix.Mknod(filepath.Join(d, "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 		w.must(unix.Mknod(filepath.Join(d, "disk"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
 		w.write("owned", []byte("owned"))
-		w.must(os.Chown(filepath.Join(w.src, "owned"), 1234, 4_000_000_000))
+		w.must(os.Chown(filepath.Join(w.src, "owned"), 1234, 2_000_000_000))
 		w.must(unix.Chmod(filepath.Join(w.src, "owned"), 0o6755))
 		w.must(os.Lchown(filepath.Join(d, "fifo"), 77, 88))
 	}
