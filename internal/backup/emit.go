@@ -43,6 +43,9 @@ func (em *emitter) loop() error {
 					return err
 				}
 			}
+			if em.started {
+				em.stats.Save()
+			}
 			if err := em.maybeFlush(); err != nil {
 				return err
 			}

@@ -32,7 +32,13 @@ type planner struct {
 	steps []step
 	unit  *unit
 	links map[inode]*linked
+
+	waiting int64 // bytes of large files among steps
 }
+
+// maxWaiting bounds how many bytes of large files go past an open unit of small ones before it is closed: so much is read again at most if the
+// process dies, since the emitter has not seen it.
+const maxWaiting = 64 << 20
 
 // maxSteps is how many steps gather before they are handed on with the unit they belong to.
 const maxSteps = 4 * maxMembers
@@ -186,7 +192,13 @@ func (p *planner) large(e *source.Entry) error {
 		defer func() { <-p.run.largeSlots }()
 		return p.run.readLargeFile(l)
 	})
-	return p.add(step{large: l})
+	if err := p.add(step{large: l}); err != nil {
+		return err
+	}
+	if p.waiting += e.Stat.Size; p.unit == nil || p.waiting >= maxWaiting {
+		return p.dispatch()
+	}
+	return nil
 }
 
 func (p *planner) add(s step) error {
@@ -216,7 +228,7 @@ func (p *planner) dispatch() error {
 	case <-p.run.ctx.Done():
 		return p.run.ctx.Err()
 	}
-	p.steps = nil
+	p.steps, p.waiting = nil, 0
 	return nil
 }
 

@@ -278,8 +278,15 @@ func (w *StatWriter) flushLines() {
 	}
 }
 
+// Save writes what is in memory, as a block that may be short, so that a process that is killed after it loses nothing of what was added before. It
+// does not wait for the disk. Without anything new it does nothing.
+func (w *StatWriter) Save() { w.flush() }
+
 // flush writes the lines, then the block that speaks of them.
 func (w *StatWriter) flush() {
+	if w.stat == nil {
+		return
+	}
 	w.copyRun()
 	w.flushLines()
 	if w.stat == nil || w.records == 0 {

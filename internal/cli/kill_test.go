@@ -1,0 +1,180 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestKill kills the real program with SIGKILL at random moments of a backup, and of a restore, and runs the same command again. Nothing that was
+// finished is read or sent again, and what comes out is what went in. FIRN_KILLS says how often (default 6).
+func TestKill(t *testing.T) {
+	if runtime.GOOS == "windows" || testing.Short() {
+		t.Skip("kills processes, for seconds")
+	}
+	k := newKilled(t)
+	rounds := 6
+	if n, err := strconv.Atoi(os.Getenv("FIRN_KILLS")); err == nil {
+		rounds = n
+	}
+	whole := k.measure(t)
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	for round := range rounds {
+		after := time.Duration(rng.Int64N(int64(whole)))
+		t.Logf("round %d: killed after %v of about %v", round, after, whole)
+		k.backupAndRestore(t, after)
+	}
+}
+
+// A key pair that protects nothing.
+const (
+	killIdentity  = "AGE-SECRET-KEY-17X2WYQEANACWAP8ENESJ8QG6AQCWF0GVP3D44ZT0YQKMYPMNSM3SN5RP0C"
+	killRecipient = "age1kdu4e7s67lq9944ng80zlqu25kujr2l8s2ld4qpqchtvpty2gqns4ys0cw"
+)
+
+type killed struct {
+	dir, program, src string
+	size              int64
+	clean             int64 // bytes of data/ after a backup that nobody killed
+}
+
+func newKilled(t *testing.T) *killed {
+	k := &killed{dir: t.TempDir()}
+	k.program = filepath.Join(k.dir, "firn")
+	build := exec.Command("go", "build", "-o", k.program, "firn/cmd/firn")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	k.src = filepath.Join(k.dir, "src")
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 1500 {
+		size := 20 << 10
+		if i%100 == 0 {
+			size = 4 << 20
+		}
+		content := make([]byte, size)
+		for j := 0; j+8 <= size; j += 8 {
+			v := rng.Uint64()
+			for b := range 8 {
+				content[j+b] = byte(v >> (8 * b))
+			}
+		}
+		path := filepath.Join(k.src, fmt.Sprintf("d%02d", i%40), fmt.Sprintf("f%d", i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		k.size += int64(size)
+	}
+	return k
+}
+
+func (k *killed) path(name string) string { return filepath.Join(k.dir, name) }
+
+// command prepares a run of the program with a world of its own below the folder work.
+func (k *killed) command(work string, args ...string) *exec.Cmd {
+	cmd := exec.Command(k.program, args...)
+	w := k.path(work)
+	cmd.Env = append(os.Environ(), "FIRN_REPO="+filepath.Join(w, "repo"), "FIRN_CACHE_DIR="+filepath.Join(w, "cache"), "FIRN_STATE_DIR="+filepath.Join(w, "state"),
+		"FIRN_IDENTITY="+filepath.Join(k.dir, "key"), "FIRN_PASSPHRASE=")
+	return cmd
+}
+
+func (k *killed) must(t testing.TB, cmd *exec.Cmd) []byte {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s%s", cmd.Args[1:], err, out, stderr.Bytes())
+	}
+	return out
+}
+
+func (k *killed) init(t testing.TB, work string) {
+	if err := os.RemoveAll(k.path(work)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(k.path(work), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	k.must(t, k.command(work, "init", "--kit-saved", "--recipient", killRecipient))
+}
+
+// measure backs up once undisturbed.
+func (k *killed) measure(t *testing.T) time.Duration {
+	if err := os.WriteFile(filepath.Join(k.dir, "key"), []byte(killIdentity+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.init(t, "clean")
+	start := time.Now()
+	k.must(t, k.command("clean", "backup", "--pack-size", "2M", k.src))
+	whole := time.Since(start)
+	k.clean = dataSize(k.path("clean/repo"))
+	return whole
+}
+
+func dataSize(repo string) (n int64) {
+	_ = filepath.WalkDir(filepath.Join(repo, "data"), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if i, err := d.Info(); err == nil {
+				n += i.Size()
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// killAfter runs a command and kills it, unless it ends by itself.
+func (k *killed) killAfter(t *testing.T, cmd *exec.Cmd, after time.Duration) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait()
+	timer.Stop()
+}
+
+func (k *killed) backupAndRestore(t *testing.T, after time.Duration) {
+	const work = "round"
+	k.init(t, work)
+	k.killAfter(t, k.command(work, "backup", "--pack-size", "2M", "-q", k.src), after)
+	sent := dataSize(k.path(work + "/repo"))
+	var res struct {
+		Stats struct {
+			BytesRead int64 `json:"bytes_read"`
+		} `json:"stats"`
+	}
+	out := k.must(t, k.command(work, "backup", "--pack-size", "2M", "--json", k.src))
+	if err := json.Unmarshal(out, &res); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	// What lay in packs that were not full when the program died is lost with it, and what was in work: a few units and packs.
+	const loss = 24 << 20
+	if again := res.Stats.BytesRead + sent - k.size; again > loss {
+		t.Errorf("%d bytes were in the store, and %d of %d were read all the same: %d twice", sent, res.Stats.BytesRead, k.size, again)
+	}
+	if n := dataSize(k.path(work + "/repo")); n > k.clean+loss {
+		t.Errorf("%d bytes of packs instead of %d: some were sent twice", n, k.clean)
+	}
+	target := k.path(work + "/target")
+	k.killAfter(t, k.command(work, "restore", "latest", "--target", target, "-q"), after/2)
+	k.must(t, k.command(work, "restore", "latest", "--target", target, "-q"))
+	if out, err := exec.Command("diff", "-r", k.src, target).CombinedOutput(); err != nil {
+		t.Errorf("restored tree differs: %v\n%.2000s", err, out)
+	}
+}
