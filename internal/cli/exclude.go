@@ -208,7 +208,7 @@ func (s *session) ownFolders(r root) (own [][]byte) {
 		}
 	}
 	for _, base := range []string{s.dirs.Cache, s.dirs.State} {
-		path, err := filepath.EvalSymlinks(filepath.Join(base, fmt.Sprintf("%x", s.cfg.ID)))
+		path, err := filepath.EvalSymlinks(filepath.Join(base, fmt.Sprintf("%x", s.header.ID)))
 		if base == "" || err != nil {
 			continue
 		}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
 	"golang.org/x/sync/errgroup"
 
 	"firn/internal/advice"
-	"firn/internal/format"
 	"firn/internal/keys"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
@@ -22,13 +20,13 @@ import (
 
 // session is a repository that a command works on: its store, its local state and, once a key was found, the repository itself.
 type session struct {
-	c     *console
-	st    store.Store
-	cfg   *format.Config
-	dirs  state.Dirs
-	state *state.State
-	repo  *repo.Repository
-	dry   bool // nothing is stored, and nothing remembered
+	c      *console
+	st     store.Store
+	header *repo.Header // firn.json
+	dirs   state.Dirs
+	state  *state.State
+	repo   *repo.Repository
+	dry    bool // nothing is stored, and nothing remembered
 }
 
 // openSession opens the store and finds the local state of the repository in it. No key is needed yet.
@@ -46,11 +44,11 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 		return nil, err
 	}
 	s := &session{c: c, st: st, dirs: localDirs()}
-	if s.cfg, err = repo.ReadConfig(ctx, st); err != nil {
+	if s.header, err = repo.ReadHeader(ctx, st); err != nil {
 		s.close()
 		return nil, err
 	}
-	s.state = state.Open(s.dirs, s.cfg.ID, func(err error) { c.note("%v; going on without", err) })
+	s.state = state.Open(s.dirs, s.header.ID, func(err error) { c.note("%v; going on without", err) })
 	if l.Scheme == "s3" && !f.noCache {
 		if dir := s.state.StoreCacheDir(); dir != "" {
 			s.st = wire.Cached(st, dir, min(f.cacheMax, defaultCacheMax)/4)
@@ -73,7 +71,7 @@ func (s *session) close() { _ = s.st.Close() }
 // open opens the repository with the keys at hand.
 func (s *session) open(ctx context.Context, a repo.Access) (err error) {
 	s.repo, err = repo.Open(ctx, s.st, a, repo.Options{
-		Report: s.c.report(), Now: s.c.now, IndexDir: s.state.ChunkTableDir(), SpoolDir: s.state.SpoolDir(), ScratchID: fmt.Sprint(os.Getpid()),
+		Report: s.c.report(), Now: s.c.now, IndexDir: s.state.ChunkTableDir(), SpoolDir: s.state.SpoolDir(), Header: s.header,
 	})
 	return err
 }

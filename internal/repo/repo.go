@@ -52,11 +52,11 @@ type Access struct {
 
 // Options of an open repository. The zero value works.
 type Options struct {
-	Report    event.Func
-	Now       func() time.Time // nil: time.Now
-	IndexDir  string           // folder for the local chunk tables of this repository; empty: they are held in memory
-	SpoolDir  string           // folder for packs that wait to be sent and find no room in memory; empty: the system's
-	ScratchID string           // distinguishes this process in file names
+	Report   event.Func
+	Now      func() time.Time // nil: time.Now
+	IndexDir string           // folder for the local chunk tables of this repository; empty: they are held in memory
+	SpoolDir string           // folder for packs that wait to be sent and find no room in memory; empty: the system's
+	Header   *Header          // firn.json, where the caller has read it already
 }
 
 // Repository is an open repository.
@@ -77,8 +77,26 @@ type Repository struct {
 // ReadConfig reads firn.json without any key: it says whether a repository is here and what is needed to open it. Its
 // signature is checked only by Open, which knows the root key.
 func ReadConfig(ctx context.Context, st store.Store) (*format.Config, error) {
-	_, cfg, err := readConfig(ctx, st)
-	return cfg, err
+	h, err := ReadHeader(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return h.Config, nil
+}
+
+// Header is firn.json as it lies in the store, and what it says.
+type Header struct {
+	*format.Config
+	raw []byte
+}
+
+// ReadHeader is ReadConfig for a caller that goes on to Open and need not ask the store twice.
+func ReadHeader(ctx context.Context, st store.Store) (*Header, error) {
+	raw, cfg, err := readConfig(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return &Header{cfg, raw}, nil
 }
 
 func readConfig(ctx context.Context, st store.Store) (raw []byte, cfg *format.Config, err error) {
@@ -102,10 +120,14 @@ func Open(ctx context.Context, st store.Store, a Access, o Options) (*Repository
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	raw, cfg, err := readConfig(ctx, st)
-	if err != nil {
-		return nil, err
+	h := o.Header
+	if h == nil {
+		var err error
+		if h, err = ReadHeader(ctx, st); err != nil {
+			return nil, err
+		}
 	}
+	raw, cfg := h.raw, h.Config
 	r := &Repository{st: st, cfg: cfg, id: cfg.ID, secrets: a.Secrets, host: a.Host, o: o,
 		scopes: map[keys.ScopeID]*scopeKit{}, opened: map[objectKey]*openPack{}}
 	switch {

@@ -319,6 +319,7 @@ func (w *Writer) newOutput(kind chunk.Kind, class string, plain int) (*output, e
 	if err != nil {
 		return nil, fmt.Errorf("spool of %s packs: %w", kind, err)
 	}
+	_ = os.Remove(f.Name()) // where the system allows it the file has no name from the start, and a kill leaves nothing
 	out.file = f
 	return out, nil
 }
