@@ -68,7 +68,7 @@ func TestLock(t *testing.T) {
 
 func TestLockProcesses(t *testing.T) {
 	s, _ := testState(t)
-	cmd := exec.Command(os.Args[0], "-test.run=XXX")
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), "FIRN_TEST_LOCK="+filepath.Dir(s.state))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
