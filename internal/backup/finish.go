@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"firn/internal/event"
@@ -56,6 +57,11 @@ func (r *run) finish(ctx context.Context, em *emitter, res *Result) error {
 		if tree, err = em.tree.Finish(); err != nil {
 			return err
 		}
+		// The disk takes its time to have the stat cache, the store to have the packs: side by side. A cache whose snapshot never comes to be names a
+		// manifest that no snapshot has, so the next run looks every chunk up.
+		var saved sync.WaitGroup
+		saved.Go(func() { em.stats.Commit(r.note(tree.Chunk)) })
+		defer saved.Wait()
 	}
 	if err := r.writer.SendPacks(ctx); err != nil {
 		return err
@@ -70,7 +76,7 @@ func (r *run) finish(ctx context.Context, em *emitter, res *Result) error {
 		return err
 	}
 	res.Snapshot, res.Unchanged = snap, unchanged
-	r.remember(ctx, em, item, unchanged)
+	r.remember(ctx, item, unchanged)
 	return nil
 }
 
@@ -84,13 +90,12 @@ func (r *run) takeOver(em *emitter) bool {
 }
 
 // remember writes local and host state. Nothing in it can fail the backup, which is done.
-func (r *run) remember(ctx context.Context, em *emitter, item snapshot.Item, unchanged bool) {
+func (r *run) remember(ctx context.Context, item snapshot.Item, unchanged bool) {
 	head := state.Head{Snapshot: item.ID, Sequence: item.Sequence, Body: item.Sum}
 	r.o.State.SetHead(r.o.Source.ID, head)
 	if unchanged {
 		return // the stat cache stays as it is
 	}
-	em.stats.Commit(r.note(item.Manifest.Chunk))
 	if err := r.writer.PutState(ctx, r.heads()); err != nil && ctx.Err() == nil {
 		r.o.Report.Emit(event.Note{Text: "host state was not stored: " + err.Error()})
 	}
