@@ -56,3 +56,14 @@ func text(b []byte) (plain, b64 string) {
 	}
 	return "", base64.StdEncoding.EncodeToString(b)
 }
+
+// MarshalJSON writes the entry and which snapshots have it.
+func (v *Version) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Entry  *Entry `json:"entry"`
+		Source string `json:"source"`
+		First  string `json:"first"`
+		Last   string `json:"last"`
+		Count  int    `json:"count"`
+	}{&v.Entry, v.Source.ID.String(), v.First.ID.String(), v.Last.ID.String(), v.Count})
+}

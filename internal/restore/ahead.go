@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,12 +38,64 @@ type held struct {
 	off, n int64
 }
 
-// chunkContent is a chunk that several steps may need. It is read after its batch is ready.
+// chunkContent is a chunk that several steps may need. It is read after its batch is ready, until the last batch that needs it is written.
 type chunkContent struct {
-	id  digest.Chunk
-	loc repo.Want
-	raw []byte
-	bad *Damage
+	id      digest.Chunk
+	loc     repo.Want
+	batches atomic.Int32 // that need it; 0: gone
+	raw     []byte
+	bad     *Damage
+}
+
+// share notes one more batch; false: it is too late.
+func (c *chunkContent) share() bool {
+	for n := c.batches.Load(); n > 0; n = c.batches.Load() {
+		if c.batches.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// spare keeps the memory of chunks that are written for those to come.
+type spare struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+// spareMax is how many pieces of memory wait, spareStep what their size is a multiple of.
+const (
+	spareMax  = 8
+	spareStep = 256 << 10
+)
+
+// clone returns a copy of b.
+func (s *spare) clone(b []byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best := -1
+	for i, f := range s.free {
+		if cap(f) >= len(b) && (best < 0 || cap(f) < cap(s.free[best])) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return append(make([]byte, 0, (len(b)+spareStep-1)/spareStep*spareStep), b...)
+	}
+	f := s.free[best]
+	s.free = slices.Delete(s.free, best, best+1)
+	return append(f[:0], b...)
+}
+
+// done takes back what a batch that is written held.
+func (s *spare) done(b *batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range b.known {
+		if c.batches.Add(-1) == 0 && c.raw != nil && len(s.free) < spareMax {
+			s.free = append(s.free, c.raw)
+		}
+	}
 }
 
 // batch is a stretch of the stream whose chunks are fetched together.
@@ -63,7 +117,8 @@ type reel struct {
 	ctx   context.Context
 	cur   *batch
 	last  []*batch // whose chunks are at hand as well
-	above []step   // folders on the way here that nothing has asked for yet
+	spare spare
+	above []step // folders on the way here that nothing has asked for yet
 	order chan *batch
 	fetch chan *batch
 }
@@ -71,7 +126,7 @@ type reel struct {
 // stream calls write for all steps, in order. The chunks of a step have been fetched, or say why not.
 func (r *run) stream(ctx context.Context, write func(*step) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	l := &reel{r: r, ctx: ctx, cur: newBatch(), order: make(chan *batch, batchesAhead), fetch: make(chan *batch)}
+	l := &reel{r: r, ctx: ctx, cur: newBatch(), order: make(chan *batch, batchesAhead-1), fetch: make(chan *batch)}
 	g.Go(func() error {
 		defer close(l.fetch)
 		defer close(l.order)
@@ -83,7 +138,7 @@ func (r *run) stream(ctx context.Context, write func(*step) error) error {
 	for _, w := range r.workers[:min(len(r.workers), batchesAhead)] {
 		g.Go(func() error {
 			for b := range l.fetch {
-				if err := w.fetchBatch(ctx, b); err != nil {
+				if err := w.fetchBatch(ctx, b, &l.spare); err != nil {
 					return err
 				}
 				close(b.ready)
@@ -103,6 +158,7 @@ func (r *run) stream(ctx context.Context, write func(*step) error) error {
 					return err
 				}
 			}
+			l.spare.done(b)
 		}
 		return nil
 	})
@@ -211,12 +267,13 @@ func (l *reel) chunk(p manifest.Piece) (*chunkContent, error) {
 		return c, nil
 	}
 	for _, b := range l.last {
-		if c := b.known[p.Chunk]; c != nil {
+		if c := b.known[p.Chunk]; c != nil && c.share() {
 			l.cur.known[p.Chunk] = c
 			return c, nil
 		}
 	}
 	c := &chunkContent{id: p.Chunk}
+	c.batches.Store(1)
 	l.cur.known[p.Chunk] = c
 	loc, ok, err := l.r.o.Scope.Set().Lookup(p.Chunk)
 	if err != nil {
@@ -233,14 +290,14 @@ func (l *reel) chunk(p manifest.Piece) (*chunkContent, error) {
 }
 
 // fetchBatch brings all chunks of a batch, pack by pack.
-func (k *worker) fetchBatch(ctx context.Context, b *batch) error {
+func (k *worker) fetchBatch(ctx context.Context, b *batch, s *spare) error {
 	slices.SortStableFunc(b.fetch, func(x, y *chunkContent) int { return x.loc.Loc.Pack - y.loc.Loc.Pack })
 	for from := 0; from < len(b.fetch); {
 		to := from
 		for to < len(b.fetch) && b.fetch[to].loc.Loc.Pack == b.fetch[from].loc.Loc.Pack {
 			to++
 		}
-		if err := k.fetchChunks(ctx, b.fetch[from:to], b.known); err != nil {
+		if err := k.fetchChunks(ctx, b.fetch[from:to], b.known, s); err != nil {
 			return err
 		}
 		from = to
@@ -248,7 +305,7 @@ func (k *worker) fetchBatch(ctx context.Context, b *batch) error {
 	return nil
 }
 
-func (k *worker) fetchChunks(ctx context.Context, chunks []*chunkContent, byID map[digest.Chunk]*chunkContent) error {
+func (k *worker) fetchChunks(ctx context.Context, chunks []*chunkContent, byID map[digest.Chunk]*chunkContent, s *spare) error {
 	wants := make([]repo.Want, len(chunks))
 	for i, c := range chunks {
 		wants[i] = c.loc
@@ -256,7 +313,7 @@ func (k *worker) fetchChunks(ctx context.Context, chunks []*chunkContent, byID m
 	}
 	var bad []repo.Want
 	err := k.rd.ReadPack(ctx, wants, func(i int, raw []byte) error {
-		byID[wants[i].ID].raw = slices.Clone(raw)
+		byID[wants[i].ID].raw = s.clone(raw)
 		return nil
 	}, func(i int, err error) error {
 		if errors.Is(err, store.ErrCold) {

@@ -1,4 +1,21 @@
 // Package restore brings a snapshot, or a part of it, back: into a folder or as a tar stream.
+//
+//	manifest → gatherer → window → workers: fetch by pack, verify, write → links → folders
+//
+// The gatherer goes through the manifest, makes folders, and fills a window: about 80 bytes and the path for a file in one chunk, 32 for each piece of a
+// larger file, 100 and more for a chunk. A window is full at Options.Window entries or about 24 MiB, if need be in the middle of a large file; while one is
+// worked on, the next is gathered. Within a window each chunk is fetched and decompressed once however many files need it, in requests of up to
+// 4 MiB that close small gaps, packs in the order of first need; what two windows need is fetched twice. A worker holds the bytes of one
+// request and of one chunk. So memory grows neither with the number of files nor with their size, but for: the names of what failed, of
+// files of which only a later hard link is chosen, and, with Options.Delete, of the entries of the largest folder.
+//
+// When all files of a window are there its hard links are made, and the folders that the walk has left get their metadata, the deepest first.
+//
+// What is there already is judged by one lstat before anything is fetched, and only in folders that were there before; under target.Always its content is
+// compared with hashes. So a run that goes on after an interruption fetches nothing twice but the pieces of files that were in work, as far as these
+// do not match the ids of their chunks.
+//
+// The target folder itself gets metadata only if the restore has made it.
 package restore
 
 import (
