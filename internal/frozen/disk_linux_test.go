@@ -43,7 +43,7 @@ func readTree(t testing.TB, root string) []item {
 		if err := unix.Lstat(path, &st); err != nil {
 			return err
 		}
-		i := item{Mode: fmt.Sprintf("%04o", st.Mode&07777), UID: int64(st.Uid), GID: int64(st.Gid), Mtime: mtime(st.Mtim.Sec, int32(st.Mtim.Nsec)), Xattrs: xattrsOn(t, path)}
+		i := item{Mode: fmt.Sprintf("%04o", st.Mode&07777), UID: int64(st.Uid), GID: int64(st.Gid), Mtime: mtime(int64(st.Mtim.Sec), int32(st.Mtim.Nsec)), Xattrs: xattrsOn(t, path)}
 		i.setPath(rel)
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
@@ -199,7 +199,7 @@ func (m *maker) times() {
 		if n%17 == 3 {
 			sec = -sec / 2 // before 1970
 		}
-		ts := unix.Timespec{Sec: sec, Nsec: int64(m.int(1_000_000_000))}
+		ts := unix.NsecToTimespec(sec*1_000_000_000 + int64(m.int(1_000_000_000)))
 		m.must(unix.UtimesNanoAt(unix.AT_FDCWD, all[n], []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
 	}
 }

@@ -222,7 +222,7 @@ func (w *world) freeze(dir string, want expected) {
 	for _, name := range objects(w.t, w.root, "") {
 		raw, err := os.ReadFile(filepath.Join(w.root, name))
 		w.must(err)
-		w.must(archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(raw)), ModTime: time.Unix(1_800_000_000, 0), Format: tar.FormatUSTAR}))
+		w.must(archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(raw)), ModTime: time.Unix(1_700_000_000, 0), Format: tar.FormatUSTAR}))
 		_, err = archive.Write(raw)
 		w.must(err)
 	}

@@ -157,7 +157,7 @@ func TestForgedIndexes(t *testing.T) {
 		"a signature that is not its":    w.claim(sign.Index, body, w.access.Host.Host),
 		"a host without a right":         w.envelope(sign.Index, body, w.outsider(keys.HostID{7})),
 	} {
-		name := fmt.Sprintf("index/%v/%016x-%v", w.access.Host.ScopeID, 1<<62, digest.SumObject(object))
+		name := fmt.Sprintf("index/%v/%016x-%v", w.access.Host.ScopeID, uint64(1)<<62, digest.SumObject(object))
 		w.add(name, object)
 		s := w.load(w.open(w.access))
 		s.Tidy(ctx)

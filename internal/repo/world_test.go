@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,9 +25,14 @@ import (
 var ctx = context.Background()
 
 // clock ticks a second whenever it is asked.
-type clock struct{ at time.Time }
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
 
 func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.at = c.at.Add(time.Second)
 	return c.at
 }
@@ -52,7 +58,7 @@ func passphrase(t testing.TB, text string) *keys.Recipient {
 }
 
 func bareWorld(t testing.TB) *world {
-	c := &clock{time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)}
+	c := &clock{at: time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)}
 	m := mem.New(mem.Options{Now: c.now})
 	return &world{t: t, clock: c, mem: m, st: m}
 }
@@ -101,6 +107,7 @@ type run struct {
 
 func (w *world) begin(r *repo.Repository, s *repo.ScopeState, o repo.WriterOptions) *run {
 	w.t.Helper()
+	o.Lanes = 1 // encoders take memory
 	out, err := r.NewWriter(ctx, s, o)
 	w.must(err)
 	return &run{w, r, s, out, r.Host(), digest.NewHasher(r.Host().Scope().ChunkKey(o.Epoch))}

@@ -31,12 +31,13 @@ def order(path): return path.replace(b"/", b"\0")  # paths sort by component (§
 def sha256(path):
     with open(path, "rb") as f:
         total = hashlib.sha256()
-        while total.update(f.read(1 << 20)) or f.peek(1): pass
+        for part in iter(lambda: f.read(1 << 20), b""): total.update(part)
         return total.hexdigest()
 
 class Repository:
     def __init__(self, folder, key, tmp):
-        self.folder, self.tmp, self.key, self.secrets, self.unpacked = folder, tmp, os.path.join(tmp, "d.key"), None, collections.OrderedDict()
+        self.folder, self.tmp, self.key, self.secrets = folder, tmp, os.path.join(tmp, "d.key"), None
+        self.unpacked = collections.OrderedDict()
         with open(key, "rb") as f: found = f.read()
         if found.startswith((b"age-encryption.org/", b"-----BEGIN AGE")): found = run("age", "-d", key)  # age asks for the passphrase
         for attempt in [None] + [name for name in self.names("keys") if name.endswith(".age")]:
@@ -47,7 +48,7 @@ class Repository:
             if mark: self.secrets = json.loads(base64.b64decode(mark[0][16:]))
             with open(self.key, "wb") as f: f.write(found)
             if mark: break
-        else: note("KEY opens nothing in keys/; trying it as it is, without a look at the MACs")
+        else: note("KEY opens nothing in keys/ (AGE-SECRET-KEY-PQ needs age 1.3 or newer); trying it as it is, without a look at the MACs")
         self.db = sqlite3.connect(os.path.join(tmp, "db"))
         self.db.executescript("""pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -100000;
             create table pack (n integer primary key, name text unique, size integer);
@@ -133,7 +134,9 @@ class Repository:
             with open(os.path.join(self.tmp, "pack%d" % n), "wb") as f, Pack(self, n) as pack: shutil.copyfileobj(pack.out, f, 1 << 20)
             self.unpacked[n] = f.name
         self.unpacked.move_to_end(n)
-        with open(self.unpacked[n], "rb") as f: content = f.read(length) if f.seek(pos) == pos else b""
+        with open(self.unpacked[n], "rb") as f:
+            f.seek(pos)
+            content = f.read(length)
         if len(content) < length: raise ValueError("a pack in meta/ is damaged")
         return content
 
@@ -155,7 +158,8 @@ class Repository:
     def select(self, tree, path):
         """Writes down the entries at and below path, with their names in the target, and the pieces of their content (§7.4)."""
         inside = lambda name: not path or name == path or name.startswith(path + b"/")
-        lo, hi, strip, firsts, count = *((order(path), order(path) + b"\1") if path else (None, None)), len(path) + 1 if path else 0, {}, 0
+        lo, hi, strip = (order(path), order(path) + b"\1", len(path) + 1) if path else (None, None, 0)
+        firsts, count = {}, 0
         for e in map(json.loads, self.lines(tree, lo, hi, path)):
             name, first = text(e, "path"), text(e, "hardlink")
             if not inside(name): continue
@@ -231,14 +235,17 @@ def restore(repo, target):
                 if n is None: raise ValueError("a chunk of it is in no pack")
                 pack = pack or Pack(repo, n)
                 if have != pos: content, have = pack.read(pos, length), pos
-                with open(join(path), "r+b") as f: f.write(content[off:off + want]) if f.seek(at) == at else None
+                with open(join(path), "r+b") as f:
+                    f.seek(at)
+                    f.write(content[off:off + want])
             except FAULTS as why: lost.setdefault(path, why)
         if pack: pack.__exit__()
     for path, why in lost.items(): problem(path, "not whole: %s" % why)
     for way, folders in (("asc", False), ("desc", True)):  # folders last, the deepest first
         for path, line, link in repo.db.execute("select path, line, link from entry order by n " + way):
             e = json.loads(line)
-            try: (e["type"] == "dir") == folders and finish(join(path), e, None if link is None else join(link))
+            if (e["type"] == "dir") != folders: continue
+            try: finish(join(path), e, None if link is None else join(link))
             except FAULTS as why: problem(path, why)
 
 def finish(path, e, link):
