@@ -99,7 +99,6 @@ var house = []room{
 	{"storetest", testsOnly, "one conformance suite for every store"},
 	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
 	{"storetest/wrappers", testsOnly, "every wrapper around a store, to run the suite through"},
-	{"storetest/wrappers", testsOnly, "the wrappers in which every store passes the suite"},
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
