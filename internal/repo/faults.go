@@ -2,7 +2,6 @@ package repo
 
 import (
 	"errors"
-	"io"
 
 	"filippo.io/age"
 
@@ -16,8 +15,7 @@ func isNoIdentity(err error) bool {
 	return errors.As(err, &none) || errors.Is(err, seal.ErrNoIdentity)
 }
 
-// isDamage reports whether an object is gone or cut short, as against a store that does not answer.
+// isDamage reports whether an object is gone, cut short, or out of reach for now, as against a store that does not answer.
 func isDamage(err error) bool {
-	return errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, store.ErrCold) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, store.ErrCold)
 }

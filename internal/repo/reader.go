@@ -58,6 +58,7 @@ type objectKey struct {
 type openPack struct {
 	key   *seal.Key
 	plain int64 // bytes of plaintext
+	size  int64 // bytes of the object
 	name  string
 }
 
@@ -101,7 +102,7 @@ func (rd *Reader) open(info *index.Info) (*openPack, error) {
 	if err != nil {
 		return nil, &DamageError{Object: name, Err: err}
 	}
-	p = &openPack{key: key, plain: plain, name: name}
+	p = &openPack{key: key, plain: plain, size: info.Size, name: name}
 	r.mu.Lock()
 	if len(r.opened) > 4096 {
 		clear(r.opened)
@@ -247,7 +248,7 @@ func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) err
 	objOff, objLen := p.key.Range(off, n, p.plain)
 	rc, err := rd.r.st.Get(ctx, p.name, objOff, objLen)
 	if err != nil {
-		return rd.classify(p.name, err)
+		return classify(p.name, err)
 	}
 	defer func() { _ = rc.Close() }()
 	rd.plain = slices.Grow(rd.plain[:0], int(n))
@@ -256,7 +257,7 @@ func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) err
 		_, sealed := p.key.Range(off, step, p.plain)
 		rd.sealed = slices.Grow(rd.sealed[:0], int(sealed))[:sealed]
 		if _, err := io.ReadFull(rc, rd.sealed); err != nil {
-			return rd.classify(p.name, err)
+			return rd.cutShort(ctx, p, err)
 		}
 		if rd.plain, err = p.key.OpenRange(rd.plain, rd.sealed, off, step, p.plain); err != nil {
 			return &DamageError{Object: p.name, Err: err}
@@ -267,11 +268,26 @@ func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) err
 }
 
 // classify makes a *DamageError of what cannot be mended by trying again.
-func (rd *Reader) classify(name string, err error) error {
+func classify(name string, err error) error {
 	if isDamage(err) {
 		return &DamageError{Object: name, Err: err}
 	}
 	return err
+}
+
+// cutShort judges content that ended too early: the object is shorter than it should be, or only the connection broke off.
+func (rd *Reader) cutShort(ctx context.Context, p *openPack, err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return classify(p.name, err)
+	}
+	info, serr := rd.r.st.Stat(ctx, p.name)
+	if serr != nil {
+		return classify(p.name, serr)
+	}
+	if info.Size != p.size {
+		return &DamageError{Object: p.name, Err: fmt.Errorf("object has %d bytes instead of %d", info.Size, p.size)}
+	}
+	return store.Fail("get", p.name, err)
 }
 
 // Chunk reads one chunk into memory of its own. Where several packs have it, the next one is tried when one is damaged.
