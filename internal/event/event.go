@@ -16,12 +16,12 @@ func (f Func) Emit(e Event) {
 
 // Progress is the state of a verb; counters only grow within one Phase. Totals are 0 while unknown.
 type Progress struct {
-	Phase                  string // one word: scan, backup, restore, index, …
-	FilesDone, FilesTotal  int64
-	BytesDone, BytesTotal  int64 // of content
-	BytesSent, BytesGot    int64 // to and from the store
-	Problems               int64
-	Current                string // path in work, for people
+	Phase                 string // one word: scan, backup, restore, index, …
+	FilesDone, FilesTotal int64
+	BytesDone, BytesTotal int64 // of content
+	BytesSent, BytesGot   int64 // to and from the store
+	Problems              int64
+	Current               string // path in work, for people
 }
 
 // Problem is one file, object or entry that could not be dealt with; the verb goes on.
