@@ -162,11 +162,8 @@ func worse(a, b error) error {
 	return a
 }
 
-// limitMemory keeps the collector of garbage busy enough. It runs after scrypt, whose 64 MiB were given back.
-func (x *backupCommand) limitMemory() {
-	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(int64(x.memory))
-}
+// limitMemory runs after scrypt, whose 64 MiB were given back.
+func (x *backupCommand) limitMemory() { debug.SetMemoryLimit(int64(x.memory)) }
 
 // backUp makes one snapshot and tells about it.
 func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.ScopeState, p plan, r root) error {
