@@ -89,7 +89,7 @@ type Config struct {
 func New(id [16]byte, root ed25519.PublicKey, seal string, created time.Time) *Config {
 	return &Config{
 		Format: Version, ID: id, Created: created.UTC().Truncate(time.Second), Root: root, Features: []string{}, Seal: seal,
-		Chunk:  Chunk{512 << 10, 1 << 20, 8 << 20},
+		Chunk:  Chunk{512 << 10, 768 << 10, 2 << 20},
 		Bundle: Bundle{1 << 20, 4 << 20}, Padding: PaddingNone,
 	}
 }

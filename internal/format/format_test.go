@@ -72,7 +72,7 @@ func TestText(t *testing.T) {
 		t.Fatalf("members %v", got)
 	}
 	// The canonical form, written here by hand.
-	canonical := `{"bundle":{"max":4194304,"min":1048576},"chunk":{"avg":1048576,"max":8388608,"min":524288},"class":{"data":"","meta":""},` +
+	canonical := `{"bundle":{"max":4194304,"min":1048576},"chunk":{"avg":786432,"max":2097152,"min":524288},"class":{"data":"","meta":""},` +
 		`"created":"2026-11-20T10:00:00Z","features":[],"format":1,"id":"f1000000000000000000000000000000","padding":"none","parity":{"data":0,"meta":0},` +
 		`"root":"` + base64Root(t, raw) + `","seal":"x25519"}`
 	var doc struct{ Signature []byte }
