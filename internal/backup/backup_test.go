@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"firn/internal/backup"
-	"firn/internal/event"
 	"firn/internal/keys"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
@@ -27,7 +26,6 @@ type world struct {
 	root   string // repository
 	src    string // what is backed up
 	opts   func(*backup.Options)
-	events []event.Event
 }
 
 func newWorld(t *testing.T) *world {

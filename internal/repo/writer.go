@@ -40,7 +40,8 @@ type Journal interface{ Append(record []byte) }
 // Writer takes the chunks of one run and publishes them (FORMAT §10.1). Put, Known and Reference may be called by many goroutines;
 // Flush and Commit by one at a time, while others go on putting.
 //
-// Locks, in order: a claim shard, then a lane; the lock of refs is taken alone.
+// Locks, in order: putting, a lane; pend of the scope, a claim shard and the lock of refs are each taken while no later one is. Whoever holds putting or a lane may
+// wait for an upload to end; an upload that ends takes pend and claim shards only, and who holds pend waits for nothing but the store.
 type Writer struct {
 	r     *Repository
 	kit   *scopeKit
@@ -48,22 +49,24 @@ type Writer struct {
 	scope *ScopeState
 	lanes [2][]*lane // by chunk.Kind
 
-	claims [64]claimShard
+	claims  [2][64]claimShard // by chunk.Kind: a file may have the content of a manifest
+	putting sync.RWMutex      // held for reading from a claim until its chunk is in a lane
 
-	uploads chan struct{} // one token for each pack on its way
-	upCtx   context.Context
-	fail    context.CancelCauseFunc
+	uploads  chan struct{} // one token for each pack on its way
+	inFlight sync.WaitGroup
+	upCtx    context.Context
+	fail     context.CancelCauseFunc
 
-	mu        sync.Mutex
-	unindexed []index.Pack // sent, in no index yet
-	inMemory  int64
+	mu       sync.Mutex
+	inMemory int64
 
-	refs refSet
+	refs      refSet
+	published snapshot.ID     // by the last Publish
+	names     []digest.Object // the packs that it needs
 
-	stored  atomic.Int64 // bytes of objects sent
-	packs   atomic.Int64
-	added   atomic.Int64 // bytes of content of new data chunks
-	partial []snapshot.ID
+	stored atomic.Int64 // bytes of objects sent
+	packs  atomic.Int64
+	added  atomic.Int64 // bytes of content of new data chunks
 }
 
 type claimShard struct {
@@ -96,8 +99,10 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 	}
 	w := &Writer{r: r, kit: scope.kit, o: o, scope: scope}
 	w.refs.packs = map[digest.Object]struct{}{}
-	for i := range w.claims {
-		w.claims[i].m = map[digest.Chunk]struct{}{}
+	for kind := range w.claims {
+		for i := range w.claims[kind] {
+			w.claims[kind][i].m = map[digest.Chunk]struct{}{}
+		}
 	}
 	for range o.Lanes {
 		w.lanes[chunk.Data] = append(w.lanes[chunk.Data], &lane{b: pack.NewBuilder(chunk.Data, r.host.ScopeID, o.Epoch, o.PackSize), enc: frame.NewEncoder(o.Level)})
@@ -108,35 +113,51 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 	return w, nil
 }
 
+func (w *Writer) shard(id digest.Chunk, kind chunk.Kind) *claimShard {
+	return &w.claims[kind][id[0]%64]
+}
+
+// claimed reports whether a chunk was put and is not yet in the store.
+func (w *Writer) claimed(id digest.Chunk, kind chunk.Kind) bool {
+	s := w.shard(id, kind)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.m[id]
+	return ok
+}
+
 // Known reports whether a chunk is stored, or about to be, in a pack that takes new references.
 func (w *Writer) Known(id digest.Chunk, kind chunk.Kind) (bool, error) {
-	s := &w.claims[id[0]%64]
-	s.mu.Lock()
-	_, claimed := s.m[id]
-	s.mu.Unlock()
-	if claimed {
+	if w.claimed(id, kind) {
 		return true, nil
 	}
 	_, ok, err := w.scope.set.Known(id, kind)
 	return ok, err
 }
 
-// Put stores a chunk unless it is known, and returns how many bytes its frame has, 0 where it was known. laneNo spreads
-// workers over lanes.
-func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (int, error) {
-	s := &w.claims[id[0]%64]
+// claim takes a chunk for the caller to put into a lane, unless it is known or somebody else has done so.
+func (w *Writer) claim(id digest.Chunk, kind chunk.Kind) (mine bool, err error) {
+	s := w.shard(id, kind)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, claimed := s.m[id]; claimed {
-		s.mu.Unlock()
-		return 0, nil
+		return false, nil
 	}
 	if _, ok, err := w.scope.set.Known(id, kind); ok || err != nil {
-		s.mu.Unlock()
-		return 0, err
+		return false, err
 	}
 	s.m[id] = struct{}{}
-	s.mu.Unlock()
+	return true, nil
+}
 
+// Put stores a chunk unless it is known, and returns how many bytes its frame has, 0 where it was known. laneNo spreads
+// workers over lanes. An error that is not the index's ends the run: every later call fails, too.
+func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (int, error) {
+	w.putting.RLock()
+	defer w.putting.RUnlock()
+	if mine, err := w.claim(id, kind); !mine || err != nil {
+		return 0, err
+	}
 	lanes := w.lanes[kind]
 	l := lanes[laneNo%len(lanes)]
 	l.mu.Lock()
@@ -156,48 +177,74 @@ func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (
 	return int(ref.Frame), nil
 }
 
-// seal ends the pack of a lane and sends it. The caller holds the lane's lock.
+// seal ends the pack of a lane and sends it. The caller holds the lane's lock. A pack that cannot be sealed ends the run.
 func (w *Writer) seal(l *lane, kind chunk.Kind) error {
+	if w.upCtx.Err() != nil {
+		return context.Cause(w.upCtx)
+	}
 	if l.b.Count() == 0 {
 		return nil
 	}
 	plain, pad := l.b.Finish(w.kit.signer(), w.r.padded())
-	class := w.r.classOf(kind)
-	out, err := w.newOutput(kind, class, len(plain))
+	out, p, err := w.sealed(kind, plain)
 	if err != nil {
+		w.fail(err)
 		return err
 	}
-	sealed, err := pack.Seal(out, plain, w.r.dataRecipient())
-	if err != nil {
-		out.abort()
-		return err
-	}
-	p := index.Pack{
-		Name: sealed.Name, Kind: kind, Epoch: w.o.Epoch, Size: sealed.Size, Class: class, Birth: w.r.o.Now().Truncate(time.Second),
-		Prefix: sealed.Prefix, Padding: int64(pad), Chunks: append([]chunk.Ref(nil), l.b.Chunks()...),
-	}
+	p.Padding, p.Chunks = int64(pad), append([]chunk.Ref(nil), l.b.Chunks()...)
 	l.b.Reset()
-	if err := w.journal(journalPack, &p); err != nil {
+	if err := w.journalPack(&p); err != nil {
 		out.abort()
+		w.fail(err)
 		return err
 	}
-	w.uploads <- struct{}{}
-	go func() {
+	select {
+	case w.uploads <- struct{}{}:
+	case <-w.upCtx.Done():
+		out.abort()
+		return context.Cause(w.upCtx)
+	}
+	w.inFlight.Go(func() {
 		defer func() { <-w.uploads }()
 		if err := w.send(out, p); err != nil {
 			w.fail(err)
 		}
-	}()
+	})
 	return nil
 }
 
-// wait returns when every pack that was on its way when it was called is in the store, or the run has failed.
-func (w *Writer) wait() error {
-	for range cap(w.uploads) {
-		w.uploads <- struct{}{}
+// sealed seals a plaintext into an output.
+func (w *Writer) sealed(kind chunk.Kind, plain []byte) (*output, index.Pack, error) {
+	class := w.r.classOf(kind)
+	out, err := w.newOutput(kind, class, len(plain))
+	if err != nil {
+		return nil, index.Pack{}, err
 	}
-	for range cap(w.uploads) {
-		<-w.uploads
+	s, err := pack.Seal(out, plain, w.r.dataRecipient())
+	if err != nil {
+		out.abort()
+		return nil, index.Pack{}, err
+	}
+	return out, index.Pack{Name: s.Name, Kind: kind, Epoch: w.o.Epoch, Size: s.Size, Class: class, Birth: w.r.o.Now().Truncate(time.Second), Prefix: s.Prefix}, nil
+}
+
+// wait returns when every pack that was on its way when it was called is in the store, the run has failed, or ctx has ended.
+func (w *Writer) wait(ctx context.Context) error {
+	held := 0
+	defer func() {
+		for range held {
+			<-w.uploads
+		}
+	}()
+	for held < cap(w.uploads) {
+		select {
+		case w.uploads <- struct{}{}:
+			held++
+		case <-w.upCtx.Done():
+			return context.Cause(w.upCtx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return context.Cause(w.upCtx)
 }
@@ -219,14 +266,11 @@ func (w *Writer) send(out *output, p index.Pack) error {
 
 // adopt makes a pack that lies in the store known to this run.
 func (w *Writer) adopt(p *index.Pack) error {
-	if _, err := w.scope.set.Add(p, [16]byte(w.r.host.Host)); err != nil {
+	if err := w.scope.take(p); err != nil {
 		return err
 	}
-	w.mu.Lock()
-	w.unindexed = append(w.unindexed, *p)
-	w.mu.Unlock()
 	for _, ref := range p.Chunks {
-		s := &w.claims[ref.ID[0]%64]
+		s := w.shard(ref.ID, p.Kind)
 		s.mu.Lock()
 		delete(s.m, ref.ID)
 		s.mu.Unlock()
@@ -234,8 +278,24 @@ func (w *Writer) adopt(p *index.Pack) error {
 	return nil
 }
 
-// drain seals every open pack and waits until all are in the store.
-func (w *Writer) drain() error {
+// take enters a pack of this host that lies in the store and no index names yet.
+func (s *ScopeState) take(p *index.Pack) error {
+	s.pend.Lock()
+	defer s.pend.Unlock()
+	if _, err := s.set.Add(p, [16]byte(s.kit.r.host.Host)); err != nil {
+		return err
+	}
+	s.pending = append(s.pending, *p)
+	return nil
+}
+
+// drain seals every open pack and waits until all are in the store, or ctx ends.
+func (w *Writer) drain(ctx context.Context) error {
+	w.putting.Lock() // what was put is in a lane now, also what another one than the caller put
+	w.putting.Unlock()
+	if w.upCtx.Err() != nil {
+		return context.Cause(w.upCtx)
+	}
 	w.mergeLanes(chunk.Data)
 	for kind, lanes := range w.lanes {
 		for _, l := range lanes {
@@ -247,7 +307,7 @@ func (w *Writer) drain() error {
 			}
 		}
 	}
-	return w.wait()
+	return w.wait(ctx)
 }
 
 // mergeLanes moves the chunks of half-filled packs together, so that a small backup is one pack and not one for each worker.
@@ -257,7 +317,8 @@ func (w *Writer) mergeLanes(kind chunk.Kind) {
 		from, into := lanes[i], lanes[i-1]
 		into.mu.Lock()
 		from.mu.Lock()
-		if from.b.Len()+into.b.Len() <= w.o.PackSize {
+		fits := from.b.Len()+into.b.Len() <= w.o.PackSize && from.b.Count()+into.b.Count() <= pack.MaxChunks
+		if fits && w.upCtx.Err() == nil { // a builder whose pack failed takes no more
 			for n, ref := range from.b.Chunks() {
 				into.b.AddFrame(ref, from.b.Frame(n))
 			}
@@ -268,11 +329,11 @@ func (w *Writer) mergeLanes(kind chunk.Kind) {
 	}
 }
 
-// Unindexed returns how many packs were sent since the last Flush.
+// Unindexed returns how many packs were sent and are in no index yet.
 func (w *Writer) Unindexed() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.unindexed)
+	w.scope.pend.Lock()
+	defer w.scope.pend.Unlock()
+	return len(w.scope.pending)
 }
 
 // Counts returns what the run has sent so far: content of new data chunks, bytes of objects, packs.
@@ -280,10 +341,11 @@ func (w *Writer) Counts() (added, stored, packs int64) {
 	return w.added.Load(), w.stored.Load(), w.packs.Load()
 }
 
-// Abort ends the run without publishing anything; what was sent stays, and the journal knows it.
+// Abort ends the run without publishing anything, and returns when nothing of it is at work any more; what was sent stays, and the journal knows it. Nobody
+// puts meanwhile.
 func (w *Writer) Abort() {
 	w.fail(ErrAborted)
-	_ = w.wait()
+	w.inFlight.Wait()
 }
 
 // output is where a pack is sealed into: the store itself where it takes streams, else memory or a spool file.
