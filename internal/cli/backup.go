@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -105,6 +107,10 @@ func (x *backupCommand) plan(paths []string) (p plan, err error) {
 		return p, usage("", "--pack-size %v: want 1M to 1G", x.packSize)
 	case x.memory < 64*units.MiB:
 		return p, usage("", "--memory %v: want at least 64M", x.memory)
+	case slices.ContainsFunc(x.tags, func(tag string) bool { return tag == "" || len(tag) > snapshot.MaxTag }) || len(x.tags) > snapshot.MaxTags:
+		return p, usage("", "--tag: want up to %d tags of 1 to %d bytes", snapshot.MaxTags, snapshot.MaxTag)
+	case len(x.host.given()) > snapshot.MaxTag:
+		return p, usage("", "--host: want a name of up to %d bytes", snapshot.MaxTag)
 	case x.workers < 0:
 		return p, usage("", "--workers %d: want a positive number", x.workers)
 	}
@@ -269,7 +275,7 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 	case res.Partial:
 		what = "partial " + what
 	}
-	files := fmt.Sprintf("%s files: %s new, %s changed, %s unchanged", units.Count(st.Files), units.Count(st.FilesNew), units.Count(st.FilesChanged), units.Count(st.FilesUnchanged))
+	files := fmt.Sprintf("%s: %s new, %s changed, %s unchanged", counted(st.Files, "file"), units.Count(st.FilesNew), units.Count(st.FilesChanged), units.Count(st.FilesUnchanged))
 	if st.Problems > 0 {
 		files += fmt.Sprintf(", %s not read", units.Count(st.Problems))
 	}
@@ -284,8 +290,13 @@ type sourceJSON struct {
 	Host string `json:"host"`
 	Name string `json:"name"`
 	Path string `json:"path"`
+	B64  []byte `json:"path_b64,omitempty"` // where the path is no UTF-8
 }
 
 func originJSON(o snapshot.Origin, host string) sourceJSON {
-	return sourceJSON{o.ID.String(), o.Kind, host, o.Name, string(o.Path)}
+	j := sourceJSON{ID: o.ID.String(), Kind: o.Kind, Host: host, Name: o.Name, Path: string(o.Path)}
+	if !utf8.Valid(o.Path) {
+		j.B64 = o.Path
+	}
+	return j
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -53,9 +54,12 @@ func (x *catCommand) run(ctx context.Context, args []string) error {
 	}
 	defer l.close()
 	for _, arg := range args {
-		v, path, err := l.view(ctx, arg, x.filters.filter())
+		v, path, err := l.view(ctx, arg, &x.filters)
 		if err != nil {
 			return err
+		}
+		if len(path) == 0 { // the source itself, which then is a file
+			path = []byte(filepath.Base(string(v.Snapshot.Source.Path)))
 		}
 		if _, err := v.Cat(x.c.content(), path, browse.CatOptions{Offset: x.offset, Length: int64(x.length)}); err != nil {
 			return err

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +47,45 @@ func (f *filterFlags) register(cmd *cobra.Command) {
 
 func (f *filterFlags) filter() browse.Filter {
 	return browse.Filter{Host: f.host, Source: f.source, Tags: f.tags}
+}
+
+// among is filter for the snapshots that are there: a source that has none is looked for as a path relative to this folder, and is an error
+// if that fails too.
+func (f *filterFlags) among(items []snapshot.Item) (browse.Filter, error) {
+	out := f.filter()
+	if f.source == "" || anyOf(items, f.source) {
+		return out, nil
+	}
+	if abs, err := filepath.Abs(f.source); err == nil && anyOf(items, abs) {
+		out.Source = abs
+		return out, nil
+	}
+	return out, failure("firn source list shows the sources", "no source %q", f.source)
+}
+
+// anyOf reports whether a snapshot is of the source that text names.
+func anyOf(items []snapshot.Item, text string) bool {
+	return slices.ContainsFunc(items, func(i snapshot.Item) bool { return browse.IsSource(i.Source, text) })
+}
+
+// holding narrows f to the one source in which an absolute path lies, where several are left and only one of them fits.
+func holding(items []snapshot.Item, f browse.Filter, text string) browse.Filter {
+	if f.Source != "" || !filepath.IsAbs(text) {
+		return f
+	}
+	fits, all := map[snapshot.Source]bool{}, map[snapshot.Source]bool{}
+	for _, i := range browse.Snapshots(items, f) {
+		all[i.Source.ID] = true
+		if _, inside := insideOf(i.Source, text); inside {
+			fits[i.Source.ID] = true
+		}
+	}
+	if len(all) > 1 && len(fits) == 1 {
+		for id := range fits {
+			f.Source = id.String()
+		}
+	}
+	return f
 }
 
 // snapshotHelp tells how snapshots are named; it stands in the help of all commands that take one.
@@ -108,9 +149,13 @@ func (l *library) scope(ctx context.Context, id keys.ScopeID) (*repo.ScopeState,
 	return l.scopes[id], nil
 }
 
-// pick finds the snapshot that an expression means, and says which it is.
-func (l *library) pick(ctx context.Context, expr string, f browse.Filter) (*repo.ScopeState, *snapshot.Snapshot, error) {
-	item, err := browse.Select(l.items, expr, f, l.s.c.now(), time.Local)
+// pick finds the snapshot that an expression means, and says which it is. An absolute path in it may tell the source.
+func (l *library) pick(ctx context.Context, expr, inside string, filters *filterFlags) (*repo.ScopeState, *snapshot.Snapshot, error) {
+	f, err := filters.among(l.items)
+	if err != nil {
+		return nil, nil, err
+	}
+	item, err := browse.Select(l.items, expr, holding(l.items, f, inside), l.s.c.now(), time.Local)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,6 +164,9 @@ func (l *library) pick(ctx context.Context, expr string, f browse.Filter) (*repo
 		if st := item.Status(); st != snapshot.IsDone {
 			state = ", " + st.String()
 		}
+		if n := item.Stats.Problems; n > 0 {
+			state += sprintf(", without %s that could not be read", counted(n, "file"))
+		}
 		l.s.c.say("note", sprintf("snapshot %s of %s (%s), %s%s", shortID(item.ID), advice.SourceName(item.Source), item.Host, item.Start.Local().Format(timeFormat), state))
 	}
 	scope, err := l.scope(ctx, item.Scope)
@@ -126,9 +174,9 @@ func (l *library) pick(ctx context.Context, expr string, f browse.Filter) (*repo
 }
 
 // view opens the snapshot that an expression means, and returns the path in it that the user named.
-func (l *library) view(ctx context.Context, expr string, f browse.Filter) (*browse.View, []byte, error) {
+func (l *library) view(ctx context.Context, expr string, filters *filterFlags) (*browse.View, []byte, error) {
 	which, text := splitExpr(expr)
-	scope, snap, err := l.pick(ctx, which, f)
+	scope, snap, err := l.pick(ctx, which, text, filters)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,19 +207,25 @@ func pathIn(o snapshot.Origin, text string) []byte {
 	if text == "" {
 		return nil
 	}
+	text, _ = insideOf(o, text)
+	text = strings.TrimPrefix(text, "/")
+	if text == "." {
+		return nil
+	}
+	return []byte(text)
+}
+
+// insideOf cleans a path and, where it lies in the source, takes the path of that off.
+func insideOf(o snapshot.Origin, text string) (rest string, inside bool) {
 	root := string(o.Path)
 	if len(root) > 1 && root[1] == ':' { // of Windows
 		root, text = strings.ReplaceAll(root, `\`, "/"), strings.ReplaceAll(text, `\`, "/")
 	}
 	text = path.Clean(text)
 	if rest, ok := strings.CutPrefix(text, strings.TrimSuffix(root, "/")); ok && (rest == "" || rest[0] == '/') {
-		text = rest
+		return rest, true
 	}
-	text = strings.TrimPrefix(text, "/")
-	if text == "." {
-		return nil
-	}
-	return []byte(text)
+	return text, false
 }
 
 // patterns compiles what chooses paths in a snapshot.

@@ -193,17 +193,26 @@ func (c *console) endLine() {
 	c.erase()
 }
 
-// watchSignals returns a context that the first SIGINT or SIGTERM ends. The second one ends the process at once, as if nobody caught it.
+// watchSignals returns a context that the first SIGINT or SIGTERM ends. The second one ends the process at once.
 func (c *console) watchSignals(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	caught := make(chan os.Signal, 1)
+	ignored := signal.Ignored(os.Interrupt) // shells have it so for what runs behind "&"
 	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		select {
 		case s := <-caught:
-			signal.Stop(caught)
+			if !ignored {
+				signal.Stop(caught) // the second one does what it always does
+			}
 			c.say("note", fmt.Sprintf("%v: stopping; once more to end at once", s))
 			cancel()
+			if ignored {
+				<-caught
+				if p, err := os.FindProcess(os.Getpid()); err == nil {
+					_ = p.Kill()
+				}
+			}
 		case <-ctx.Done():
 		}
 	}()

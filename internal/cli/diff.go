@@ -53,11 +53,11 @@ func (x *diffCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
-	before, path, err := l.view(ctx, args[0], x.filters.filter())
+	before, path, err := l.view(ctx, args[0], &x.filters)
 	if err != nil {
 		return err
 	}
-	after, second, err := l.view(ctx, args[1], x.filters.filter())
+	after, second, err := l.view(ctx, args[1], &x.filters)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,10 @@ type searched struct {
 
 // choose returns the snapshots to look into, by source.
 func (x *findCommand) choose(l *library) ([]searched, error) {
-	f := x.filters.filter()
+	f, err := x.filters.among(l.items)
+	if err != nil {
+		return nil, err
+	}
 	var items []snapshot.Item
 	for _, expr := range x.snapshots {
 		item, err := browse.Select(l.items, expr, f, l.s.c.now(), l.s.c.now().Location())

@@ -54,6 +54,9 @@ kept in the local state folder, so that backups from here need no passphrase.`,
 		Args: argsBetween(0, 1, "one argument: where the repository is to be"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if x.store.repo != "" && x.store.repo != args[0] {
+					return usage("give one of them", "both %q and --repo %q are given", args[0], x.store.repo)
+				}
 				x.store.repo = args[0]
 			}
 			return x.run(cmd.Context())
@@ -70,6 +73,7 @@ kept in the local state folder, so that backups from here need no passphrase.`,
 	fl.BoolVar(&x.kitSaved, "kit-saved", false, "do not ask whether the kit was kept")
 	x.host.registerName(cmd)
 	x.pass.registerPassphrase(cmd)
+	cmd.Flags().StringVarP(&x.store.repo, "repo", "r", "", "the same as REPO (FIRN_REPO)")
 	x.store.registerStore(cmd)
 	return cmd
 }
@@ -136,13 +140,16 @@ func (x *initCommand) check() error {
 	return nil
 }
 
-// vacant makes sure that no repository is there, before anybody is asked for a passphrase.
+// vacant makes sure that no repository, nor anything else, is there, before anybody is asked for a passphrase.
 func vacant(ctx context.Context, st store.Store) error {
 	_, err := repo.ReadConfig(ctx, st)
 	var newer *format.NewerFormatError
 	switch {
 	case errors.Is(err, repo.ErrNoRepository):
-		return nil
+		if err = repo.Vacant(ctx, st); errors.Is(err, repo.ErrNotEmpty) {
+			return err
+		}
+		return nil // what else is wrong, the probe tells
 	case err == nil, errors.As(err, &newer):
 		return fmt.Errorf("%s: %w", st.Location(), repo.ErrExists)
 	case errors.Is(err, store.ErrDenied):

@@ -51,7 +51,7 @@ func (x *listCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
-	v, path, err := l.view(ctx, args[0], x.filters.filter())
+	v, path, err := l.view(ctx, args[0], &x.filters)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,18 @@ func (l *listener) render(p event.Progress, rate float64, now time.Time) string 
 	return b.String()
 }
 
+// counted is a number of things, of which there may be one.
+func counted(n int64, what string) string {
+	switch stem, y := strings.CutSuffix(what, "y"); {
+	case n == 1:
+	case y:
+		what = stem + "ies"
+	default:
+		what += "s"
+	}
+	return units.Count(n) + " " + what
+}
+
 // eta guesses how long it still takes, from the totals; 0: unknown.
 func eta(p event.Progress, elapsed time.Duration) time.Duration {
 	if p.BytesTotal <= p.BytesDone || p.BytesDone <= 0 || elapsed < 2*time.Second {

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"firn/internal/glob"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
 	"firn/internal/target"
@@ -86,6 +88,8 @@ func (x *restoreCommand) check() error {
 		return usage("give one of them", "both --target and --tar are given")
 	case x.tar != "" && (x.remove || x.overwrite != "" || x.dryRun):
 		return usage("", "--delete, --overwrite and --dry-run are for --target, not for --tar")
+	case strings.HasPrefix(x.tar, "-") && x.tar != "-":
+		return usage("--tar - writes to standard output; a file of that name is ./"+x.tar, "--tar %q is a flag, not a file", x.tar)
 	case x.tar == "-" && x.c.json != "":
 		return usage("write the tar to a file", "standard output cannot hold both a tar and JSON")
 	case x.tar == "-" && term.IsTerminal(int(os.Stdout.Fd())):
@@ -140,7 +144,7 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 // options of the verb.
 func (x *restoreCommand) options(ctx context.Context, l *library, args []string) (o restore.Options, err error) {
 	which, text := splitExpr(args[0])
-	scope, snap, err := l.pick(ctx, which, x.filters.filter())
+	scope, snap, err := l.pick(ctx, which, text, &x.filters)
 	if err != nil {
 		return o, err
 	}
@@ -280,7 +284,13 @@ func (x *restoreCommand) each() func(restore.Item) {
 		defer mu.Unlock()
 		switch {
 		case x.c.json != "":
-			_ = x.c.object(map[string]any{"event": "item", "action": i.Action, "type": i.Type, "path": string(i.Path), "size": i.Size})
+			o := map[string]any{"event": "item", "action": i.Action, "type": i.Type, "size": i.Size}
+			if utf8.Valid(i.Path) {
+				o["path"] = string(i.Path)
+			} else {
+				o["path_b64"] = i.Path // bytes marshal as base64
+			}
+			_ = x.c.object(o)
 		case x.tar == "-":
 		case i.Action != restore.Keep || x.c.verbose:
 			x.c.print("%-7s %s\n", i.Action, shownPath(i.Path))
@@ -303,7 +313,7 @@ func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error,
 		return x.c.objectOf("result", j)
 	}
 	for _, l := range res.Limits {
-		x.c.note("%s could not be set %s times, first for %q: %v", l.Kind, units.Count(l.Count), l.Path, l.Err)
+		x.c.note("%s: not restored for %s, such as %q: %v", l.Kind, counted(l.Count, "entry"), l.Path, l.Err)
 	}
 	if res.NoDelete {
 		x.c.warn("nothing was deleted, since something failed before")
@@ -315,7 +325,7 @@ func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error,
 	if x.dryRun {
 		verb = "would restore"
 	}
-	text := sprintf("%s %s files, %s folders, %v: %s created, %s replaced, %s kept", verb, units.Count(res.Files), units.Count(res.Dirs), units.Size(res.Bytes),
+	text := sprintf("%s %s, %s, %v: %s created, %s replaced, %s kept", verb, counted(res.Files, "file"), counted(res.Dirs, "folder"), units.Size(res.Bytes),
 		units.Count(res.Created), units.Count(res.Replaced), units.Count(res.Kept))
 	for _, n := range []struct {
 		count int64
@@ -331,10 +341,22 @@ func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error,
 	} else {
 		x.c.print("%s", text)
 	}
+	x.tellUnmatched(o)
 	if res.Kept > 0 && x.overwrite == "" && x.target != "" {
 		x.c.note("what was there already stays as it is; --overwrite changed replaces what differs")
 	}
 	return nil
+}
+
+// tellUnmatched mentions the patterns that matched nothing.
+func (x *restoreCommand) tellUnmatched(o restore.Options) {
+	for _, set := range []*glob.Set{o.Include, o.Exclude} {
+		for _, r := range set.Unmatched() {
+			if !r.Negated {
+				x.c.note("pattern %q matched nothing", r.Pattern)
+			}
+		}
+	}
 }
 
 // showPlan tells what a restore would fetch.
@@ -346,8 +368,9 @@ func (x *restoreCommand) showPlan(ctx context.Context, o restore.Options) error 
 	if x.c.json != "" {
 		return x.c.objectOf("plan", n)
 	}
-	x.c.print("%s files, %s folders, %v of content\n", units.Count(n.Files), units.Count(n.Dirs), units.Size(n.Bytes))
-	x.c.print("%s packs, %s requests, %v to fetch\n", units.Count(int64(len(n.Packs))), units.Count(n.Requests), units.Size(n.Download))
+	x.c.print("%s, %s, %v of content\n", counted(n.Files, "file"), counted(n.Dirs, "folder"), units.Size(n.Bytes))
+	x.c.print("%s, %s, %v to fetch\n", counted(int64(len(n.Packs)), "pack"), counted(n.Requests, "request"), units.Size(n.Download))
+	x.tellUnmatched(o)
 	byClass := map[string]*restore.PackNeed{}
 	var classes []string
 	for _, p := range n.Packs {

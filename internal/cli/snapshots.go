@@ -58,13 +58,20 @@ func (x *snapshotsCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := x.filters.filter()
+	f, err := x.filters.among(items)
+	if err != nil {
+		return err
+	}
 	f.Done, f.Voided, f.Forgotten = !x.all, x.all, x.all
 	list := x.onPath(browse.Snapshots(items, f))
 	if err := x.show(list); err != nil {
 		return err
 	}
-	if hidden := len(x.onPath(browse.Snapshots(items, x.filters.filter()))) - len(list); hidden > 0 && !x.all {
+	if len(list) == 0 {
+		x.c.note("no snapshots")
+	}
+	f.Done = false
+	if hidden := len(x.onPath(browse.Snapshots(items, f))) - len(list); hidden > 0 && !x.all {
 		x.c.note("%d partial or unconfirmed are not shown; --all shows them", hidden)
 	}
 	s.tellHeads(items)

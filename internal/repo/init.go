@@ -133,10 +133,15 @@ func (r *Repository) initObjects(ctx context.Context, o *InitOptions) (*keys.Hos
 	return host, r.put(ctx, recoverName, recoverScript, r.hotClass())
 }
 
-// clearUnfinished makes sure that nothing is here, and removes what an Init that never ended has left.
-func clearUnfinished(ctx context.Context, st store.Store) error {
-	var left []string
-	err := st.List(ctx, "", "", func(i store.Info) error {
+// Vacant makes sure that nothing is here but what an Init that never ended has left: else ErrExists or ErrNotEmpty.
+func Vacant(ctx context.Context, st store.Store) error {
+	_, err := unfinished(ctx, st)
+	return err
+}
+
+// unfinished returns what an Init that never ended has left, and fails where anything else is.
+func unfinished(ctx context.Context, st store.Store) (left []string, err error) {
+	err = st.List(ctx, "", "", func(i store.Info) error {
 		switch {
 		case i.Name == configName:
 			return fmt.Errorf("%s: %w", st.Location(), ErrExists)
@@ -146,6 +151,12 @@ func clearUnfinished(ctx context.Context, st store.Store) error {
 		}
 		return fmt.Errorf("%s: %w, such as %q", st.Location(), ErrNotEmpty, i.Name)
 	})
+	return left, err
+}
+
+// clearUnfinished makes sure that nothing is here, and removes what an Init that never ended has left.
+func clearUnfinished(ctx context.Context, st store.Store) error {
+	left, err := unfinished(ctx, st)
 	if err != nil {
 		return err
 	}
