@@ -437,6 +437,17 @@ func (s *Set) Retired(name digest.Object) bool {
 	return ok
 }
 
+// RetiredNames returns all names that Retire was given, in no order.
+func (s *Set) RetiredNames() []digest.Object {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]digest.Object, 0, len(s.retired))
+	for name := range s.retired {
+		names = append(names, name)
+	}
+	return names
+}
+
 // EachPack calls fn for each pack once, in order of name, until fn fails; where tables differ, what the newest says counts. fn may look things
 // up in the set and must not change it. Errors are fn's, or as Lookup.
 func (s *Set) EachPack(fn func(p *Info, retired bool) error) error {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"firn/internal/chunk"
 	"firn/internal/digest"
 	"firn/internal/envelope"
@@ -44,7 +46,7 @@ type refSet struct {
 	packs   map[digest.Object]struct{}
 	numbers map[int]struct{} // packs by number in the index set
 	open    []openRef
-	last    digest.Chunk
+	last    openRef
 }
 
 type openRef struct {
@@ -55,8 +57,8 @@ type openRef struct {
 // Reference notes that the snapshot needs a chunk. It fails with ErrUnknownChunk if the chunk is neither stored nor put in this run.
 func (w *Writer) Reference(id digest.Chunk, kind chunk.Kind) error {
 	w.refs.mu.Lock()
-	same := w.refs.last == id
-	w.refs.last = id
+	same := w.refs.last == openRef{id, kind}
+	w.refs.last = openRef{id, kind}
 	w.refs.mu.Unlock()
 	if same {
 		return nil // neighbours in a bundle
@@ -74,11 +76,7 @@ func (w *Writer) Reference(id digest.Chunk, kind chunk.Kind) error {
 		w.refs.mu.Unlock()
 		return nil
 	}
-	s := &w.claims[id[0]%64]
-	s.mu.Lock()
-	_, claimed := s.m[id]
-	s.mu.Unlock()
-	if !claimed {
+	if !w.claimed(id, kind) {
 		if _, ok, err = w.scope.set.Known(id, kind); err != nil || !ok {
 			return errors.Join(fmt.Errorf("%s chunk %v: %w", kind, id, ErrUnknownChunk), err)
 		}
@@ -103,7 +101,7 @@ func (w *Writer) resolve() ([]digest.Object, error) {
 	w.refs.mu.Lock()
 	open := w.refs.open
 	w.refs.open = nil
-	w.refs.last = digest.Chunk{}
+	w.refs.last = openRef{}
 	w.refs.mu.Unlock()
 	for _, o := range open {
 		if err := w.Reference(o.id, o.kind); err != nil {
@@ -112,6 +110,9 @@ func (w *Writer) resolve() ([]digest.Object, error) {
 	}
 	w.refs.mu.Lock()
 	defer w.refs.mu.Unlock()
+	if len(w.refs.open) > 0 { // never after SendPacks: a pack set that lacks a pack must not be written
+		return nil, fmt.Errorf("%s chunk %v is not sent: %w", w.refs.open[0].kind, w.refs.open[0].id, ErrUnknownChunk)
+	}
 	for n := range w.refs.numbers {
 		info, err := w.scope.set.Pack(n)
 		if err != nil {
@@ -130,38 +131,43 @@ func (w *Writer) resolve() ([]digest.Object, error) {
 	return packset.Normalize(names), nil
 }
 
-// flushIndex names every pack that was sent in an index.
-func (w *Writer) flushIndex(ctx context.Context) error {
-	w.mu.Lock()
-	packs := w.unindexed
-	w.unindexed = nil
-	w.mu.Unlock()
-	if len(packs) == 0 {
-		return nil
-	}
-	for len(packs) > 0 {
-		n, chunks := 0, 0
-		for n < len(packs) && (n == 0 || chunks+len(packs[n].Chunks) <= index.MaxChunks) {
-			chunks += len(packs[n].Chunks)
-			n++
-		}
-		if _, err := w.scope.putIndex(ctx, index.Header{}, packs[:n]); err != nil {
-			return err
-		}
-		packs = packs[n:]
-	}
-	if err := w.scope.saveTables(); err != nil {
-		return err
-	}
-	return w.journal(journalIndexed, nil)
+// IndexPacks names every pack that was sent so far in an index.
+func (w *Writer) IndexPacks(ctx context.Context) error {
+	names, err := w.scope.indexPending(ctx)
+	w.journalIndexed(names)
+	return err
 }
 
-// SendPacks seals what is open and waits until all chunks put so far are in the store and in an index.
+// indexPending names every pack that no index names yet in one, and returns the names of those for which that was done. Packs that arrive meanwhile wait
+// outside of the set, so that a local table which is written here holds nothing that is in no index: a run that is killed would leave it to
+// others to refer to such a pack.
+func (s *ScopeState) indexPending(ctx context.Context) (names []digest.Object, err error) {
+	s.pend.Lock()
+	defer s.pend.Unlock()
+	for len(s.pending) > 0 {
+		n, chunks := 0, 0
+		for n < len(s.pending) && (n == 0 || chunks+len(s.pending[n].Chunks) <= index.MaxChunks) {
+			chunks += len(s.pending[n].Chunks)
+			n++
+		}
+		if _, err := s.putIndex(ctx, index.Header{}, s.pending[:n]); err != nil {
+			return names, err
+		}
+		for i := range s.pending[:n] {
+			names = append(names, s.pending[i].Name)
+		}
+		s.pending = s.pending[n:]
+	}
+	s.pending = nil
+	return names, s.saveTables()
+}
+
+// SendPacks seals what is open and waits until all chunks put so far are in the store and in an index, or ctx ends. After an error it can be called again.
 func (w *Writer) SendPacks(ctx context.Context) error {
-	if err := w.drain(); err != nil {
+	if err := w.drain(ctx); err != nil {
 		return err
 	}
-	return w.flushIndex(ctx)
+	return w.IndexPacks(ctx)
 }
 
 // Publish writes the pack sets and the snapshot, without its mark. It sets Packs of s. SendPacks has to come before it.
@@ -186,16 +192,17 @@ func (w *Writer) Publish(ctx context.Context, s *snapshot.Snapshot) (snapshot.It
 	}
 	item := snapshot.Item{Snapshot: s, Sum: digest.SumObject(body), Stored: w.r.o.Now()}
 	w.scope.Items = append(w.scope.Items, item)
+	w.published, w.names = s.ID, names
 	return item, nil
 }
 
-// putParts stores the parts of a pack set that no living snapshot of the scope has stored already.
+// putParts stores the parts of a pack set that no done snapshot of the scope has stored already.
 func (w *Writer) putParts(ctx context.Context, names []digest.Object) ([]snapshot.Part, error) {
 	known := map[digest.Object]snapshot.Part{}
 	for _, it := range w.scope.Items {
 		if it.Status() == snapshot.IsDone {
 			for _, p := range it.Packs {
-				if !w.scope.set.Retired(p.Object) {
+				if !w.scope.set.Retired(p.Object) && !w.scope.lostPart(p.Object) {
 					known[p.Digest] = p
 				}
 			}
@@ -222,35 +229,34 @@ func (w *Writer) putParts(ctx context.Context, names []digest.Object) ([]snapsho
 
 // Confirm makes a published snapshot done, or fails with *RetiredError if it lost a pack to a prune that ran beside it.
 func (w *Writer) Confirm(ctx context.Context, item snapshot.Item) error {
-	return w.scope.confirm(ctx, item, true)
+	if item.ID != w.published {
+		return w.scope.Confirm(ctx, item)
+	}
+	return w.scope.confirm(ctx, item, func() ([]digest.Object, error) { return w.names, nil })
 }
 
 // Confirm goes on where a run was interrupted between publishing a snapshot and confirming it.
 func (s *ScopeState) Confirm(ctx context.Context, item snapshot.Item) error {
-	return s.confirm(ctx, item, false)
+	return s.confirm(ctx, item, func() ([]digest.Object, error) { return s.PackNames(ctx, item.Snapshot) })
 }
 
-// confirm is the last step of the protocol. A fresh snapshot holds no pack that was retired when this state was loaded, so that only what was
-// retired since then matters.
-func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, fresh bool) error {
-	retired, broken, err := s.readPrune(ctx)
+// confirm is the last step of the protocol; packs returns the packs that the snapshot needs.
+func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, packs func() ([]digest.Object, error)) error {
+	broken, err := s.readPrune(ctx)
 	if err != nil {
 		return err
 	}
 	if len(broken) > 0 {
 		return broken[0] // it may retire what the snapshot needs
 	}
-	for _, name := range retired {
-		if err := s.set.Retire(name); err != nil {
-			return err
-		}
+	if err := s.markRetired(); err != nil {
+		return err
 	}
-	lost := &RetiredError{Forgotten: s.forgotten[item.ID]}
-	if !fresh || len(retired) > 0 {
-		if lost.Packs, err = s.retiredOf(ctx, item.Snapshot); err != nil {
-			return err
-		}
+	names, err := packs()
+	if err != nil {
+		return err
 	}
+	lost := &RetiredError{Forgotten: s.forgotten[item.ID], Packs: s.retiredOf(names, item.Packs)}
 	if lost.Forgotten || len(lost.Packs) > 0 {
 		return lost
 	}
@@ -273,37 +279,68 @@ func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, fresh bool
 	return nil
 }
 
-// retiredOf returns the packs and pack sets of a snapshot that are retired.
-func (s *ScopeState) retiredOf(ctx context.Context, snap *snapshot.Snapshot) ([]digest.Object, error) {
-	names, err := s.PackNames(ctx, snap)
-	if err != nil {
-		return nil, err
+// retiredOf returns which packs and pack sets of a snapshot are retired.
+func (s *ScopeState) retiredOf(names []digest.Object, parts []snapshot.Part) (retired []digest.Object) {
+	for _, n := range names {
+		if s.set.Retired(n) {
+			retired = append(retired, n)
+		}
 	}
-	for _, p := range snap.Packs {
-		names = append(names, p.Object)
+	for _, p := range parts {
+		if s.set.Retired(p.Object) {
+			retired = append(retired, p.Object)
+		}
 	}
-	return slices.DeleteFunc(names, func(n digest.Object) bool { return !s.set.Retired(n) }), nil
+	return retired
 }
 
-// PackNames returns the packs that a snapshot needs, sorted.
+// lostPart reports whether a pack set could not be read.
+func (s *ScopeState) lostPart(object digest.Object) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lostParts[object]
+}
+
+// PackNames returns the packs that a snapshot needs, sorted. A pack set that is damaged or missing is an *ObjectError; no snapshot will refer to it again.
 func (s *ScopeState) PackNames(ctx context.Context, snap *snapshot.Snapshot) ([]digest.Object, error) {
 	var all []digest.Object
 	for _, p := range snap.Packs {
-		name := packsetPrefix(s.kit.id) + p.Object.String()
-		body, _, err := s.kit.getTrusted(ctx, sign.Packset, name)
+		names, err := s.partNames(ctx, p)
+		var broken *ObjectError
+		if errors.As(err, &broken) {
+			s.mu.Lock()
+			if s.lostParts == nil {
+				s.lostParts = map[digest.Object]bool{}
+			}
+			s.lostParts[p.Object] = true
+			s.mu.Unlock()
+		}
 		if err != nil {
 			return nil, err
-		}
-		names, err := packset.Parse(body)
-		if err != nil {
-			return nil, &ObjectError{name, err}
-		}
-		if digest.SumObject(body) != p.Digest || len(names) != p.Packs {
-			return nil, &ObjectError{name, ErrForged}
 		}
 		all = append(all, names...)
 	}
 	return packset.Normalize(all), nil
+}
+
+// partNames reads one pack set.
+func (s *ScopeState) partNames(ctx context.Context, p snapshot.Part) ([]digest.Object, error) {
+	name := packsetPrefix(s.kit.id) + p.Object.String()
+	body, _, err := s.kit.getTrusted(ctx, sign.Packset, name)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, &ObjectError{name, err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := packset.Parse(body)
+	if err != nil {
+		return nil, &ObjectError{name, err}
+	}
+	if digest.SumObject(body) != p.Digest || len(names) != p.Packs {
+		return nil, &ObjectError{name, ErrForged}
+	}
+	return names, nil
 }
 
 // Tidy merges index objects once many have gathered. It needs the right to delete, so it is for those who hold everything.
@@ -317,38 +354,53 @@ func (s *ScopeState) Tidy(ctx context.Context) {
 	}
 }
 
-// Kinds of journal records: one byte, then the body of an index with one pack.
+// Kinds of journal records, by their first byte.
 const (
-	journalPack    = 'P' // a pack was sealed and is about to be sent
-	journalIndexed = 'I' // every pack before this record is in an index
+	journalPack    = 'P' // a pack was sealed and is about to be sent: the body of an index with that pack
+	journalIndexed = 'I' // names of packs that are in an index, 32 bytes each
 )
 
-func (w *Writer) journal(kind byte, p *index.Pack) error {
+// journalNames is how many names one record has at most.
+const journalNames = 1 << 16
+
+func (w *Writer) journalPack(p *index.Pack) error {
 	if w.o.Journal == nil {
 		return nil
 	}
-	rec := []byte{kind}
-	if p != nil {
-		var err error
-		if rec, err = index.AppendHeader(rec, index.Header{Author: w.r.host.Host}); err != nil {
-			return err
-		}
-		if rec, err = index.AppendPack(rec, p); err != nil {
-			return err
-		}
+	rec, err := index.AppendHeader([]byte{journalPack}, index.Header{Author: w.r.host.Host})
+	if err != nil {
+		return err
+	}
+	if rec, err = index.AppendPack(rec, p); err != nil {
+		return err
 	}
 	w.o.Journal.Append(rec)
 	return nil
 }
 
-// Adopt takes up the packs of an interrupted run from the records of its journal: those that reached the store count as known and come
-// into the next index; the others are forgotten. It returns how many were taken up.
-func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
-	var packs []index.Pack
+// journalIndexed names the packs and not "all so far": others are on their way meanwhile.
+func (w *Writer) journalIndexed(names []digest.Object) {
+	if w.o.Journal == nil {
+		return
+	}
+	for some := range slices.Chunk(names, journalNames) {
+		rec := []byte{journalIndexed}
+		for i := range some {
+			rec = append(rec, some[i][:]...)
+		}
+		w.o.Journal.Append(rec)
+	}
+}
+
+// journalled returns the packs of a journal that may be in no index.
+func (w *Writer) journalled(records [][]byte) (packs []index.Pack) {
+	indexed := map[digest.Object]bool{}
 	for _, rec := range records {
 		switch {
-		case len(rec) == 1 && rec[0] == journalIndexed:
-			packs = packs[:0]
+		case len(rec)%32 == 1 && rec[0] == journalIndexed:
+			for names := rec[1:]; len(names) > 0; names = names[32:] {
+				indexed[digest.Object(names[:32])] = true
+			}
 		case len(rec) > 1 && rec[0] == journalPack:
 			_, err := index.Parse(rec[1:], func(p *index.Pack) error {
 				packs = append(packs, clonePack(p))
@@ -359,26 +411,45 @@ func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
 			}
 		}
 	}
-	adopted := 0
+	return slices.DeleteFunc(packs, func(p index.Pack) bool { return p.Epoch != w.o.Epoch || indexed[p.Name] || w.scope.isPending(p.Name) })
+}
+
+// isPending reports whether the next index will name a pack.
+func (s *ScopeState) isPending(name digest.Object) bool {
+	s.pend.Lock()
+	defer s.pend.Unlock()
+	return slices.ContainsFunc(s.pending, func(p index.Pack) bool { return p.Name == name })
+}
+
+// Adopt takes up the packs of an interrupted run from the records of its journal: those that reached the store count as known and come
+// into the next index; the others are forgotten. It returns how many were taken up.
+//
+// That a pack is known already does not mean that an index names it, so it is named in the next one, perhaps for the second time.
+func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
+	packs := w.journalled(records)
+	stored := make([]bool, len(packs))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelGets)
 	for i := range packs {
 		p := &packs[i]
-		if p.Epoch != w.o.Epoch {
+		g.Go(func() error {
+			info, err := w.r.st.Stat(gctx, packName(p.Kind, w.kit.id, p.Name))
+			stored[i] = err == nil && info.Size == p.Size
+			if errors.Is(err, store.ErrNotExist) {
+				err = nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	adopted := 0
+	for i := range packs {
+		if !stored[i] {
 			continue
 		}
-		if _, known, err := w.scope.set.Find(p.Name); err != nil || known {
-			continue
-		}
-		info, err := w.r.st.Stat(ctx, packName(p.Kind, w.kit.id, p.Name))
-		if errors.Is(err, store.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return adopted, err
-		}
-		if info.Size != p.Size {
-			continue
-		}
-		if err := w.adopt(p); err != nil {
+		if err := w.adopt(&packs[i]); err != nil {
 			return adopted, err
 		}
 		adopted++

@@ -25,6 +25,8 @@ const (
 	maxTables    = 6
 )
 
+const tablesName = "tables.json"
+
 // localTables is the folder in which the index of one scope is kept as sorted tables: a cache that is built again whenever it is
 // missing or does not fit the store.
 //
@@ -45,12 +47,31 @@ type tablesFile struct {
 	Objects    []index.Object `json:"objects"`
 }
 
-// loadIndex makes s.set answer for every index object in the store.
+// loadIndex makes s.set answer for every index object in the store. An object that is listed and gone was merged into another one, which may have come
+// after the listing, so it is listed again.
 func (s *ScopeState) loadIndex(ctx context.Context) error {
+	tried := map[string]bool{}
+	for i := range maxListings {
+		vanished, err := s.readIndexes(ctx, tried)
+		if err != nil {
+			return err
+		}
+		if !vanished {
+			break
+		}
+		if err := pause(ctx, i); err != nil {
+			return err
+		}
+	}
+	return s.saveTables()
+}
+
+// readIndexes is one pass of loadIndex; tried has the names that need no second one.
+func (s *ScopeState) readIndexes(ctx context.Context, tried map[string]bool) (vanished bool, err error) {
 	names := map[string]bool{}
 	var order []store.Info
 	prefix := indexPrefix(s.kit.id)
-	err := s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
+	err = s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
 		name := strings.TrimPrefix(i.Name, prefix)
 		gen, _, err := parseGen(name)
 		if err != nil {
@@ -63,35 +84,60 @@ func (s *ScopeState) loadIndex(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	s.tabs = s.openTables(names)
-	have := map[string]bool{}
-	for _, o := range s.tabs.state.Objects {
-		have[o.Name] = true
-		s.objects = append(s.objects, o)
+	if s.tabs == nil {
+		s.tabs = s.openTables(names)
+		s.objects = append(s.objects, s.tabs.state.Objects...)
+		for _, o := range s.objects {
+			tried[o.Name] = true
+		}
 	}
 	for _, o := range order {
-		if have[o.Name] {
+		if tried[o.Name] {
 			continue
 		}
-		if err := s.addIndex(ctx, o); err != nil {
+		err := s.addIndex(ctx, o)
+		if errors.Is(err, store.ErrNotExist) {
+			vanished = true
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		tried[o.Name] = true
+	}
+	return vanished, nil
+}
+
+// Rebuild reads the index from the store again, without the local tables, after one of them turned out to be damaged. No Writer and no Reader may be at work.
+func (s *ScopeState) Rebuild(ctx context.Context) error {
+	s.pend.Lock()
+	defer s.pend.Unlock()
+	s.retiring = append(s.retiring, s.set.RetiredNames()...)
+	if s.tabs != nil && s.tabs.dir != "" {
+		s.tabs.close()
+		_ = os.Remove(filepath.Join(s.tabs.dir, tablesName))
+	}
+	s.set, s.tabs, s.objects = index.NewSet(), nil, nil
+	if err := s.loadIndex(ctx); err != nil {
+		return err
+	}
+	for i := range s.pending {
+		if _, err := s.set.Add(&s.pending[i], [16]byte(s.kit.r.host.Host)); err != nil {
 			return err
 		}
 	}
-	return s.saveTables()
+	return s.markRetired()
 }
 
-// addIndex reads one index object into the set.
+// addIndex reads one index object into the set. One that is damaged is noted; one that is gone fails with store.ErrNotExist.
 func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 	name := info.Name
 	full := indexPrefix(s.kit.id) + name
 	body, author, err := s.kit.getTrusted(ctx, sign.Index, full)
 	if err == nil {
 		err = s.kit.inTime(author, info.Modified)
-	}
-	if errors.Is(err, store.ErrNotExist) {
-		return nil // merged into another one meanwhile, which sorts later
 	}
 	if errors.Is(err, ErrUntrusted) {
 		s.kit.r.note("index %s is left out: %v", name, err)
@@ -141,7 +187,7 @@ func (s *ScopeState) openTables(names map[string]bool) *localTables {
 		return t
 	}
 	t.dir = filepath.Join(s.kit.r.o.IndexDir, s.kit.id.String())
-	raw, err := os.ReadFile(filepath.Join(t.dir, "tables.json"))
+	raw, err := os.ReadFile(filepath.Join(t.dir, tablesName))
 	var f tablesFile
 	if err != nil || json.Unmarshal(raw, &f) != nil || f.Version != 1 || f.Scope != s.kit.id.String() || f.Repository != fmt.Sprintf("%x", s.kit.r.id) {
 		return t
@@ -287,11 +333,11 @@ func (t *localTables) save() error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(t.dir, "tables.json.tmp")
+	tmp := filepath.Join(t.dir, tablesName+".tmp")
 	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(t.dir, "tables.json")); err != nil {
+	if err := os.Rename(tmp, filepath.Join(t.dir, tablesName)); err != nil {
 		return err
 	}
 	keep := map[string]bool{}
@@ -346,6 +392,11 @@ func (s *ScopeState) putIndex(ctx context.Context, h index.Header, packs []index
 // consolidate merges index objects of this host, level by level, where the store lets it delete. It is housekeeping: what fails is told
 // and tried again another time.
 func (s *ScopeState) consolidate(ctx context.Context) error {
+	s.pend.Lock()
+	defer s.pend.Unlock()
+	if len(s.pending) > 0 {
+		return nil // a table must hold nothing that no index names
+	}
 	var own []index.Object
 	for _, o := range s.objects {
 		if o.Author == [16]byte(s.kit.r.host.Host) {

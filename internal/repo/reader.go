@@ -370,6 +370,13 @@ func (c *ChunkCache) Get(id digest.Chunk) ([]byte, error) {
 	return e.raw, e.err
 }
 
+// Close waits for what Prefetch began. Nobody uses the cache any more.
+func (c *ChunkCache) Close() {
+	for range cap(c.readers) {
+		<-c.readers
+	}
+}
+
 func (c *ChunkCache) add(id digest.Chunk) *cachedChunk {
 	e := &cachedChunk{ready: make(chan struct{})}
 	c.content[id] = e

@@ -132,9 +132,19 @@ func (k *scopeKit) getTrusted(ctx context.Context, kind sign.Kind, name string) 
 		return body, author, nil // open has checked the signature
 	}
 	if err := k.trust(ctx, author); err != nil {
-		return nil, author, &ObjectError{name, err}
+		return nil, author, blame(name, err)
 	}
 	return k.open(kind, name, object)
+}
+
+// blame makes err an *ObjectError about an object where it says something about that object or the certificate of its author, and leaves it as it is
+// where the store did not answer: what cannot be asked for now is not damaged.
+func blame(name string, err error) error {
+	var object *ObjectError
+	if errors.Is(err, ErrUntrusted) || errors.Is(err, store.ErrNotExist) || errors.As(err, &object) {
+		return &ObjectError{name, err}
+	}
+	return err
 }
 
 // signer signs the tables of packs.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,9 +33,24 @@ type ScopeState struct {
 
 	pruned    map[string]bool // names of prune records that were read
 	forgotten map[snapshot.ID]bool
-	lastGen   uint64 // highest <gen> seen in index/
+	retiring  []digest.Object // read from records and not yet marked in set
+	lastGen   uint64          // highest <gen> seen in index/
 	objects   []index.Object
+
+	mu        sync.Mutex
+	lostParts map[digest.Object]bool // pack sets that could not be read: nobody refers to them again; guarded by mu
+
+	// pend guards pending, the set against packs that pending lacks, tabs and objects: whoever holds it and finds pending empty knows that every pack of
+	// the set is named in an index object.
+	pend    sync.Mutex
+	pending []index.Pack // in the store and in the set, in no index object yet
 }
+
+// maxListings is how often a folder is listed again because what was listed was merged into something else before it could be read.
+const maxListings = 10
+
+// ErrUnsteady tells of records that vanish again and again between listing and reading.
+var ErrUnsteady = errors.New("records vanish while they are read")
 
 // Scopes lists the scopes that have snapshots or packs and that a key at hand opens.
 func (r *Repository) Scopes(ctx context.Context) ([]keys.ScopeID, error) {
@@ -71,22 +87,31 @@ func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) 
 		return nil, err
 	}
 	s := &ScopeState{kit: kit, pruned: map[string]bool{}, forgotten: map[snapshot.ID]bool{}, set: index.NewSet()}
-	retired, broken, err := s.readPrune(ctx)
+	broken, err := s.readPrune(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.Damaged = append(s.Damaged, broken...)
 	if withIndex {
-		if err := s.loadIndex(ctx); err != nil {
+		if err := s.openIndex(ctx); err != nil {
 			return nil, err
-		}
-		for _, name := range retired {
-			if err := s.set.Retire(name); err != nil {
-				return nil, err
-			}
 		}
 	}
 	return s, s.loadSnapshots(ctx)
+}
+
+// openIndex loads the index and marks what is retired. Local tables that turn out to be damaged are built again.
+func (s *ScopeState) openIndex(ctx context.Context) error {
+	err := s.loadIndex(ctx)
+	if err == nil {
+		err = s.markRetired()
+	}
+	var corrupt *index.CorruptError
+	if errors.As(err, &corrupt) {
+		s.kit.r.decide("local chunk table is built again: %v", err)
+		err = s.Rebuild(ctx)
+	}
+	return err
 }
 
 // Set answers where chunks lie.
@@ -95,9 +120,38 @@ func (s *ScopeState) Set() *index.Set { return s.set }
 // ID returns the id of the scope.
 func (s *ScopeState) ID() keys.ScopeID { return s.kit.id }
 
-// readPrune reads the records under prune/ that it has not read before, and returns the packs that they retire. A record that nobody who may prune
+// readPrune reads the records under prune/ that it has not read before; what they retire waits for markRetired. A record that nobody who may prune
 // has written counts for nothing. One that is damaged may hide what is retired: it is returned in broken, an *ObjectError, every time.
-func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, broken []error, err error) {
+//
+// A record that is listed and gone was merged into another one. That may have come after the listing, so it is listed again.
+func (s *ScopeState) readPrune(ctx context.Context) (broken []error, err error) {
+	for i := range maxListings {
+		vanished := false
+		broken, vanished, err = s.readRecords(ctx)
+		if err != nil || !vanished {
+			return broken, err
+		}
+		if err := pause(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return nil, store.Fail("list", prunePrefix, ErrUnsteady)
+}
+
+// pause waits a little, longer each time.
+func pause(ctx context.Context, attempt int) error {
+	t := time.NewTimer(time.Millisecond << attempt)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// readRecords is one pass of readPrune.
+func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished bool, err error) {
 	var fresh []store.Info
 	err = s.kit.r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
 		if !s.pruned[i.Name] {
@@ -106,7 +160,7 @@ func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, br
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, false, err
 	}
 	for _, info := range fresh {
 		rec, err := s.readRecord(ctx, info)
@@ -114,23 +168,33 @@ func (s *ScopeState) readPrune(ctx context.Context) (retired []digest.Object, br
 		switch {
 		case err == nil:
 			s.pruned[info.Name] = true
-		case errors.Is(err, store.ErrNotExist):
-			continue // merged into another one meanwhile, which sorts later
 		case s.foreignRecord(info.Name, err):
 			s.pruned[info.Name] = true
 			continue
 		case errors.As(err, &object):
 			broken = append(broken, err)
 			continue
+		case errors.Is(err, store.ErrNotExist):
+			vanished = true
+			continue
 		default:
-			return nil, nil, err
+			return nil, false, err
 		}
-		retired = append(retired, rec.Retire...)
+		s.retiring = append(s.retiring, rec.Retire...)
 		for _, id := range rec.Forget {
 			s.forgotten[id] = true
 		}
 	}
-	return retired, broken, nil
+	return broken, vanished, nil
+}
+
+// markRetired makes the set know what is retired. What it could not mark waits for the next time.
+func (s *ScopeState) markRetired() error {
+	if err := s.set.Retire(s.retiring...); err != nil {
+		return err
+	}
+	s.retiring = nil
+	return nil
 }
 
 // readRecord reads one prune record and checks that its author may retire and forget in this scope.
@@ -140,7 +204,7 @@ func (s *ScopeState) readRecord(ctx context.Context, info store.Info) (*snapshot
 		return nil, err
 	}
 	if err := s.mayPrune(ctx, author); err != nil {
-		return nil, &ObjectError{info.Name, err}
+		return nil, blame(info.Name, err)
 	}
 	if err := s.kit.inTime(author, info.Modified); err != nil {
 		return nil, &ObjectError{info.Name, err}
