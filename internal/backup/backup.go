@@ -27,6 +27,7 @@ import (
 	"firn/internal/digest"
 	"firn/internal/event"
 	"firn/internal/frame"
+	"firn/internal/index"
 	"firn/internal/manifest"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
@@ -55,6 +56,11 @@ type Options struct {
 	Level      frame.Level
 	FlushPacks int           // packs after which a partial snapshot is kept; 0: 64
 	FlushAfter time.Duration // time until the first one; 0: 10 s
+	Grace      time.Duration // how long a run that was stopped may take to keep what it has done; 0: 2 minutes
+
+	// Ready is awaited before anything is stored, and before a manifest is read: it is for what may still be checked while the walk
+	// begins, such as a passphrase. It is called once; nil: there is nothing to wait for.
+	Ready func(ctx context.Context) error
 
 	Program string
 	Report  event.Func
@@ -70,6 +76,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.FlushAfter <= 0 {
 		o.FlushAfter = 10 * time.Second
+	}
+	if o.Grace <= 0 {
+		o.Grace = 2 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -128,7 +137,7 @@ type run struct {
 	problemMu sync.Mutex
 	problems  []snapshot.Problem
 	lostPaths map[string]bool
-	stats     snapshot.Stats // counted by the planner; Problems under problemMu
+	stats     snapshot.Stats // counted by the planner, under problemMu
 
 	bytesRead atomic.Int64
 	filesDone atomic.Int64
@@ -145,6 +154,16 @@ const maxRestarts = 5
 // the error. Files that could not be read are reported as event.Problem and counted in Stats.Problems; they are no error.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	o.setDefaults()
+	ready := o.Ready
+	o.Ready = func(ctx context.Context) error { return nil }
+	if ready != nil {
+		var once sync.Once
+		var failed error
+		o.Ready = func(ctx context.Context) error {
+			once.Do(func() { failed = ready(ctx) })
+			return failed
+		}
+	}
 	if err := confirmUndone(ctx, &o); err != nil {
 		return nil, err
 	}
@@ -155,20 +174,30 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 		res, err := r.do(ctx, attempt > 1)
 		var retired *repo.RetiredError
-		again := errors.As(err, &retired) || errors.Is(err, errCache)
+		var corrupt *index.CorruptError
+		again := errors.As(err, &retired) || errors.Is(err, errCache) || errors.As(err, &corrupt)
 		if !again || attempt == maxRestarts || ctx.Err() != nil {
 			return res, err
 		}
 		o.Report.Emit(event.Note{Text: "starting over: " + err.Error()})
+		if corrupt != nil {
+			if err := o.Scope.Rebuild(ctx); err != nil {
+				return res, err
+			}
+		}
 	}
 }
 
 // confirmUndone goes on where an earlier run was interrupted between publishing its snapshot and marking it done.
 func confirmUndone(ctx context.Context, o *Options) error {
 	host := [16]byte(o.Repo.Host().Host)
+	voided := snapshot.Voided(o.Scope.Items)
 	for _, it := range o.Scope.Items {
-		if it.HostID != host || it.Source.ID != o.Source.ID || it.Status() != snapshot.IsUndone {
+		if _, replaced := voided[it.ID]; replaced || it.HostID != host || it.Source.ID != o.Source.ID || it.Status() != snapshot.IsUndone {
 			continue
+		}
+		if err := o.Ready(ctx); err != nil {
+			return err
 		}
 		err := o.Scope.Confirm(ctx, it)
 		var retired *repo.RetiredError
@@ -211,7 +240,9 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 		return nil, err
 	}
 	defer journal.Close()
-	r.writer, err = r.o.Repo.NewWriter(context.WithoutCancel(ctx), r.o.Scope, repo.WriterOptions{
+	late, end := outlive(ctx, r.o.Grace)
+	defer end()
+	r.writer, err = r.o.Repo.NewWriter(late, r.o.Scope, repo.WriterOptions{
 		Epoch: r.epoch, Lanes: r.o.Workers, PackSize: r.o.PackSize, Uploads: r.o.Uploads, Memory: r.o.Memory,
 		Level: r.o.Level, MetaLevel: frame.Fastest, Journal: journal,
 	})
@@ -239,6 +270,21 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 		journal.Clear()
 	}
 	return res, err
+}
+
+// outlive returns a context that ends so much later than ctx, so that a store which does not answer holds up nobody for ever, or when end is called.
+func outlive(ctx context.Context, grace time.Duration) (late context.Context, end func()) {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel(context.Cause(ctx))
+		case <-late.Done():
+		}
+	})
+	return late, func() { stop(); cancel(context.Canceled) }
 }
 
 // pipeline runs all stages to their end.
@@ -306,6 +352,8 @@ func (r *run) now() time.Time { return r.o.Now() }
 
 // count notes an entry of the walk.
 func (r *run) count(st *source.Stat) {
+	r.problemMu.Lock()
+	defer r.problemMu.Unlock()
 	switch st.Type {
 	case source.File:
 		r.stats.Files++
@@ -319,7 +367,9 @@ func (r *run) count(st *source.Stat) {
 
 func (r *run) unchanged(st *source.Stat) {
 	if st.Type == source.File {
+		r.problemMu.Lock()
 		r.stats.FilesUnchanged++
+		r.problemMu.Unlock()
 		r.filesDone.Add(1)
 		r.bytesDone.Add(st.Size)
 	}
@@ -331,6 +381,8 @@ func (r *run) fresh(st *source.Stat, known bool) {
 	}
 	r.filesDone.Add(1)
 	r.bytesDone.Add(st.Size)
+	r.problemMu.Lock()
+	defer r.problemMu.Unlock()
 	if known {
 		r.stats.FilesChanged++
 	} else {

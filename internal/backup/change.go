@@ -47,8 +47,8 @@ const (
 	modified                // read it
 )
 
-// compare judges now against before. before.Ctime is zero where the last backup could not vouch for it (see racy), or where the
-// record was made from a manifest, which knows neither ctime nor inode.
+// compare judges now against before. before.Ctime is one that no file has where the last backup could not vouch for it (see racy and forget). Where the record was made
+// from a manifest, which knows neither ctime nor inode, it is the time before which the last backup began: what has changed since has a later ctime.
 func (d Detect) compare(now, before *source.Stat) verdict {
 	if d.Never || now.Type != before.Type {
 		return modified
@@ -67,11 +67,20 @@ func (d Detect) compare(now, before *source.Stat) verdict {
 	if ctime && inode && metadata {
 		return same
 	}
-	if now.Type == source.File && (d.Ctime && !ctime || d.Inode && !inode) && !fromManifest(before) {
+	if now.Type == source.File && fromManifest(before) {
+		if d.Ctime && racy(now, time.Unix(before.CtimeSec, int64(before.CtimeNsec))) {
+			return modified
+		}
+		return touched
+	}
+	if now.Type == source.File && (d.Ctime && !ctime || d.Inode && !inode) {
 		return modified
 	}
 	return touched
 }
+
+// forget makes a record that no entry ever equals, so that the entry is looked at again.
+func forget(st *source.Stat) { st.CtimeSec, st.CtimeNsec = 0, -1 }
 
 // fromManifest reports whether a record was made from a manifest and not from an lstat: no inode has number 0.
 func fromManifest(st *source.Stat) bool { return st.Inode == 0 }
@@ -85,5 +94,8 @@ func racy(st *source.Stat, readTime time.Time) bool {
 		tick = 2 * time.Second
 	}
 	changed := time.Unix(st.CtimeSec, int64(st.CtimeNsec))
+	if st.CtimeSec == 0 && st.CtimeNsec == 0 { // the system keeps no such time
+		changed = time.Unix(st.MtimeSec, int64(st.MtimeNsec))
+	}
 	return changed.After(readTime.Add(-tick))
 }

@@ -23,6 +23,7 @@ type emitter struct {
 	tree    *manifest.Builder
 	stats   *state.StatWriter
 	started bool // something differs: what came before has been written
+	broken  bool // a line could not be added to tree, which is of no more use
 	taken   int64
 	line    []byte
 	entry   manifest.Entry
@@ -60,7 +61,7 @@ func (em *emitter) step(s *step) error {
 	case s.from != nil:
 		return em.keep(s)
 	case s.large != nil:
-		if err := em.run.await(s.large.done); err != nil {
+		if err := em.awaitLarge(s.large); err != nil {
 			return err
 		}
 		return em.member(&s.large.member, nil)
@@ -69,6 +70,27 @@ func (em *emitter) step(s *step) error {
 		return err
 	}
 	return em.member(&s.unit.members[s.index], s.unit)
+}
+
+// awaitLarge waits for a large file. That can take a day, so what was sent meanwhile is named in indexes.
+func (em *emitter) awaitLarge(l *large) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.done:
+			return em.run.ctx.Err()
+		case <-em.run.ctx.Done():
+			return em.run.ctx.Err()
+		case <-tick.C:
+			if em.run.writer.Unindexed() < em.run.o.FlushPacks {
+				continue
+			}
+			if err := em.run.writer.IndexPacks(em.run.ctx); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // close leaves the new generation of the stat cache as it is: whole if it was committed, else for the next run to go on with.
@@ -124,15 +146,25 @@ func (em *emitter) copyRecords(p *previous, first, count int64) error {
 		if err := manifest.ParseLine(line, &em.entry); err != nil {
 			return fmt.Errorf("%w: %w", errCache, err)
 		}
+		if len(em.entry.Hardlink) > 0 && em.run.lost(em.entry.Hardlink) {
+			em.run.tell(em.entry.Path, errFirstGone, false)
+			continue
+		}
 		if err := em.reference(extra); err != nil {
 			return err
 		}
-		if err := em.tree.AddLine(em.entry.Path, line); err != nil {
+		if err := em.addLine(em.entry.Path, line); err != nil {
 			return err
 		}
 		em.stats.Keep(p.emit)
 	}
 	return nil
+}
+
+func (em *emitter) addLine(path, line []byte) error {
+	err := em.tree.AddLine(path, line)
+	em.broken = em.broken || err != nil
+	return err
 }
 
 // errCache tells that the local cache failed in the middle of a run; the run is started again without it.
@@ -160,10 +192,6 @@ func (em *emitter) member(m *member, u *unit) error {
 	if m.gone {
 		return em.start() // the manifest is no longer that of the last run
 	}
-	if m.job == hardlink && em.run.lost(m.first) {
-		em.run.tell(m.path, errFirstGone, false)
-		return em.start()
-	}
 	if err := em.start(); err != nil {
 		return err
 	}
@@ -173,12 +201,16 @@ func (em *emitter) member(m *member, u *unit) error {
 	if err != nil {
 		return err
 	}
+	if len(e.Hardlink) > 0 && em.run.lost(e.Hardlink) {
+		em.run.tell(m.path, errFirstGone, false)
+		return nil
+	}
 	if err := e.Check(); err != nil { // such as attributes longer than a line can be: named, and the rest goes on
 		em.run.tell(m.path, err, true)
 		return nil
 	}
 	em.line = manifest.AppendLine(em.line[:0], e)
-	if err := em.tree.AddLine(m.path, em.line); err != nil {
+	if err := em.addLine(m.path, em.line); err != nil {
 		return err
 	}
 	if extra != nil {
@@ -196,7 +228,7 @@ func (em *emitter) member(m *member, u *unit) error {
 func (em *emitter) record(m *member) *source.Stat {
 	st := m.stat
 	if m.err != nil || m.job == readContent && racy(&st, m.readAt) || m.large != nil && racy(&st, m.readAt) {
-		st.CtimeSec, st.CtimeNsec = 0, 0
+		forget(&st)
 	}
 	return &st
 }
@@ -304,7 +336,9 @@ func (em *emitter) flush(ctx context.Context) error {
 }
 
 // problem tells what could not be backed up, or not whole.
-func (r *run) problem(m *member) { r.tell(m.path, m.err, m.gone && m.stat.Type == source.File) }
+func (r *run) problem(m *member) {
+	r.tell(m.path, m.err, m.gone && m.stat.Nlink > 1 && m.stat.Type != source.Dir)
+}
 
 // tell counts a problem and reports it. lost marks a path that later hard links cannot refer to.
 func (r *run) tell(path []byte, err error, lost bool) {

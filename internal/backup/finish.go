@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"firn/internal/event"
 	"firn/internal/manifest"
@@ -118,16 +117,13 @@ func (r *run) heads() []snapshot.Head {
 	return heads
 }
 
-// rescueTime is how long a stopped run may take to keep what it has done.
-const rescueTime = 2 * time.Minute
-
 // rescue keeps what was emitted before the pass ended early as a partial snapshot.
 func (r *run) rescue(ctx context.Context, em *emitter, res *Result, cause error) (*Result, error) {
 	var retired *repo.RetiredError
-	if errors.As(cause, &retired) || errors.Is(cause, errCache) || !em.started || em.tree.Lines() == 0 {
+	if errors.As(cause, &retired) || errors.Is(cause, errCache) || !em.started || em.broken || em.tree.Lines() == 0 {
 		return nil, cause
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rescueTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)
 	defer cancel()
 	r.ctx = ctx
 	em.close()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"firn/internal/digest"
 	"firn/internal/event"
@@ -131,7 +132,10 @@ func (r *run) openPrevious(ctx context.Context, cautious bool) error {
 	id := r.o.Source.ID
 	openBoth(func() *state.StatReader { return r.o.State.OpenInterrupted(id) }, false, true)
 	base := openBoth(func() *state.StatReader { return r.o.State.OpenStats(id) }, true, true)
-	if base == nil && r.last.Snapshot != nil && r.last.Epoch == r.epoch && r.o.Repo.CanRead() && !cautious {
+	if base == nil && r.last.Snapshot != nil && r.last.Epoch == r.epoch && !cautious {
+		if err := r.o.Ready(ctx); err != nil {
+			return err
+		}
 		if err := r.rebuildStats(ctx); err != nil {
 			return err
 		}
@@ -189,17 +193,26 @@ func (r *run) closePrevious() {
 	}
 }
 
-// rebuildStats makes a stat cache from the manifest of the last snapshot. It knows neither ctime nor inode.
+// rebuildStats makes a stat cache from the manifest of the last snapshot. It knows neither ctime nor inode; what has changed since that backup began
+// is read again (see Detect.compare).
 func (r *run) rebuildStats(ctx context.Context) error {
+	if !r.o.Repo.CanRead() {
+		return nil
+	}
 	r.o.Report.Emit(event.Note{Text: "local cache is missing: reading the manifest of the last snapshot"})
 	cache, err := r.o.Repo.NewChunkCache(ctx, r.o.Scope, r.last.Epoch, 2, 16<<20)
 	if err != nil {
 		return err
 	}
+	defer cache.Close()
 	src := manifest.Source{Get: cache.Get, Prefetch: cache.Prefetch}
 	reader := manifest.NewReader(src, repo.TreeOf(r.last.Snapshot))
 	stats := r.o.State.CreateStats(r.o.Source.ID, r.statTag())
 	defer stats.Close()
+	seen := r.last.Start
+	if !r.last.Renamed.IsZero() {
+		seen = time.Unix(0, 0) // when its source was read is not known
+	}
 	it := reader.Entries(nil)
 	for it.Next() {
 		e, err := it.Entry()
@@ -212,6 +225,7 @@ func (r *run) rebuildStats(ctx context.Context) error {
 		}
 		line := append(append([]byte(nil), it.Line()...), extra...)
 		st := statOf(e)
+		st.CtimeSec, st.CtimeNsec = seen.Unix(), int32(seen.Nanosecond())
 		stats.Add(e.Path, &st, line)
 	}
 	if it.Err() != nil {

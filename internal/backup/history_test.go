@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,7 +203,9 @@ func TestCancelledRunLeavesPartial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.st = &cancelling{st, 8, cancel}
+	c := &cancelling{Store: st, cancel: cancel}
+	c.left.Store(8)
+	w.st = c
 	w.opts = func(o *backup.Options) { o.PackSize = 1 << 20 }
 	res, err := w.try(ctx)
 	if !errors.Is(err, context.Canceled) || res == nil || !res.Partial {
@@ -225,12 +228,12 @@ func TestCancelledRunLeavesPartial(t *testing.T) {
 // cancelling ends the run at some pack.
 type cancelling struct {
 	store.Store
-	left   int
+	left   atomic.Int64
 	cancel func()
 }
 
 func (c *cancelling) Create(ctx context.Context, o store.PutOptions) (store.Pending, error) {
-	if c.left--; c.left == 0 {
+	if c.left.Add(-1) == 0 {
 		c.cancel()
 		time.Sleep(50 * time.Millisecond)
 	}

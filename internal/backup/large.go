@@ -166,7 +166,9 @@ func (l *largeReader) read(size int64) error {
 		}
 	}
 	if now, err := l.f.Stat(); err == nil && now.Size < size {
-		l.res.err = errors.Join(l.res.err, errShort)
+		if l.res.err == nil {
+			l.res.err = errShort
+		}
 		size = max(now.Size, l.at)
 	}
 	if l.at < size && !l.failed { // a hole at the end
@@ -290,8 +292,14 @@ func (l *largeReader) settle() error {
 
 // readLargeFile is the goroutine of one large file.
 func (r *run) readLargeFile(l *large) error {
-	defer close(l.done)
-	m := &l.member
+	if err := r.readMember(&l.member); err != nil {
+		return err // done stays open: the run ends
+	}
+	close(l.done)
+	return nil
+}
+
+func (r *run) readMember(m *member) error {
 	m.readAt = r.now()
 	d, err := r.tree.Details(m.path, &m.stat)
 	if err != nil {
@@ -304,10 +312,12 @@ func (r *run) readLargeFile(l *large) error {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	if m.stat, err = f.Stat(); err != nil {
+	st, err := f.Stat()
+	if err != nil {
 		m.gone, m.err = true, err
 		return nil
 	}
+	m.stat = st
 	m.large, err = r.readLarge(f, &m.stat, r.buffers, r.dispatchChunk)
 	if err != nil {
 		return err

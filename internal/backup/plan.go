@@ -20,10 +20,14 @@ type step struct {
 // inode names a file with several names while a run lasts.
 type inode struct{ dev, ino uint64 }
 
-// linked is the first name of such a file, and how many more are to come.
+// linked is the first name of such a file, and how many more are to come. Size and mtime tell it from another file that was given the number of the inode
+// since: one that is written to meanwhile is stored twice, which does no harm.
 type linked struct {
-	path []byte
-	left uint32
+	path  []byte
+	left  uint32
+	size  int64
+	mtime int64
+	nsec  int32
 }
 
 // planner compares the walk with what earlier runs saw, and decides what is read. It runs in the goroutine of the walk.
@@ -96,7 +100,7 @@ func (p *planner) checkLine(prev *previous, e *source.Entry, v verdict) (verdict
 		}
 	}
 	if multi {
-		first := p.links[inode{e.Stat.Dev, e.Stat.Inode}]
+		first := p.first(e)
 		if first == nil && len(old.Hardlink) > 0 || first != nil && !bytes.Equal(first.path, old.Hardlink) {
 			return modified, nil
 		}
@@ -108,12 +112,21 @@ func (p *planner) checkLine(prev *previous, e *source.Entry, v verdict) (verdict
 	return v, nil
 }
 
+// first returns the first name of a file with several, if this is another one.
+func (p *planner) first(e *source.Entry) *linked {
+	l := p.links[inode{e.Stat.Dev, e.Stat.Inode}]
+	if l == nil || l.size != e.Stat.Size || l.mtime != e.Stat.MtimeSec || l.nsec != e.Stat.MtimeNsec {
+		return nil
+	}
+	return l
+}
+
 // link notes a name of a file with several, and returns the first one if this is another.
 func (p *planner) link(e *source.Entry) []byte {
-	key := inode{e.Stat.Dev, e.Stat.Inode}
-	l := p.links[key]
+	key, st := inode{e.Stat.Dev, e.Stat.Inode}, &e.Stat
+	l := p.first(e)
 	if l == nil {
-		p.links[key] = &linked{bytes.Clone(e.Path), e.Stat.Nlink - 1}
+		p.links[key] = &linked{bytes.Clone(e.Path), st.Nlink - 1, st.Size, st.MtimeSec, st.MtimeNsec}
 		return nil
 	}
 	if l.left--; l.left == 0 {
@@ -182,6 +195,9 @@ func (p *planner) member(e *source.Entry, j job, ref []byte) error {
 }
 
 func (p *planner) large(e *source.Entry) error {
+	if err := p.run.o.Ready(p.run.ctx); err != nil {
+		return err
+	}
 	l := &large{member: member{path: bytes.Clone(e.Path), stat: e.Stat}, done: make(chan struct{})}
 	select {
 	case p.run.largeSlots <- struct{}{}:
@@ -212,6 +228,9 @@ func (p *planner) add(s step) error {
 // dispatch gives the open unit to the workers, and then the steps up to here to the emitter: never a step whose unit nobody works on, or
 // the emitter would wait for ever.
 func (p *planner) dispatch() error {
+	if err := p.run.o.Ready(p.run.ctx); err != nil {
+		return err
+	}
 	if u := p.unit; u != nil {
 		p.unit = nil
 		select {

@@ -20,7 +20,8 @@ const (
 	readAttempts = 2        // how often a file that changes while it is read is read from its start
 )
 
-// bundle is the chunk of a unit. id is set once done is closed; it is zero where no content was left to store.
+// bundle is the chunk of a unit. id is set once done is closed; it is zero where no content was left to store. done stays open where the unit
+// could not be finished: that ends the run, and who waits is told by its context.
 type bundle struct {
 	done chan struct{}
 	id   digest.Chunk
@@ -72,7 +73,6 @@ type worker struct {
 
 // unit processes all members of u and stores their chunk.
 func (w *worker) unit(u *unit) error {
-	defer close(u.done)
 	w.buf = w.buf[:0]
 	for i := range u.members {
 		m := &u.members[i]
@@ -89,12 +89,14 @@ func (w *worker) unit(u *unit) error {
 			return err
 		}
 	}
-	if len(w.buf) == 0 {
-		return nil
+	if len(w.buf) > 0 {
+		u.id = w.hash.Sum(w.buf)
+		if _, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf); err != nil {
+			return err
+		}
 	}
-	u.id = w.hash.Sum(w.buf)
-	_, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf)
-	return err
+	close(u.done)
+	return nil
 }
 
 // details reads link target and attributes. A failure is the entry's problem, not the run's.
