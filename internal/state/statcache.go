@@ -58,7 +58,7 @@ const (
 	maxBlock    = 1 << 20
 	endLen      = 512
 	maxPath     = 512 << 10
-	maxLine     = 4 << 20 // FORMAT §7.3
+	maxLine     = 256 << 20 // the line itself (FORMAT §7.3) and 32 bytes for each chunk of a large file
 	minRecord   = 3 + fixedLen
 	fixedLen    = 36
 	ctimeLen    = 12
