@@ -145,6 +145,9 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 	worst := error(nil)
 	for _, r := range p.roots {
 		err := x.backUp(ctx, s, scope, p, r)
+		if wrong := s.ready(ctx); wrong != nil {
+			return wrong
+		}
 		if ctx.Err() != nil {
 			return err
 		}
@@ -227,7 +230,7 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 	return backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
 		Workers: x.workers, PackSize: int(x.packSize), Memory: int64(x.memory) / 4, Level: p.level,
-		Program: "firn " + Version, Now: x.c.now,
+		Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
 	}, nil
 }
 

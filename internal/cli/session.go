@@ -27,6 +27,8 @@ type session struct {
 	state  *state.State
 	repo   *repo.Repository
 	dry    bool // nothing is stored, and nothing remembered
+
+	ready func(context.Context) error // waits until the secret that was given has been checked; nothing is stored before it returned nil
 }
 
 // openSession opens the store and finds the local state of the repository in it. No key is needed yet.
@@ -43,7 +45,7 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &session{c: c, st: st, dirs: localDirs()}
+	s := &session{c: c, st: st, dirs: localDirs(), ready: func(context.Context) error { return nil }}
 	if s.header, err = repo.ReadHeader(ctx, st); err != nil {
 		s.close()
 		return nil, err
@@ -129,7 +131,7 @@ func (s *session) hostKey(f *hostFlags) (*keys.HostKey, error) {
 }
 
 // openWriter opens the repository for writing and loads the scope of this host. A passphrase or identity that is given must open, also where
-// the host key alone would do; it is checked while the scope is loaded, before anything is written.
+// the host key alone would do; it is checked while the scope is loaded and the walk begins, and before anything is stored (ready).
 func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) (*repo.ScopeState, error) {
 	cred, err := f.credential(ctx, s.c)
 	if err != nil {
@@ -149,16 +151,10 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	if err := s.open(ctx, repo.Access{Host: host}); err != nil {
 		return nil, err
 	}
+	s.verify(ctx, cred)
 	var scope *repo.ScopeState
-	var secrets *keys.Secrets
 	var revoked bool
 	g, gctx := errgroup.WithContext(ctx)
-	if cred != nil {
-		g.Go(func() (err error) {
-			secrets, err = unlock(gctx, s.c, s.st, cred)
-			return err
-		})
-	}
 	g.Go(func() (err error) {
 		scope, err = s.repo.Load(gctx, host.ScopeID, true)
 		return err
@@ -168,16 +164,35 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return err
 	})
 	if err := g.Wait(); err != nil {
+		if wrong := s.ready(ctx); wrong != nil {
+			return nil, wrong // what the user wants to hear of first
+		}
 		return nil, err
 	}
 	if revoked {
 		return nil, failure("enroll it anew: take its host.key out of the way, and back up once with a passphrase or identity",
 			"the key of host %q was revoked: what it writes does not count", host.Name)
 	}
-	if secrets != nil {
-		err = s.repo.UseSecrets(secrets)
+	return scope, nil
+}
+
+// verify begins to check the passphrase or identity that was given, while the walk begins. ready waits for the outcome.
+func (s *session) verify(ctx context.Context, cred *credential) {
+	if cred == nil {
+		return
 	}
-	return scope, err
+	var secrets *keys.Secrets
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		secrets, err = unlock(ctx, s.c, s.st, cred)
+		return err
+	})
+	s.ready = func(context.Context) error {
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		return s.repo.UseSecrets(secrets)
+	}
 }
 
 // enroll makes a key for this host with the help of the secrets, and keeps it in local state.

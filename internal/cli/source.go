@@ -123,6 +123,9 @@ func (x *sourceCommand) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
 	host := x.host.given()
 	if host == "" {
 		host = s.repo.Host().Name
