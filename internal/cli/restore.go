@@ -316,7 +316,7 @@ func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error,
 		x.c.note("%s: not restored for %s, such as %q: %v", l.Kind, counted(l.Count, "entry"), l.Path, l.Err)
 	}
 	if res.NoDelete {
-		x.c.warn("nothing was deleted, since something failed before")
+		x.c.warn("nothing was deleted, since not everything could be restored")
 	}
 	if x.c.quiet {
 		return nil

@@ -94,6 +94,23 @@ func (r *Reader) Entries(from []byte) *Iterator {
 	return it
 }
 
+// Gap is a stretch of the manifest that cannot be read.
+type Gap struct {
+	First []byte // path of its first entry, valid until the function that is told of it returns
+	Lines int64  // how many entries are in it
+	Err   error
+}
+
+// EntriesPast is Entries for one who goes on behind what cannot be read: pass is told of every gap, and returns false to end with its error.
+func (r *Reader) EntriesPast(from []byte, pass func(Gap) bool) *Iterator {
+	it := &Iterator{tree: linetree.NewIterator(r.src, r.tree, pathKeys, linetree.Options{ReadAhead: linetree.ReadAhead,
+		Pass: func(g linetree.Gap) bool { return pass(Gap{g.First, g.Lines, g.Err}) }})}
+	if len(from) > 0 {
+		it.Seek(from)
+	}
+	return it
+}
+
 // Pieces returns an iterator over the content of a file; e must not change while it is used.
 func (r *Reader) Pieces(e *Entry) *Pieces { return NewPieces(r.src, e) }
 

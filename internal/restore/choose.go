@@ -15,6 +15,9 @@ type choice struct {
 	base             []byte // of this folder; or the one entry
 	single           bool   // base is no folder
 	strip            int    // bytes that a path loses on its way to the target
+
+	// gap is told of what cannot be read of the manifest, perhaps several times; false: that ends the walk.
+	gap func(manifest.Gap) bool
 }
 
 // newChoice fails with ErrNotThere if path is not in the manifest.
@@ -80,10 +83,11 @@ func (c *choice) enters(dir []byte) bool {
 }
 
 // walk calls fn for every chosen entry, in order, and for the folders on the way there, with chosen false. Entries are valid until fn
-// returns.
+// returns. Folders whose entry cannot be read, but something in them, are told of as well, as if nobody but their owner could enter them.
 func (c *choice) walk(fn func(e *manifest.Entry, chosen bool) error) error {
-	it := c.m.Entries(c.base)
+	it := c.m.EntriesPast(c.base, c.gap)
 	var behind []byte
+	known := ancestors{base: len(c.base)}
 	for it.Next() {
 		if !manifest.Within(it.Path(), c.base) {
 			break
@@ -99,6 +103,9 @@ func (c *choice) walk(fn func(e *manifest.Entry, chosen bool) error) error {
 			behind = manifest.AppendAfter(behind[:0], e.Path)
 		}
 		if chosen || isDir && enter {
+			if err := known.complete(e, fn); err != nil {
+				return err
+			}
 			if err := fn(e, chosen); err != nil {
 				return err
 			}
@@ -108,4 +115,43 @@ func (c *choice) walk(fn func(e *manifest.Entry, chosen bool) error) error {
 		}
 	}
 	return it.Err()
+}
+
+// ancestors are the folders above the current entry of a walk that have been told of.
+type ancestors struct {
+	base  int // length of the path of the folder that is walked
+	stack [][]byte
+}
+
+// complete calls fn for the folders above e that were not told of, since their entries could not be read.
+func (a *ancestors) complete(e *manifest.Entry, fn func(e *manifest.Entry, chosen bool) error) error {
+	for n := len(a.stack); n > 0 && !manifest.Within(e.Path, a.stack[n-1]); n-- {
+		a.stack = a.stack[:n-1]
+	}
+	at := a.base
+	if n := len(a.stack); n > 0 {
+		at = len(a.stack[n-1])
+	}
+	for {
+		if at > 0 {
+			at++ // behind the slash
+		}
+		next := -1
+		if at < len(e.Path) {
+			next = bytes.IndexByte(e.Path[at:], '/')
+		}
+		if next < 0 {
+			break
+		}
+		at += next
+		lost := bytes.Clone(e.Path[:at])
+		a.stack = append(a.stack, lost)
+		if err := fn(&manifest.Entry{Path: lost, Type: manifest.Dir, Mode: 0o700}, false); err != nil {
+			return err
+		}
+	}
+	if e.Type == manifest.Dir && len(e.Path) > a.base {
+		a.stack = append(a.stack, bytes.Clone(e.Path))
+	}
+	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 
-	"firn/internal/event"
 	"firn/internal/manifest"
 	"firn/internal/source"
 )
@@ -33,7 +32,6 @@ func (r *run) removeExtra(ctx context.Context) error {
 		r.mu.Lock()
 		r.res.NoDelete = true
 		r.mu.Unlock()
-		r.o.Report.Emit(event.Note{Text: "nothing was deleted, since not everything could be restored"})
 		return nil
 	}
 	s := &sweeper{r: r, ctx: ctx}

@@ -43,7 +43,7 @@ func (l *linker) resolve(e *manifest.Entry, rel []byte) (link []byte, real *mani
 // lookUp finds an entry out of the order of the walk; nil: it is not there.
 func (l *linker) lookUp(path []byte) (*manifest.Entry, error) {
 	if l.first == nil {
-		l.first = l.choice.m.Entries(path)
+		l.first = l.choice.m.EntriesPast(path, l.choice.gap)
 	} else {
 		l.first.Seek(path)
 	}

@@ -55,6 +55,7 @@ type run struct {
 	mu   sync.Mutex
 	res  Result
 	lost map[string]*Damage // what failed, relative to the target; nil: not for damage
+	gaps map[string]bool    // of the manifest, by the first path in them
 }
 
 // maxNames is how many names of users and groups are told apart; those beyond it are left to their numbers.
@@ -106,7 +107,7 @@ func newRun(ctx context.Context, o Options) (*run, error) {
 	if o.Window <= 0 {
 		o.Window = 32 << 10
 	}
-	r := &run{o: o, names: new([maxNames]string), nameIDs: map[string]uint32{}, open: map[*large]struct{}{}, lost: map[string]*Damage{}}
+	r := &run{o: o, names: new([maxNames]string), nameIDs: map[string]uint32{}, open: map[*large]struct{}{}, lost: map[string]*Damage{}, gaps: map[string]bool{}}
 	cache, err := o.Repo.NewChunkCache(ctx, o.Scope, o.Snapshot.Epoch, 2, metaCache)
 	if err != nil {
 		return nil, err
@@ -115,6 +116,7 @@ func newRun(ctx context.Context, o Options) (*run, error) {
 	if r.choice, err = newChoice(m, o.Path, o.Include, o.Exclude); err != nil {
 		return nil, err
 	}
+	r.choice.gap = r.gap
 	r.links = linker{choice: r.choice, stands: map[string]string{}}
 	if r.sum, err = o.Repo.NewReader(o.Scope, o.Snapshot.Epoch); err != nil {
 		return nil, err
@@ -275,6 +277,34 @@ func (r *run) fail(rel []byte, typ string, size int64, err error, d *Damage) {
 		r.o.Each(Item{Fail, typ, rel, size})
 	}
 	r.o.Report.Emit(event.Problem{Path: string(r.choice.full(rel)), Err: err})
+}
+
+// gap goes on behind what is damaged of the manifest, and counts and tells it once.
+func (r *run) gap(g manifest.Gap) bool {
+	var damaged *repo.DamageError
+	var corrupt *manifest.CorruptError
+	if !errors.As(g.Err, &damaged) && !errors.As(g.Err, &corrupt) && !errors.Is(g.Err, repo.ErrUnknownChunk) {
+		return false
+	}
+	object := ""
+	if damaged != nil {
+		object = damaged.Object
+	}
+	err := fmt.Errorf("up to %d entries from here on are lost with a part of the manifest: %w", g.Lines, g.Err)
+	r.mu.Lock()
+	told := r.gaps[string(g.First)]
+	r.gaps[string(g.First)] = true
+	if !told {
+		r.res.Failed += g.Lines
+		if len(r.res.Damaged) < MaxDamages {
+			r.res.Damaged = append(r.res.Damaged, Damage{Path: bytes.Clone(g.First), Object: object, Err: err})
+		}
+	}
+	r.mu.Unlock()
+	if !told {
+		r.o.Report.Emit(event.Problem{Path: string(g.First), Err: err})
+	}
+	return true
 }
 
 // isLost reports whether an entry failed, and its damage if that was why.

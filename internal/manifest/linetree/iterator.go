@@ -14,6 +14,18 @@ type Options struct {
 	ReadAhead int    // chunks of level 0 that Prefetch is told of in advance; 0: it is not called
 	// Enter, if not nil, is told of every chunk once, the top first, when the chunk above it has been read. Where it returns false the chunk is passed over.
 	Enter func(id digest.Chunk, level int) (bool, error)
+	// Pass, if not nil, is told of a chunk that cannot be read. Where it returns true the iterator goes on behind what lies below that chunk. It is not
+	// asked about the top chunk, below which everything lies.
+	Pass func(Gap) bool
+}
+
+// Gap is what an iterator cannot read.
+type Gap struct {
+	First []byte // key of its first line, valid until Pass returns
+	Chunk digest.Chunk
+	Level int
+	Lines int64
+	Err   error
 }
 
 // Iterator goes over the lines of a tree in order:

@@ -47,7 +47,7 @@ func (it *Iterator) down() {
 	f.next++
 	data, err := it.load(n, f.level)
 	if err != nil {
-		it.err = err
+		it.fail(n, f.level, err)
 		return
 	}
 	if f.level == 0 {
@@ -57,11 +57,20 @@ func (it *Iterator) down() {
 	}
 	below, err := it.parse(n, f.level, data)
 	if err != nil {
-		it.err = err
+		it.fail(n, f.level, err)
 		return
 	}
 	it.stack = append(it.stack, below)
 	it.err = it.enter(&it.stack[len(it.stack)-1])
+}
+
+// fail ends the iteration, or passes over what lies below a chunk.
+func (it *Iterator) fail(n *node, level int, err error) {
+	if it.opt.Pass == nil || !n.known || !it.opt.Pass(Gap{First: n.first, Chunk: n.chunk, Level: level, Lines: n.lines, Err: err}) {
+		it.err = err
+		return
+	}
+	it.whole = false
 }
 
 // enter asks which chunks of a frame that was just read are to be read.

@@ -24,6 +24,9 @@ func (it *Iterator) Seek(key []byte) {
 				return
 			}
 			it.down()
+			if it.err == nil && !it.leaf.open && d+1 == len(it.stack) {
+				return // passed over: Next goes on behind it
+			}
 		}
 		if it.leaf.open && d+1 == len(it.stack) {
 			it.seekLine(key)
