@@ -34,8 +34,10 @@ type ScopeState struct {
 	pruned    map[string]bool // names of prune records that were read
 	forgotten map[snapshot.ID]bool
 	retiring  []digest.Object // read from records and not yet marked in set
-	lastGen   uint64          // highest <gen> seen in index/
 	objects   []index.Object
+
+	lastGen    uint64 // highest <gen> seen in index/
+	lastRecord uint64 // in prune/
 
 	mu        sync.Mutex
 	lostParts map[digest.Object]bool // pack sets that could not be read: nobody refers to them again; guarded by mu
@@ -154,6 +156,9 @@ func pause(ctx context.Context, attempt int) error {
 func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished bool, err error) {
 	var fresh []store.Info
 	err = s.kit.r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
+		if gen, _, err := parseGen(i.Name); err == nil {
+			s.lastRecord = max(s.lastRecord, gen)
+		}
 		if !s.pruned[i.Name] {
 			fresh = append(fresh, i)
 		}
@@ -287,11 +292,19 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 	sort.Strings(ids)
 	s.Items = make([]snapshot.Item, len(ids))
 	damaged := make([]error, len(ids))
+	cache := s.openSnapshotCache()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelGets)
 	for i, id := range ids {
 		g.Go(func() error {
-			item, err := s.readSnapshot(gctx, id, found[id].info.Modified, found[id].done)
+			stored, done := found[id].info.Modified, found[id].done
+			if done {
+				if item, ok := s.cachedSnapshot(gctx, cache, id, stored); ok {
+					s.Items[i] = item
+					return nil
+				}
+			}
+			item, err := s.readSnapshot(gctx, cache, id, stored, done)
 			var broken *ObjectError
 			if errors.As(err, &broken) {
 				damaged[i], err = err, nil
@@ -307,6 +320,7 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 		return err
 	}
 	s.Items = dropUnread(s.Items)
+	s.saveSnapshotCache(cache, func(id string) bool { return found[id] != nil })
 	for _, err := range damaged {
 		if err != nil {
 			s.Damaged = append(s.Damaged, err)
@@ -326,7 +340,7 @@ func dropUnread(items []snapshot.Item) []snapshot.Item {
 	return kept
 }
 
-func (s *ScopeState) readSnapshot(ctx context.Context, id string, stored time.Time, marked bool) (snapshot.Item, error) {
+func (s *ScopeState) readSnapshot(ctx context.Context, cache *snapshotCache, id string, stored time.Time, marked bool) (snapshot.Item, error) {
 	name := snapshotPrefix(s.kit.id) + id
 	body, author, err := s.kit.getTrusted(ctx, sign.Snapshot, name)
 	if errors.Is(err, store.ErrNotExist) {
@@ -348,6 +362,9 @@ func (s *ScopeState) readSnapshot(ctx context.Context, id string, stored time.Ti
 	item := snapshot.Item{Snapshot: snap, Sum: digest.SumObject(body), Forgotten: s.forgotten[snap.ID], Stored: stored}
 	if marked {
 		item.Marked, err = s.readMark(ctx, name, item)
+	}
+	if item.Marked && err == nil {
+		cache.learn(id, author, stored, body)
 	}
 	return item, err
 }
