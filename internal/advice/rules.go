@@ -68,6 +68,7 @@ func formatRules() []rule {
 		say[*keys.VersionError](newer),
 		say[*snapshot.VersionError](newer),
 		say[*format.FieldError]("firn.json is damaged; every other object opens without it, see RECOVER.md in the repository"),
+		is(repo.ErrHeadless, "get firn.json back from a copy or an older version of the store; all the rest opens without it, see RECOVER.md there; where firn init was interrupted, run that again"),
 		is(repo.ErrNoRepository, "check --repo (or FIRN_REPO) and --endpoint; a new repository is made by: firn init REPO"),
 		is(repo.ErrExists, "back up into it with: firn backup --repo REPO PATH; or choose another place for a new one"),
 		is(repo.ErrNotEmpty, "choose an empty folder, or a prefix of its own such as s3://bucket/firn"),
@@ -135,12 +136,15 @@ func networkRules() []rule {
 	}
 }
 
+// HowToHeal is what to do about packs that are damaged or gone.
+const HowToHeal = "get the objects back from a copy or an older version of the store; or back up once with --full, which stores anew what the source still has, and restore from that snapshot"
+
 func damageRules() []rule {
 	const replaced = "somebody without the right to it wrote this object, or it was exchanged: find out who can write to the store before you rely on it"
 	return []rule{
 		is(repo.ErrForged, replaced),
 		is(repo.ErrUntrusted, replaced),
-		say[*repo.DamageError]("restore what is whole, and back up again: what is damaged is stored anew where the source still has it"),
+		say[*repo.DamageError](HowToHeal),
 		say[*repo.ObjectError]("the object is damaged or was written by a program that breaks the format; get it back from a copy or an older version of the store"),
 		is(repo.ErrUnknownChunk, "an index object is missing or older than the snapshot; get it back from a copy or an older version of the store"),
 	}

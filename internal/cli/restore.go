@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"firn/internal/advice"
 	"firn/internal/glob"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
@@ -271,6 +272,9 @@ func (x *restoreCommand) do(ctx context.Context, o restore.Options) error {
 		}
 	}
 	if err == nil && res.Failed > 0 {
+		if res.Damaged != nil {
+			return &partly{&advice.Error{Code: advice.Incomplete, Hint: advice.HowToHeal}}
+		}
 		return &partly{incomplete()}
 	}
 	return err

@@ -187,6 +187,9 @@ func wrongSecret(err error, st store.Store, cred *credential) error {
 	var damaged *repo.ObjectError
 	if errors.As(err, &damaged) {
 		e.Text += ", but there are keys that could not be tried: " + damaged.Error()
+		if errors.Is(err, repo.ErrNoKeys) {
+			e.Text = st.Location() + ": " + damaged.Error()
+		}
 		e.Hint = "get the objects below keys/ back from a copy or an older version of the store"
 	}
 	return e

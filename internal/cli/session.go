@@ -173,7 +173,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return nil, failure("enroll it anew: take its host.key out of the way, and back up once with a passphrase or identity",
 			"the key of host %q was revoked: what it writes does not count", host.Name)
 	}
-	return scope, nil
+	return scope, s.repo.KeepCertificate(ctx)
 }
 
 // verify begins to check the passphrase or identity that was given, while the walk begins. ready waits for the outcome.

@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"firn/internal/envelope"
 	"firn/internal/frame"
 	"firn/internal/keys"
 	"firn/internal/seal"
@@ -52,6 +53,9 @@ func UnlockKey(ctx context.Context, st store.Store, ids ...age.Identity) (*keys.
 	}
 	if err != nil {
 		return nil, keys.KeyID{}, err
+	}
+	if len(objects) == 0 {
+		return nil, keys.KeyID{}, fmt.Errorf("%s: %w: %w", st.Location(), ErrNoKey, &ObjectError{keysPrefix, ErrNoKeys})
 	}
 	secrets, key, err := keys.UnwrapAny(objects, ids...)
 	if errors.Is(err, keys.ErrNoKey) {
@@ -152,6 +156,38 @@ func (r *Repository) Enroll(ctx context.Context, name, scopeName string, role ke
 		return nil, err
 	}
 	return host, r.put(ctx, hostsPrefix+host.Host.String(), object, r.hotClass())
+}
+
+// KeepCertificate makes sure that the certificate of the host that writes is in the store, and can be read: nobody trusts what a host writes whose
+// certificate is lost. The host's own key holds a copy, which is stored again; a damaged one is deleted first, which takes the right to.
+func (r *Repository) KeepCertificate(ctx context.Context) error {
+	name := hostsPrefix + r.host.Host.String()
+	k, err := r.scope(r.host.ScopeID)
+	if err != nil {
+		return err
+	}
+	_, err = r.st.Stat(ctx, name) // a copy near by would hide that it is gone
+	if err == nil {
+		_, err = k.certificate(ctx, r.host.Host)
+	}
+	var broken *ObjectError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &broken):
+		if e := r.st.Delete(ctx, name); e != nil {
+			return fmt.Errorf("%w, and it cannot be replaced: %w", err, e)
+		}
+	case !errors.Is(err, store.ErrNotExist):
+		return err
+	}
+	r.note("certificate of this host is stored again: %v", err)
+	signer := sign.NewGivenSigner(r.id, k.id, k.mac, [sign.SignatureSize]byte(r.host.CertificateSignature))
+	object, _, err := envelope.Seal(sign.Host, r.host.Certificate, k.envelopeKeysOf(signer))
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, name, object, r.hotClass())
 }
 
 // UseHost makes the repository write as this host.

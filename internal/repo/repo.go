@@ -22,6 +22,8 @@ var (
 	ErrNoRepository = errors.New("no repository here")
 	ErrExists       = errors.New("a repository is here already")
 	ErrNotEmpty     = errors.New("other objects are here already")
+	ErrHeadless     = errors.New("firn.json is missing, the rest of a repository is there")
+	ErrNoKeys       = errors.New("there is nothing below keys/")
 	ErrNoKey        = errors.New("no key of the repository opens with what was given")
 	ErrNoScope      = errors.New("no key at hand opens this scope")
 	ErrNoHost       = errors.New("no host key at hand to write with")
@@ -103,7 +105,11 @@ func readConfig(ctx context.Context, st store.Store) (raw []byte, cfg *format.Co
 	r := &Repository{st: st}
 	raw, err = r.fetch(ctx, configName, 1<<20)
 	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrNoStore) {
-		return nil, nil, fmt.Errorf("%s: %w", st.Location(), ErrNoRepository)
+		none := fmt.Errorf("%s: %w", st.Location(), ErrNoRepository)
+		if _, err := st.Stat(ctx, recoverText); err == nil {
+			none = fmt.Errorf("%w: %w", none, ErrHeadless)
+		}
+		return nil, nil, none
 	}
 	if err != nil {
 		return nil, nil, err

@@ -160,7 +160,7 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 	}
 	cert, err := k.certificate(ctx, author)
 	if errors.Is(err, store.ErrNotExist) {
-		return fmt.Errorf("host %v: %w", author, ErrUntrusted)
+		return fmt.Errorf("%s%v is missing: %w", hostsPrefix, author, ErrUntrusted)
 	}
 	if err != nil {
 		return err

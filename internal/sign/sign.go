@@ -170,6 +170,7 @@ type Signer struct {
 	mac    [32]byte
 	key    ed25519.PrivateKey
 	author Author
+	given  *[SignatureSize]byte // instead of a signature by key
 }
 
 // NewSigner returns the signer of a host, given the MAC key of the scope and the host's Ed25519 seed.
@@ -184,10 +185,15 @@ func NewRootSigner(repo [16]byte, scope [8]byte, macKey, seed [32]byte) *Signer 
 	return &Signer{repo: repo, scope: scope, mac: macKey, key: ed25519.NewKeyFromSeed(seed[:])}
 }
 
+// NewGivenSigner returns a signer for one who has a signature of the root key and not that key: Sign repeats it, whatever the body is.
+func NewGivenSigner(repo [16]byte, scope [8]byte, macKey [32]byte, signature [SignatureSize]byte) *Signer {
+	return &Signer{repo: repo, scope: scope, mac: macKey, given: &signature}
+}
+
 // Author returns the author that Sign names.
 func (s *Signer) Author() Author { return s.author }
 
-// Public returns the public key that checks the signatures.
+// Public returns the public key that checks the signatures; not for the signer of a given one.
 func (s *Signer) Public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
 
 // Repo returns the repository id that is part of every message.
@@ -199,5 +205,8 @@ func (s *Signer) Scope() [8]byte { return s.scope }
 // Sign proves a body with that SHA-256.
 func (s *Signer) Sign(kind Kind, body [32]byte) Proof {
 	msg := Message(kind, s.repo, s.scope, body)
+	if s.given != nil {
+		return Proof{MAC: MAC(s.mac, msg), Sig: *s.given}
+	}
 	return Proof{Author: s.author, MAC: MAC(s.mac, msg), Sig: [SignatureSize]byte(ed25519.Sign(s.key, msg))}
 }
