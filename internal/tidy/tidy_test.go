@@ -103,6 +103,7 @@ var house = []room{
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
+	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
 	{"tidy", testsOnly, "these rules"},
 	{"bench", testsOnly, "runs the finished program beside its peers; a program, but none that ships"},
 }
