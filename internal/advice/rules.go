@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"firn/internal/backup"
 	"firn/internal/browse"
@@ -175,6 +176,9 @@ func choiceRules() []rule {
 
 func localRules() []rule {
 	return []rule{
+		is(syscall.ENOSPC, "make room on that disk, then "+again),
+		is(syscall.EDQUOT, "make room on that disk or raise the quota, then "+again),
+		is(syscall.EROFS, "choose a folder that can be written"),
 		is(fs.ErrNotExist, "check the path"),
 		is(fs.ErrPermission, "run firn as a user who may, or change owner and mode"),
 		is(os.ErrDeadlineExceeded, again),

@@ -109,7 +109,7 @@ func (x *initCommand) run(ctx context.Context) error {
 		return err
 	}
 	s := &session{c: x.c, st: st, dirs: localDirs()}
-	s.state = state.Open(s.dirs, access.Secrets.Repository, func(err error) { x.c.note("%v; going on without", err) })
+	s.state = state.Open(s.dirs, access.Secrets.Repository, x.c.without())
 	if err := s.open(ctx, access); err != nil {
 		return err
 	}

@@ -329,8 +329,11 @@ func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error,
 	if x.dryRun {
 		verb = "would restore"
 	}
-	text := sprintf("%s %s, %s, %v: %s created, %s replaced, %s kept", verb, counted(res.Files, "file"), counted(res.Dirs, "folder"), units.Size(res.Bytes),
-		units.Count(res.Created), units.Count(res.Replaced), units.Count(res.Kept))
+	text := sprintf("%s %s, %s, %v: ", verb, counted(res.Files, "file"), counted(res.Dirs, "folder"), units.Size(res.Bytes))
+	if err != nil {
+		text = "stopped: "
+	}
+	text += sprintf("%s created, %s replaced, %s kept", units.Count(res.Created), units.Count(res.Replaced), units.Count(res.Kept))
 	for _, n := range []struct {
 		count int64
 		what  string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -50,13 +51,25 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 		s.close()
 		return nil, err
 	}
-	s.state = state.Open(s.dirs, s.header.ID, func(err error) { c.note("%v; going on without", err) })
+	s.state = state.Open(s.dirs, s.header.ID, c.without())
 	if l.Scheme == "s3" && !f.noCache {
 		if dir := s.state.StoreCacheDir(); dir != "" {
 			s.st = wire.Cached(st, dir, min(f.cacheMax, defaultCacheMax)/4)
 		}
 	}
 	return s, nil
+}
+
+// without tells once that local state is not what it should be; of the rest only who wants to know hears, since it has the same cause.
+func (c *console) without() func(error) {
+	var told atomic.Bool
+	return func(err error) {
+		if told.CompareAndSwap(false, true) {
+			c.note("%v; going on without, which takes longer", err)
+			return
+		}
+		c.explain("%v; going on without", err)
+	}
 }
 
 func localDirs() state.Dirs {

@@ -249,7 +249,7 @@ func (r *run) done(outcome target.Outcome, typ string, rel []byte, size int64) {
 // failed counts an entry that could not be made. It returns an error where the rest would fail as well.
 func (r *run) failed(rel []byte, typ string, size int64, err error) error {
 	if fatal(err) {
-		return err
+		return fmt.Errorf("%q: %w", r.choice.full(rel), err)
 	}
 	r.fail(rel, typ, size, err, nil)
 	return nil
