@@ -25,6 +25,7 @@ type world struct {
 	dirs   state.Dirs
 	root   string // repository
 	src    string // what is backed up
+	index  string // folder of chunk tables; empty: none
 	opts   func(*backup.Options)
 }
 
@@ -61,12 +62,16 @@ func (w *world) write(name, content string) {
 	}
 }
 
+func (w *world) state(r *repo.Repository) *state.State {
+	return state.Open(w.dirs, r.ID(), func(err error) { w.t.Log(err) })
+}
+
 // settle makes the files old enough that their ctime can be relied on.
 func (w *world) settle() { time.Sleep(15 * time.Millisecond) }
 
 func (w *world) open() (*repo.Repository, *repo.ScopeState) {
 	w.t.Helper()
-	r, err := repo.Open(context.Background(), w.st, w.access, repo.Options{})
+	r, err := repo.Open(context.Background(), w.st, w.access, repo.Options{IndexDir: w.index})
 	if err != nil {
 		w.t.Fatal(err)
 	}
