@@ -53,7 +53,7 @@ func TestHangingStore(t *testing.T) {
 		for _, spool := range both {
 			w := newWorld(t, uint64(i), settings{name: "hang", init: sizes(64<<10, 128<<10, 512<<10, 16<<10, 128<<10), pack: 150_000,
 				workers: 1 + i%4, flush: 1, cache: "keep", spool: spool, tables: true, level: frame.Fastest}, t.TempDir(), x.root)
-			w.grace = 100 * time.Millisecond
+			w.grace = 50 * time.Millisecond
 			if strings.HasPrefix(rule, "get") || i%2 == 1 { // something to go on from
 				w.backup(want, nil)
 				x.step()
@@ -63,7 +63,7 @@ func TestHangingStore(t *testing.T) {
 			h := w.hosts[0]
 			before := runtime.NumGoroutine()
 			ctx, cancel := context.WithCancel(context.Background())
-			time.AfterFunc(150*time.Millisecond, cancel)
+			time.AfterFunc(80*time.Millisecond, cancel)
 			st := store.Store(faultstore.New(w.mem, 1, faultstore.MustParse(rule)...))
 			if spool {
 				st = bare{st}

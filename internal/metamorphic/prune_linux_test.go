@@ -42,7 +42,11 @@ func (s *stage) backups() {
 	if s.rng.IntN(100) >= s.often {
 		return
 	}
-	for range 1 + s.rng.IntN(12) {
+	n := 1 + s.rng.IntN(12)
+	if s.rng.IntN(8) == 0 {
+		n *= 20 // most of a cycle
+	}
+	for range n {
 		select {
 		case s.grant <- struct{}{}:
 			<-s.ended
@@ -179,12 +183,10 @@ func (p *pruner) cycle(ctx context.Context) error {
 			p.retired[n] = true
 		}
 	}
-	if p.rng.IntN(3) == 0 {
-		if err := p.compact(ctx); err != nil {
-			return err
-		}
+	if err := p.delete(ctx); err != nil || p.rng.IntN(2) == 0 {
+		return err
 	}
-	return p.delete(ctx)
+	return p.compact(ctx)
 }
 
 // forget takes away done snapshots that are not the newest of their source, and undone and partial ones once a newer one is done.
