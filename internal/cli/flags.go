@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ type storeFlags struct {
 	endpoint, region, profile string
 	pathStyle                 string
 	connections               int
+	timeout                   time.Duration
 	up, down                  units.Size
 	cacheMax                  units.Size
 	noCache                   bool
@@ -41,6 +43,7 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 	fl.StringVar(&f.pathStyle, "path-style", "", "on: the bucket in the path of URLs; off: in the host name")
 	fl.Lookup("path-style").NoOptDefVal = "on"
 	fl.IntVar(&f.connections, "connections", 0, "transfers at once in each direction (16 for S3)")
+	fl.DurationVar(&f.timeout, "timeout", 0, "how long an S3 server may be silent, such as 2m (30s until it has answered once, then 90s)")
 	fl.Var(&f.up, "limit-upload", "bytes a second to the store, such as 2M")
 	fl.Var(&f.down, "limit-download", "bytes a second from the store")
 	fl.Var(&f.cacheMax, "cache-max", "size of the local cache of a repository")
@@ -51,6 +54,9 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 
 // location returns where the repository is.
 func (f *storeFlags) location() (string, error) {
+	if f.timeout != 0 && f.timeout < time.Second {
+		return "", usage("", "--timeout %v: want at least 1s", f.timeout)
+	}
 	if f.repo != "" {
 		return f.repo, nil
 	}
@@ -64,7 +70,7 @@ func (f *storeFlags) location() (string, error) {
 func (f *storeFlags) options(c *console) wire.StoreOptions {
 	o := wire.StoreOptions{
 		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
-		Connections: f.connections, Up: f.up, Down: f.down, Retry: c.retrying(),
+		Connections: f.connections, Up: f.up, Down: f.down, Idle: f.timeout, Retry: c.retrying(),
 	}
 	if c.debug {
 		o.Trace = func(r s3.Request) {

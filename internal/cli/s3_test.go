@@ -22,16 +22,24 @@ type terminal struct {
 // run runs the test's own program as firn, which TestMain makes it.
 func (c *terminal) run(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
-	cmd := exec.Command("firn", args...)
-	cmd.Dir, cmd.Env = c.dir, c.env
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd, errs := c.command(args...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
 		if cmd.ProcessState == nil {
 			c.t.Fatal(err)
 		}
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// command prepares a run, and returns what it will say on standard error.
+func (c *terminal) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.Command("firn", args...)
+	cmd.Dir, cmd.Env = c.dir, c.env
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	return cmd, &errs
 }
 
 func (c *terminal) ok(args ...string) string {

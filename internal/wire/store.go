@@ -119,10 +119,10 @@ type StoreOptions struct {
 	Class                     string // s3: storage class of objects for which the caller names none
 	PartSize, PartsAbove      units.Size
 
-	Connections int        // transfers at once in each direction; s3: 16, others: no limit
-	Up, Down    units.Size // bytes a second; 0: no limit
-	Tries       int        // of each call; s3: 10, others: 1
-	Idle        time.Duration
+	Connections int           // transfers at once in each direction; s3: 16, others: no limit
+	Up, Down    units.Size    // bytes a second; 0: no limit
+	Tries       int           // of each call; s3: 10, others: 1
+	Idle        time.Duration // s3: how long the server may be silent; 0: 90 s, and 30 s until it has answered once
 
 	CacheDir string     // folder for copies of hot objects; empty: none. One folder for each store
 	CacheMax units.Size // default 1 GiB
@@ -204,7 +204,7 @@ func openLocal(_ context.Context, l Location, o StoreOptions) (store.Store, erro
 func openS3(ctx context.Context, l Location, o StoreOptions) (store.Store, error) {
 	return s3.Open(ctx, s3.Options{
 		Bucket: l.Bucket, Prefix: l.Prefix, Endpoint: o.Endpoint, Region: o.Region, Profile: o.Profile, PathStyle: o.PathStyle,
-		Class: o.Class, PartSize: o.PartSize, PartsAbove: o.PartsAbove, Idle: o.Idle, Connections: 2 * o.Connections, Trace: o.Trace,
+		Class: o.Class, PartSize: o.PartSize, PartsAbove: o.PartsAbove, Idle: o.Idle, First: o.Idle, Connections: 2 * o.Connections, Trace: o.Trace,
 	})
 }
 

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -47,6 +48,7 @@ const (
 const (
 	defaultRegion = "us-east-1"
 	defaultIdle   = 90 * time.Second
+	defaultFirst  = 30 * time.Second
 	dialTimeout   = 15 * time.Second
 	socketBuffer  = 128 << 10
 	standard      = "STANDARD" // the class that a HEAD answer leaves unsaid
@@ -67,6 +69,7 @@ type Options struct {
 	PartsAbove units.Size // size from which objects are sent in parts; 0: above 5 GiB only
 
 	Idle        time.Duration           // how long a connection may stand still; 0: 90 s
+	First       time.Duration           // the same, until the server has answered for the first time: it may not be there at all; 0: 30 s, at most Idle
 	Connections int                     // how many idle connections are kept; 0: 32
 	Credentials aws.CredentialsProvider // instead of those that the SDK finds
 	Trace       func(Request)           // told of every request, by several goroutines at once; nil: nobody
@@ -85,7 +88,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, store.Fail("open", "", err)
 	}
-	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { tune(t, o) })
+	answered := new(atomic.Bool)
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { tune(t, o, answered) })
 	load := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
@@ -103,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if cfg.Region == "" {
 		cfg.Region = defaultRegion
 	}
-	s := &Store{o: o, meter: newMeter(cfg.HTTPClient, o.Trace), close: client.GetTransport().CloseIdleConnections}
+	s := &Store{o: o, meter: newMeter(cfg.HTTPClient, answered, o.Trace), close: client.GetTransport().CloseIdleConnections}
 	s.client = api.NewFromConfig(cfg, s.configure)
 	return s, nil
 }
@@ -132,6 +136,10 @@ func (o *Options) check() error {
 	if o.Idle == 0 {
 		o.Idle = defaultIdle
 	}
+	if o.First == 0 {
+		o.First = defaultFirst
+	}
+	o.First = min(o.First, o.Idle)
 	if o.Connections == 0 {
 		o.Connections = 32
 	}
@@ -139,16 +147,16 @@ func (o *Options) check() error {
 }
 
 // tune sets timeouts that are about silence and never about how long a transfer takes.
-func tune(t *http.Transport, o Options) {
-	dialer := &net.Dialer{Timeout: min(dialTimeout, o.Idle), KeepAlive: 30 * time.Second}
+func tune(t *http.Transport, o Options, answered *atomic.Bool) {
+	dialer := &net.Dialer{Timeout: min(dialTimeout, o.First), KeepAlive: 30 * time.Second}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return &idleConn{Conn: c, idle: o.Idle}, nil
+		return &idleConn{Conn: c, idle: o.Idle, first: o.First, answered: answered}, nil
 	}
-	t.TLSHandshakeTimeout = min(dialTimeout, o.Idle)
+	t.TLSHandshakeTimeout = min(dialTimeout, o.First)
 	t.IdleConnTimeout = o.Idle / 2
 	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, o.Connections, 0
 	t.WriteBufferSize, t.ReadBufferSize = socketBuffer, socketBuffer

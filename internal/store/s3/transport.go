@@ -29,15 +29,16 @@ type Request struct {
 
 // meter counts and traces the requests that pass.
 type meter struct {
-	next  aws.HTTPClient
-	trace func(Request)
+	next     aws.HTTPClient
+	answered *atomic.Bool // set once the server has answered
+	trace    func(Request)
 
 	mu      sync.Mutex
 	numbers map[string]int64
 }
 
-func newMeter(next aws.HTTPClient, trace func(Request)) *meter {
-	return &meter{next: next, trace: trace, numbers: map[string]int64{}}
+func newMeter(next aws.HTTPClient, answered *atomic.Bool, trace func(Request)) *meter {
+	return &meter{next: next, answered: answered, trace: trace, numbers: map[string]int64{}}
 }
 
 func (m *meter) counts() map[string]int64 {
@@ -53,7 +54,7 @@ func (m *meter) Do(req *http.Request) (*http.Response, error) {
 	m.numbers[operation]++
 	m.mu.Unlock()
 	if m.trace == nil {
-		return m.next.Do(req)
+		return m.do(req)
 	}
 	r := Request{Operation: operation, Method: req.Method, Path: req.URL.Path}
 	start := time.Now()
@@ -62,7 +63,7 @@ func (m *meter) Do(req *http.Request) (*http.Response, error) {
 		sent.ReadCloser = req.Body
 		req.Body = sent
 	}
-	resp, err := m.next.Do(req)
+	resp, err := m.do(req)
 	r.Sent = sent.n.Load()
 	if err != nil {
 		r.Err, r.Time = err, time.Since(start)
@@ -77,6 +78,15 @@ func (m *meter) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = got
 	return resp, nil
+}
+
+// do notes that the server has answered.
+func (m *meter) do(req *http.Request) (*http.Response, error) {
+	resp, err := m.next.Do(req)
+	if err == nil && !m.answered.Load() {
+		m.answered.Store(true)
+	}
+	return resp, err
 }
 
 // counting counts what is read from a body and tells once when it is closed.
@@ -101,10 +111,12 @@ func (c *counting) Close() error {
 	return err
 }
 
-// idleConn fails reads and writes with a timeout once nothing has moved in either direction for idle.
+// idleConn fails reads and writes with a timeout once nothing has moved in either direction for idle; for first, as long as no answer ever came.
 type idleConn struct {
 	net.Conn
 	idle     time.Duration
+	first    time.Duration
+	answered *atomic.Bool
 	last     atomic.Int64 // when the deadline was last moved, nanoseconds
 	timedOut atomic.Bool
 }
@@ -141,7 +153,11 @@ func (c *idleConn) reason(err error) error {
 func (c *idleConn) moved() {
 	now := time.Now()
 	last := c.last.Load()
-	if now.UnixNano()-last > int64(c.idle)/16 && c.last.CompareAndSwap(last, now.UnixNano()) {
-		_ = c.Conn.SetDeadline(now.Add(c.idle))
+	idle := c.idle
+	if !c.answered.Load() {
+		idle = c.first
+	}
+	if now.UnixNano()-last > int64(idle)/16 && c.last.CompareAndSwap(last, now.UnixNano()) {
+		_ = c.Conn.SetDeadline(now.Add(idle))
 	}
 }
