@@ -196,18 +196,31 @@ func (w *Writer) Publish(ctx context.Context, s *snapshot.Snapshot) (snapshot.It
 	return item, nil
 }
 
-// putParts stores the parts of a pack set that no done snapshot of the scope has stored already.
-func (w *Writer) putParts(ctx context.Context, names []digest.Object) ([]snapshot.Part, error) {
+// knownParts returns the parts of pack sets that are stored and may be referred to, by the digest of their bodies: those of done snapshots, and those that
+// this run has stored for its partial ones. (A partial snapshot of a long run has nearly all the parts of the one before.)
+func (w *Writer) knownParts() map[digest.Object]snapshot.Part {
 	known := map[digest.Object]snapshot.Part{}
+	note := func(p snapshot.Part) {
+		if !w.scope.set.Retired(p.Object) && !w.scope.lostPart(p.Object) {
+			known[p.Digest] = p
+		}
+	}
 	for _, it := range w.scope.Items {
 		if it.Status() == snapshot.IsDone {
 			for _, p := range it.Packs {
-				if !w.scope.set.Retired(p.Object) && !w.scope.lostPart(p.Object) {
-					known[p.Digest] = p
-				}
+				note(p)
 			}
 		}
 	}
+	for _, p := range w.parts {
+		note(p)
+	}
+	return known
+}
+
+// putParts stores the parts of a pack set that are not stored already.
+func (w *Writer) putParts(ctx context.Context, names []digest.Object) ([]snapshot.Part, error) {
+	known := w.knownParts()
 	var parts []snapshot.Part
 	for _, part := range packset.Split(names) {
 		sum := digest.Object(part.Digest())
@@ -224,6 +237,7 @@ func (w *Writer) putParts(ctx context.Context, names []digest.Object) ([]snapsho
 		}
 		parts = append(parts, snapshot.Part{Object: name, Packs: len(part.Names), Digest: sum})
 	}
+	w.parts = parts
 	return parts, nil
 }
 

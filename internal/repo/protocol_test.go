@@ -273,3 +273,19 @@ func TestSameContentOfBothKinds(t *testing.T) {
 		t.Errorf("packs %v and %v", d, m)
 	}
 }
+
+// TestPartialsSharePackSets: what a run has stored of its pack set for one snapshot it does not store again for the next.
+func TestPartialsSharePackSets(t *testing.T) {
+	w := newWorld(t, repo.InitOptions{})
+	r := w.open(w.access)
+	b := w.begin(r, w.load(r), repo.WriterOptions{})
+	part, err := b.out.Publish(ctx, b.snapshot(false, "one"))
+	w.must(err)
+	whole, err := b.out.Publish(ctx, b.snapshot(true, "one"))
+	w.must(err)
+	w.must(b.out.Confirm(ctx, whole))
+	if n := len(w.names("packset/")); n != 1 || part.Packs[0] != whole.Packs[0] {
+		t.Errorf("%d pack sets", n)
+	}
+	w.expect(w.access, whole.ID, snapshot.IsDone, "one")
+}

@@ -63,6 +63,7 @@ type Writer struct {
 	refs      refSet
 	published snapshot.ID     // by the last Publish
 	names     []digest.Object // the packs that it needs
+	parts     []snapshot.Part // its pack sets
 
 	stored atomic.Int64 // bytes of objects sent
 	packs  atomic.Int64
