@@ -64,6 +64,8 @@ type Options struct {
 
 	Program string
 	Report  event.Func
+	Each    func(path []byte, why string) // told of every file whose content is to be read, and why, by one goroutine; nil: nobody
+	Expect  func() (files, bytes int64)   // what there will be, for the progress of a first backup; 0: not known yet; nil: nobody knows
 	Now     func() time.Time
 }
 
@@ -404,8 +406,12 @@ func (r *run) reportProgress() (stop func()) {
 			select {
 			case <-tick.C:
 				_, stored, _ := r.writer.Counts()
-				r.o.Report(event.Progress{Phase: "backup", FilesDone: r.filesDone.Load(), BytesDone: r.bytesDone.Load(),
-					FilesTotal: r.expected.Files, BytesTotal: r.expected.Bytes, BytesSent: stored})
+				p := event.Progress{Phase: "backup", FilesDone: r.filesDone.Load(), BytesDone: r.bytesDone.Load(),
+					FilesTotal: r.expected.Files, BytesTotal: r.expected.Bytes, BytesSent: stored}
+				if r.o.Expect != nil && p.FilesTotal == 0 {
+					p.FilesTotal, p.BytesTotal = r.o.Expect()
+				}
+				r.o.Report(p)
 			case <-done:
 				return
 			}

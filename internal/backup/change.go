@@ -79,8 +79,31 @@ func (d Detect) compare(now, before *source.Stat) verdict {
 	return touched
 }
 
+// why says what compare found, for people.
+func (d Detect) why(now, before *source.Stat) string {
+	switch {
+	case d.Never:
+		return "every file is read"
+	case now.Type != before.Type:
+		return "was no file"
+	case now.Size != before.Size:
+		return "other size"
+	case now.MtimeSec != before.MtimeSec || now.MtimeNsec != before.MtimeNsec:
+		return "other mtime"
+	case forgotten(before):
+		return "changed too shortly before it was read the last time"
+	case d.Ctime && !fromManifest(before) && (now.CtimeSec != before.CtimeSec || now.CtimeNsec != before.CtimeNsec):
+		return "other ctime"
+	case d.Inode && !fromManifest(before) && now.Inode != before.Inode:
+		return "other inode"
+	}
+	return "what was stored of it is gone, or not known for sure"
+}
+
 // forget makes a record that no entry ever equals, so that the entry is looked at again.
 func forget(st *source.Stat) { st.CtimeSec, st.CtimeNsec = 0, -1 }
+
+func forgotten(st *source.Stat) bool { return st.CtimeSec == 0 && st.CtimeNsec == -1 }
 
 // fromManifest reports whether a record was made from a manifest and not from an lstat: no inode has number 0.
 func fromManifest(st *source.Stat) bool { return st.Inode == 0 }

@@ -52,13 +52,18 @@ func (p *planner) entry(e *source.Entry) error {
 		return err
 	}
 	p.run.count(&e.Stat)
-	known := false
+	known, why := false, "new"
 	for _, prev := range p.run.previous {
 		verdict, err := prev.find(e, p.run.o.Detect)
 		if err != nil {
 			return err
 		}
-		known = known || prev.matches
+		if prev.matches {
+			known = true
+			if p.run.o.Each != nil {
+				why = p.run.o.Detect.why(&e.Stat, &prev.plan.Stat)
+			}
+		}
 		if verdict == modified {
 			continue
 		}
@@ -74,6 +79,9 @@ func (p *planner) entry(e *source.Entry) error {
 		}
 	}
 	p.run.fresh(&e.Stat, known)
+	if p.run.o.Each != nil && e.Stat.Type == source.File {
+		p.run.o.Each(e.Path, why)
+	}
 	return p.changed(e)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -183,7 +184,9 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	}
 	lock, err := s.state.Lock(o.Source.ID, started)
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.given, err)
+		err = fmt.Errorf("%s: %w", r.given, err)
+		x.show(o, nil, err, 0)
+		return err
 	}
 	defer lock.Release()
 	hear := x.c.listen()
@@ -191,10 +194,25 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	o.Unread = &backup.Unread{}
 	tree, err := x.choose.open(s, r, o.Unread, hear.hear)
 	if err != nil {
+		err = missing(r.given, err)
+		x.show(o, nil, err, x.c.now().Sub(started))
 		return err
 	}
 	defer func() { _ = tree.Close() }()
 	o.Tree, o.Names = tree, tree.Names
+	s.tellOwn(r)
+	last := newest(scope.Items, o.Source.ID)
+	if last != nil {
+		x.c.explain("the last snapshot of %s is %s, number %d, of %s", advice.SourceName(o.Source), shortID(last.ID), last.Sequence, last.Start.Local().Format(timeFormat))
+	}
+	if x.c.live && !x.c.quiet && last == nil {
+		var stop func()
+		o.Expect, stop = x.choose.count(ctx, s, r)
+		defer stop()
+	}
+	if x.c.verbose || x.c.debug {
+		o.Each = func(path []byte, why string) { x.c.explain("%q is read: %s", filepath.Join(r.path, string(path)), why) }
+	}
 	res, err := backup.Run(ctx, o)
 	x.c.endLine()
 	x.choose.walked(err == nil)
@@ -208,6 +226,16 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 		return incomplete()
 	}
 	return nil
+}
+
+// newest finds the last snapshot of a source that is done; nil: there is none.
+func newest(items []snapshot.Item, id snapshot.Source) (last *snapshot.Item) {
+	for i, it := range items {
+		if it.Source.ID == id && it.Status() == snapshot.IsDone && (last == nil || it.Sequence > last.Sequence) {
+			last = &items[i]
+		}
+	}
+	return last
 }
 
 // stopped says why a backup ended early.

@@ -2,14 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"firn/internal/backup"
 	"firn/internal/event"
@@ -170,7 +173,47 @@ func (f *excludeFlags) open(s *session, r root, unread *backup.Unread, hear even
 		return nil, err
 	}
 	f.sets = append(f.sets, exact, folded)
-	own := s.ownFolders(r)
+	return f.openWith(s.ownFolders(r), r, exact, folded, unread.Add, hear)
+}
+
+// count goes through a source beside the backup, to know how much there is. The totals are 0 until it has seen everything; what is in the way of that
+// the backup itself will tell. stop waits until it has ended.
+func (f *excludeFlags) count(ctx context.Context, s *session, r root) (totals func() (files, bytes int64), stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var files, bytes int64
+	var whole atomic.Bool
+	var g errgroup.Group
+	g.Go(func() error {
+		exact, folded, err := f.compile(r)
+		if err != nil {
+			return err
+		}
+		t, err := f.openWith(s.ownFolders(r), r, exact, folded, func([]byte, error) {}, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = t.Close() }()
+		err = t.Walk(ctx, func(e *source.Entry) error {
+			if e.Stat.Type == source.File {
+				files++
+				bytes += e.Stat.Size
+			}
+			return nil
+		})
+		whole.Store(err == nil)
+		return err
+	})
+	totals = func() (int64, int64) {
+		if !whole.Load() {
+			return 0, 0
+		}
+		return files, bytes
+	}
+	return totals, func() { cancel(); _ = g.Wait() } // the backup tells of the same errors
+}
+
+// openWith opens a source. own are the folders in it that are firn's.
+func (f *excludeFlags) openWith(own [][]byte, r root, exact, folded *glob.Set, problem func([]byte, error), hear event.Func) (tree, error) {
 	return dir.Open(r.path, dir.Options{
 		Exclude: func(path []byte, isDir bool, _ *source.Stat) bool {
 			if isDir {
@@ -187,7 +230,7 @@ func (f *excludeFlags) open(s *session, r root, unread *backup.Unread, hear even
 			return chosen
 		},
 		MaxSize: int64(f.larger), CacheTags: f.caches, OneFileSystem: f.oneSystem,
-		Problem: unread.Add,
+		Problem: problem,
 		Note: func(path []byte, n dir.Note) {
 			text := fmt.Sprintf("%q: %v", filepath.Join(r.path, string(path)), n)
 			if n.Reason == dir.CacheFolder || n.Reason == dir.TooLarge {
@@ -199,11 +242,19 @@ func (f *excludeFlags) open(s *session, r root, unread *backup.Unread, hear even
 	})
 }
 
+// tellOwn says what ownFolders leaves out.
+func (s *session) tellOwn(r root) {
+	if repository := s.folder(); repository != "" {
+		if rel, ok := r.below(repository); ok && rel != "" {
+			s.c.note("%q is left out: it is the repository", repository)
+		}
+	}
+}
+
 // ownFolders are the folders below a source that hold the repository, or what firn keeps about it on this machine.
 func (s *session) ownFolders(r root) (own [][]byte) {
 	if repository := s.folder(); repository != "" {
 		if rel, ok := r.below(repository); ok && rel != "" {
-			s.c.note("%q is left out: it is the repository", repository)
 			own = append(own, []byte(rel))
 		}
 	}
@@ -213,7 +264,6 @@ func (s *session) ownFolders(r root) (own [][]byte) {
 			continue
 		}
 		if rel, ok := r.below(path); ok && rel != "" {
-			s.c.explain("%q is left out: firn keeps its own state there", path)
 			own = append(own, []byte(rel))
 		}
 	}

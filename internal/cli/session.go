@@ -164,6 +164,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	if err := s.open(ctx, repo.Access{Host: host}); err != nil {
 		return nil, err
 	}
+	s.c.explain("writing as host %q (%v) in scope %q", host.Name, host.Host, host.ScopeName)
 	s.verify(ctx, cred)
 	var scope *repo.ScopeState
 	var revoked bool
