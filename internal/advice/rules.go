@@ -163,7 +163,7 @@ func choiceRules() []rule {
 			}
 			return "choose one with --source: " + strings.Join(names, ", ")
 		}),
-		is(snapshot.ErrNone, "firn snapshots lists what is there"),
+		is(snapshot.ErrNone, "firn snapshots --all lists what is there; one that is partial or unconfirmed is chosen by its id"),
 		say[*snapshot.ExprError]("firn snapshots lists what is there"),
 		say[*glob.PatternError]("patterns are those of gitignore: *.o, cache/, /top/only, **/deep, !keep"),
 		is(browse.ErrNotThere, "firn ls SNAPSHOT lists what is there; paths are as at the source, absolute or relative to it"),

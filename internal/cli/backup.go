@@ -77,6 +77,8 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	fl.Lookup("pack-size").DefValue = "16M"
 	fl.Var(&x.memory, "memory", "memory to keep to")
 	fl.IntVar(&x.workers, "workers", 0, "files read and compressed at once (one a core)")
+	complete(cmd, "compression", "fastest", "default", "better", "best")
+	complete(cmd, "detect", "size,mtime,ctime,inode", "size,mtime,ctime", "size,mtime", "always")
 	x.choose.register(fl)
 	x.host.register(cmd)
 	x.secrets.register(cmd)

@@ -84,6 +84,21 @@ func TestS3Refusals(t *testing.T) {
 	}
 }
 
+// TestS3NoBucket: a bucket that is not there is made, or the command is told with which somebody else makes it.
+func TestS3NoBucket(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && !strings.Contains(strings.Trim(r.URL.Path, "/"), "/") {
+			refuse(http.StatusForbidden, "AccessDenied", "not you")(w, r)
+			return
+		}
+		refuse(http.StatusNotFound, "NoSuchBucket", "none")(w, r)
+	}))
+	defer server.Close()
+	s := badS3(t, server.URL)
+	s.fails([]string{`error: bucket "firn-test" is not there and may not be made: `, "aws s3api create-bucket --bucket firn-test --region eu-west-3 --create-bucket-configuration LocationConstraint=eu-west-3 --endpoint-url " + server.URL},
+		"init", "--recipient", recipient, "--kit-saved", "--region", "eu-west-3")
+}
+
 // TestS3Silence: a server that accepts connections and never answers is given up after the time that the user allows, and the first note comes
 // after the first try.
 func TestS3Silence(t *testing.T) {

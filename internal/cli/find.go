@@ -46,6 +46,7 @@ it so. Patterns are those of gitignore: a name matches anywhere, a path with a s
 	fl.StringArrayVarP(&x.exclude, "exclude", "e", nil, "not what matches the pattern")
 	fl.StringVar(&x.kind, "type", "", "only file, dir, symlink, fifo, char, block or socket")
 	fl.BoolVarP(&x.long, "long", "l", false, "with mode, owner, size and time")
+	complete(cmd, "type", "file", "dir", "symlink", "fifo", "char", "block", "socket")
 	x.filters.register(cmd)
 	x.read.register(cmd)
 	return cmd

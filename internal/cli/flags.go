@@ -42,6 +42,7 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 	fl.StringVar(&f.profile, "profile", "", "profile in ~/.aws with the credentials (AWS_PROFILE)")
 	fl.StringVar(&f.pathStyle, "path-style", "", "on: the bucket in the path of URLs; off: in the host name")
 	fl.Lookup("path-style").NoOptDefVal = "on"
+	complete(cmd, "path-style", "on", "off")
 	fl.IntVar(&f.connections, "connections", 0, "transfers at once in each direction (16 for S3)")
 	fl.DurationVar(&f.timeout, "timeout", 0, "how long an S3 server may be silent, such as 2m (30s until it has answered once, then 90s)")
 	fl.Var(&f.up, "limit-upload", "bytes a second to the store, such as 2M")
@@ -50,6 +51,11 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 	for _, name := range []string{"limit-upload", "limit-download"} {
 		fl.Lookup(name).DefValue = ""
 	}
+}
+
+// complete offers the values of a flag to the shell.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 }
 
 // location returns where the repository is.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -205,7 +206,7 @@ func (f *secretFlags) newPassphrase(ctx context.Context, c *console, env, what s
 func (x *initCommand) probe(ctx context.Context, st store.Store) error {
 	if m, ok := store.As[store.Maker](st); ok {
 		if err := m.Make(ctx); err != nil {
-			return err
+			return x.unmade(err, st)
 		}
 	}
 	found, err := store.Probe(ctx, st, x.class)
@@ -240,6 +241,24 @@ func (x *initCommand) probe(ctx context.Context, st store.Store) error {
 		}
 	}
 	return nil
+}
+
+// unmade tells who may not make a bucket with what command somebody else does.
+func (x *initCommand) unmade(err error, st store.Store) error {
+	l, e := wire.ParseLocation(st.Location())
+	if e != nil || l.Scheme != "s3" || !errors.Is(err, store.ErrDenied) {
+		return err
+	}
+	command := "aws s3api create-bucket --bucket " + l.Bucket
+	region := cmp.Or(x.store.region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	if region != "" && region != "us-east-1" { // which has no constraint of its name
+		command += " --region " + region + " --create-bucket-configuration LocationConstraint=" + region
+	}
+	if endpoint := cmp.Or(x.store.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")); endpoint != "" {
+		command += " --endpoint-url " + endpoint
+	}
+	return &advice.Error{Text: fmt.Sprintf("bucket %q is not there and may not be made: %v", l.Bucket, err), Err: err,
+		Hint: "have it made by somebody who may, for example with: " + command}
 }
 
 // madeJSON is what init prints with --json.

@@ -72,6 +72,7 @@ fetched once. What is damaged is named, the rest is restored, and the exit code 
 	fl.BoolVar(&x.noXattrs, "no-xattrs", false, "do not set extended attributes and ACLs")
 	fl.BoolVar(&x.keepPartial, "keep-partial", false, "leave damaged files there, with holes where something is lost")
 	fl.IntVar(&x.workers, "workers", 0, "files written at once (by the number of cores)")
+	complete(cmd, "overwrite", "never", "changed", "always")
 	x.filters.register(cmd)
 	x.read.register(cmd)
 	return cmd
