@@ -11,6 +11,7 @@ import (
 	"firn/internal/digest"
 	"firn/internal/event"
 	"firn/internal/manifest"
+	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/source"
 	"firn/internal/state"
@@ -150,7 +151,9 @@ func (em *emitter) copyRecords(p *previous, first, count int64) error {
 			em.run.tell(em.entry.Path, errFirstGone, false)
 			continue
 		}
-		if err := em.reference(extra); err != nil {
+		if err := em.reference(extra); errors.Is(err, repo.ErrUnknownChunk) {
+			return fmt.Errorf("%w: %w", errCache, err)
+		} else if err != nil {
 			return err
 		}
 		if err := em.addLine(em.entry.Path, line); err != nil {
