@@ -74,7 +74,11 @@ func TestHistories(t *testing.T) {
 		for _, s := range variants() {
 			worlds = append(worlds, newWorld(t, seed, s, base, x.root))
 		}
-		for range 4 {
+		rounds := 4
+		if os.Getenv("FIRN_METAMORPHIC_TIME") != "" {
+			rounds = 2 + rng.IntN(10)
+		}
+		for range rounds {
 			for range 5 + rng.IntN(40) {
 				x.step()
 			}

@@ -177,14 +177,18 @@ func (x *tree) edit(file string) {
 	x.must(os.WriteFile(file, slices.Concat(content[:at], insert, content[at:]), st.Mode()))
 }
 
-// sparse makes a file with holes.
+// sparse makes a file with holes; some have so many that their pieces need a tree.
 func (x *tree) sparse(name string) {
 	f, err := os.Create(name)
 	x.must(err)
 	pos := int64(0)
-	for range 1 + x.rng.IntN(6) {
-		pos += x.rng.Int64N(400_000)
-		b := x.content(1 + x.rng.IntN(100_000))
+	pieces, hole, data := 1+x.rng.IntN(6), int64(400_000), 100_000
+	if x.rng.IntN(3) == 0 {
+		pieces, hole, data = 60+x.rng.IntN(200), 20_000, 9_000
+	}
+	for range pieces {
+		pos += x.rng.Int64N(hole)
+		b := x.content(1 + x.rng.IntN(data))
 		_, err := f.WriteAt(b, pos)
 		x.must(err)
 		pos += int64(len(b))
