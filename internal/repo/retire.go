@@ -14,6 +14,9 @@ import (
 // returns, every backup that lists records after it heeds the record; only then may a pruner list the snapshots which decide what it deletes. It returns
 // the name of the record. The author is this host where its role is to prune, else the root key; without either it fails with ErrWriteOnly.
 //
+// What a pruner has to expect: a pack set can be retired and deleted before the snapshot that names it is there to be listed. Such a snapshot
+// is never done, since its writer finds the record; it stays behind without its pack set, and a pruner that takes it for damage would stop for ever.
+//
 // The state itself marks what is retired when it next reads records.
 func (s *ScopeState) Retire(ctx context.Context, packs []digest.Object, forget []snapshot.ID) (name string, err error) {
 	signer, err := s.pruneSigner()
