@@ -53,14 +53,40 @@ func (f *filterFlags) filter() browse.Filter {
 // if that fails too.
 func (f *filterFlags) among(items []snapshot.Item) (browse.Filter, error) {
 	out := f.filter()
-	if f.source == "" || anyOf(items, f.source) {
+	if f.source == "" {
 		return out, nil
 	}
-	if abs, err := filepath.Abs(f.source); err == nil && anyOf(items, abs) {
-		out.Source = abs
-		return out, nil
+	for _, text := range []string{f.source, absolute(f.source)} {
+		if anyOf(items, text) {
+			out.Source = called(items, text)
+			return out, nil
+		}
 	}
 	return out, failure("firn source list shows the sources", "no source %q", f.source)
+}
+
+// absolute is the path that text is from this folder on.
+func absolute(text string) string {
+	if abs, err := filepath.Abs(text); err == nil {
+		return abs
+	}
+	return text
+}
+
+// called prefers the one source that is shown to people as text, where that text means others as well, such as one that has a name and this path.
+func called(items []snapshot.Item, text string) string {
+	found := map[snapshot.Source]bool{}
+	for _, i := range items {
+		if advice.SourceName(i.Source) == text || advice.SourceName(i.Source) == strings.TrimRight(text, "/") {
+			found[i.Source.ID] = true
+		}
+	}
+	if len(found) == 1 {
+		for id := range found {
+			return id.String()
+		}
+	}
+	return text
 }
 
 // anyOf reports whether a snapshot is of the source that text names.

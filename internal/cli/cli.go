@@ -6,7 +6,8 @@
 // # JSON
 //
 // With --json every command prints JSON objects on standard output, one a line. Times are RFC 3339 in UTC, sizes bytes, ids lower-case hex. Names of
-// members stay; new ones may be added. Each object has the member "event", the type of the line:
+// members stay; new ones may be added. Each object has the member "event", the type of the line; docs/JSON.md lists the others, and a test
+// compares it with what is printed.
 //
 //	backup        result: one for each source, also of one that failed; with --json=events also progress, problem, note
 //	snapshots     snapshot

@@ -165,7 +165,12 @@ func (x *sourceCommand) rename(ctx context.Context, from, to string) error {
 func findSource(items []snapshot.Item, text string) (snapshot.Origin, error) {
 	found := map[snapshot.Source]snapshot.Origin{}
 	var last snapshot.Origin
-	for _, i := range browse.Snapshots(items, browse.Filter{Source: text}) {
+	filters := filterFlags{source: text}
+	f, err := filters.among(items)
+	if err != nil {
+		return last, err
+	}
+	for _, i := range browse.Snapshots(items, f) {
 		found[i.Source.ID], last = i.Source, i.Source
 	}
 	switch len(found) {
