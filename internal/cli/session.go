@@ -177,6 +177,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		revoked, err = s.repo.Revoked(gctx, host.Host)
 		return err
 	})
+	g.Go(func() error { return s.repo.KeepCertificate(gctx) })
 	if err := g.Wait(); err != nil {
 		if wrong := s.ready(ctx); wrong != nil {
 			return nil, wrong // what the user wants to hear of first
@@ -187,7 +188,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return nil, failure("enroll it anew: take its host.key out of the way, and back up once with a passphrase or identity",
 			"the key of host %q was revoked: what it writes does not count", host.Name)
 	}
-	return scope, s.repo.KeepCertificate(ctx)
+	return scope, nil
 }
 
 // verify begins to check the passphrase or identity that was given, while the walk begins. ready waits for the outcome.
