@@ -333,11 +333,7 @@ func (t *localTables) save() error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(t.dir, tablesName+".tmp")
-	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(t.dir, tablesName)); err != nil {
+	if err := replaceFile(filepath.Join(t.dir, tablesName), raw); err != nil {
 		return err
 	}
 	keep := map[string]bool{}

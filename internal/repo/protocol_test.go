@@ -289,3 +289,43 @@ func TestPartialsSharePackSets(t *testing.T) {
 	}
 	w.expect(w.access, whole.ID, snapshot.IsDone, "one")
 }
+
+// TestTablesOfTwoProcesses: processes that share the folder of local tables cost one another time and nothing else.
+func TestTablesOfTwoProcesses(t *testing.T) {
+	w := newWorld(t, repo.InitOptions{})
+	dir := t.TempDir()
+	open := func() (*repo.Repository, *repo.ScopeState) {
+		a := w.access
+		a.Secrets = nil
+		r, err := repo.Open(ctx, w.st, a, repo.Options{Now: w.clock.now, IndexDir: dir})
+		w.must(err)
+		return r, w.load(r)
+	}
+	var items []snapshot.Item
+	write := func(r *repo.Repository, s *repo.ScopeState, n int) {
+		for range n {
+			b := w.begin(r, s, repo.WriterOptions{})
+			item, err := b.out.Publish(ctx, b.snapshot(true, fmt.Sprint("text ", len(items))))
+			w.must(err)
+			w.must(b.out.Confirm(ctx, item))
+			b.out.Abort()
+			items = append(items, item)
+		}
+	}
+	r1, s1 := open()
+	r2, s2 := open()
+	for range 3 { // both write tables, and remove those of the other
+		write(r1, s1, 17)
+		write(r2, s2, 17)
+	}
+	r3, s3 := open()
+	write(r3, s3, 1)
+	r, err := repo.Open(ctx, w.st, w.access, repo.Options{Now: w.clock.now, IndexDir: dir})
+	w.must(err)
+	s := w.load(r)
+	for i, item := range items {
+		if got, err := read(r, s, item); err != nil || len(got) != 1 || got[0] != fmt.Sprint("text ", i) {
+			t.Fatalf("snapshot %d: %q, %v", i, got, err)
+		}
+	}
+}
