@@ -183,7 +183,7 @@ func (x *tree) sparse(name string) {
 	x.must(err)
 	pos := int64(0)
 	pieces, hole, data := 1+x.rng.IntN(6), int64(400_000), 100_000
-	if x.rng.IntN(3) == 0 {
+	if x.rng.IntN(5) == 0 {
 		pieces, hole, data = 60+x.rng.IntN(200), 20_000, 9_000
 	}
 	for range pieces {
