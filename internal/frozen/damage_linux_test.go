@@ -11,14 +11,13 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/sys/unix"
 
 	"firn/internal/cdc"
 	"firn/internal/chunk"
 	"firn/internal/digest"
-	"firn/internal/envelope"
 	"firn/internal/manifest"
 	"firn/internal/repo"
-	"firn/internal/sign"
 	"firn/internal/snapshot"
 )
 
@@ -68,7 +67,7 @@ func largest(t testing.TB, root, prefix string) (name string, size int64) {
 func TestRecoverDamaged(t *testing.T) {
 	need(t, "python3", "age", "zstd", "par2")
 	w, snap, want := smallWorld(t)
-	id := snap.ID.String()
+	id, key := snap.ID.String(), w.dataKey()
 	name, size := largest(t, w.root, "data")
 	path := filepath.Join(w.root, name)
 	whole, err := os.ReadFile(path)
@@ -84,12 +83,12 @@ func TestRecoverDamaged(t *testing.T) {
 	flip(t, path, int(size)/2)
 
 	target := filepath.Join(t.TempDir(), "mended")
-	mustRecover(t, w.root, w.own, id, target)
+	mustRecover(t, w.root, key, id, target)
 	sameItems(t, want, readTree(t, target))
 
 	w.must(os.Remove(path + ".par2"))
 	target = filepath.Join(t.TempDir(), "damaged")
-	_, errs, err := recoverPy(t, w.root, w.own, id, target)
+	_, errs, err := recoverPy(t, w.root, key, id, target)
 	if err == nil || !strings.Contains(errs, name) || !strings.Contains(errs, "SHA-256 is wrong") {
 		t.Errorf("damage to a pack is not told: %v\n%s", err, errs)
 	}
@@ -105,29 +104,45 @@ func TestRecoverDamaged(t *testing.T) {
 	}
 	w.must(os.WriteFile(path, whole, 0o644))
 
-	for _, name := range objects(t, w.root, "index") { // the tables of the packs tell as well
-		w.must(os.Remove(filepath.Join(w.root, name)))
+	name, _ = largest(t, w.root, "meta")
+	w.must(os.Truncate(filepath.Join(w.root, name), 1000))
+	if _, errs, err := recoverPy(t, w.root, key, id, filepath.Join(t.TempDir(), "no lists")); err == nil || !strings.Contains(errs, name) || !strings.Contains(errs, "list") {
+		t.Errorf("damage to a pack of lists is not told: %v\n%s", err, errs)
 	}
-	target = filepath.Join(t.TempDir(), "without index")
-	mustRecover(t, w.root, w.own, id, target)
-	sameItems(t, want, readTree(t, target))
 }
 
-// TestRecoverForged: what somebody without a key made, who knows the public recipients, is refused.
-func TestRecoverForged(t *testing.T) {
+// TestRecoverLostIndex: what no index tells any more is named, and the rest comes back.
+func TestRecoverLostIndex(t *testing.T) {
 	need(t, "python3", "age", "zstd")
-	w, snap, _ := smallWorld(t)
-	snap.Sequence, snap.Previous, snap.Host = 2, &snapshot.Link{ID: snapshot.ID{1}}, "forged"
-	snap.ID = snapshot.ID{2}
-	body, err := snap.Marshal()
-	w.must(err)
-	signer := sign.NewSigner(w.access.Secrets.Repository, w.access.Host.ScopeID, [32]byte{1}, [32]byte{2})
-	object, _, err := envelope.Seal(sign.Snapshot, body, envelope.Keys{Signer: signer, Recipients: []age.Recipient{w.access.Secrets.DataRecipient()}})
-	w.must(err)
-	w.must(os.WriteFile(filepath.Join(w.root, "snapshots", w.access.Host.ScopeID.String(), snap.ID.String()), object, 0o644))
-	out, errs, err := recoverPy(t, w.root, w.own)
-	if err == nil || strings.Contains(out, "forged") || !strings.Contains(errs, "MAC is wrong") {
-		t.Errorf("%v\n%s\n%s", err, out, errs)
+	w, _, _ := smallWorld(t)
+	m := &maker{t: t, root: w.src, state: 8}
+	before := objects(t, w.root, "index")
+	m.file("new/large", m.random(300_000), 0o644)
+	id := w.backup(nil).Snapshot.ID.String()
+	want := readTree(t, w.src)
+	for _, name := range before { // that of the first snapshot, which has all but the new file and the lists it stands in
+		w.must(os.Remove(filepath.Join(w.root, name)))
+	}
+	target := filepath.Join(t.TempDir(), "target")
+	_, errs, err := recoverPy(t, w.root, w.dataKey(), id, target)
+	if err == nil || !strings.Contains(errs, "in no index here") {
+		t.Errorf("a lost index is not told: %v\n%s", err, errs)
+	}
+	sums := func(items []item) map[string]string {
+		out := map[string]string{}
+		for _, i := range items {
+			out[string(i.path(t))] = i.SHA256
+		}
+		return out
+	}
+	was, is := sums(want), sums(readTree(t, target))
+	if was["new/large"] != is["new/large"] {
+		t.Errorf("what the index that is left tells did not come back:\n%s", errs)
+	}
+	for path, sum := range was {
+		if is[path] != sum && !strings.Contains(errs, "PROBLEM with "+path+": ") {
+			t.Errorf("%q differs and nobody says so:\n%s", path, errs)
+		}
 	}
 }
 
@@ -151,14 +166,19 @@ func TestRecoverStaysInside(t *testing.T) {
 		_, err := out.Put(0, chunk.Meta, c, raw)
 		return c, err
 	})
-	outside := filepath.Join(t.TempDir(), "outside")
-	for _, path := range []string{"", outside, "./evil", "../evil", "a/../../evil", "b//evil", "c", "c/evil", "good"} {
+	outside, base := filepath.Join(t.TempDir(), "outside"), t.TempDir()
+	target, victim := filepath.Join(base, "target"), filepath.Join(base, "victim")
+	w.must(os.WriteFile(victim, []byte("stays"), 0o600))
+	for _, path := range []string{"", outside, "./evil", "../evil", "a/../../evil", "b//evil", "c", "c/evil", "d", "e", "f", "good"} {
 		e := &manifest.Entry{Path: []byte(path), Type: manifest.File, Mode: 0o644, Size: 7, Content: []manifest.Piece{{Chunk: id, Length: 7}}}
 		switch path {
 		case "":
 			e = &manifest.Entry{Type: manifest.Dir, Mode: 0o755}
-		case "c": // a link that a later file would go through
+		case "c", "d": // a link that a later file would go through
 			e = &manifest.Entry{Path: []byte(path), Type: manifest.Symlink, Mode: 0o777, Target: []byte("..")}
+		case "e", "f": // a hard link to what lies outside
+			first := map[string]string{"e": "../victim", "f": "d/victim"}[path]
+			e = &manifest.Entry{Path: []byte(path), Type: manifest.File, Mode: 0o666, Size: 5, Hardlink: []byte(first)}
 		}
 		w.must(tree.AddLine(e.Path, manifest.AppendLine(nil, e)))
 	}
@@ -178,9 +198,7 @@ func TestRecoverStaysInside(t *testing.T) {
 		Scope: w.access.Host.ScopeID, Sequence: 1, Complete: true, Manifest: snapshot.Tree(named)}
 	_, err = out.Publish(ctx, snap)
 	w.must(err)
-	base := t.TempDir()
-	target := filepath.Join(base, "target")
-	_, errs, err := recoverPy(t, w.root, w.own, snap.ID.String(), target)
+	_, errs, err := recoverPy(t, w.root, w.dataKey(), snap.ID.String(), target)
 	if err == nil {
 		t.Errorf("nothing was refused:\n%s", errs)
 	}
@@ -189,8 +207,12 @@ func TestRecoverStaysInside(t *testing.T) {
 	}
 	around, err := os.ReadDir(base)
 	w.must(err)
-	if _, err := os.Lstat(outside); err == nil || len(around) != 1 {
-		t.Errorf("something got out: %v", around)
+	var st unix.Stat_t
+	w.must(unix.Lstat(victim, &st))
+	raw, err := os.ReadFile(victim)
+	w.must(err)
+	if _, err := os.Lstat(outside); err == nil || len(around) != 2 || st.Nlink != 1 || st.Mode&0o777 != 0o600 || string(raw) != "stays" {
+		t.Errorf("something got out: %v, %+v, %q", around, st, raw)
 	}
 }
 
@@ -234,7 +256,7 @@ sys.exit(os.waitpid(pid, 0)[1] >> 8)
 func TestRecoverUsage(t *testing.T) {
 	need(t, "python3", "age", "zstd")
 	w, _, _ := smallWorld(t)
-	full := t.TempDir()
+	full, key := t.TempDir(), w.dataKey()
 	w.must(os.WriteFile(filepath.Join(full, "x"), nil, 0o644))
 	stranger := filepath.Join(t.TempDir(), "stranger")
 	id, err := age.GenerateX25519Identity()
@@ -245,10 +267,10 @@ func TestRecoverUsage(t *testing.T) {
 		args []string
 	}{
 		{"list the snapshots", nil},
-		{"0 snapshots are 'ffff'", []string{w.own, "ffff", t.TempDir()}},
-		{"is not empty", []string{w.own, "latest", full}},
-		{"'no/where' is not in this snapshot", []string{w.own, "latest:no/where", t.TempDir()}},
-		{"KEY opens nothing in keys/", []string{stranger}},
+		{"0 snapshots are 'ffff'", []string{key, "ffff", t.TempDir()}},
+		{"is not empty", []string{key, "latest", full}},
+		{"'no/where' is not in this snapshot", []string{key, "latest:no/where", t.TempDir()}},
+		{"'age', '-d', '-i'", []string{stranger}},
 		{"0 snapshots are 'latest'", []string{stranger, "latest", t.TempDir()}},
 		{"No such file", []string{"/no/such/key"}},
 	} {

@@ -22,6 +22,11 @@ func fillWorld(m *maker) {
 	m.extents("large/holes", 90, 4096, 64<<10, 1<<20)
 	m.extents("large/one hole", 0, 0, 0, 3<<20)
 	m.extents("large/hole in front", 1, 0, 1<<20, 100_000)
+	m.file("first", m.random(300_000), 0o640)
+	for _, name := range []string{"twins/a", "twins/b"} {
+		m.must(os.MkdirAll(m.path("twins"), 0o755))
+		m.must(os.Link(m.path("first"), m.path(name)))
+	}
 }
 
 func TestRecover(t *testing.T) {
@@ -40,8 +45,9 @@ func TestRecover(t *testing.T) {
 	second := readTree(t, w.src)
 	b := w.backup(func(o *backup.Options) { o.FlushAfter, o.FlushPacks = 1, 1 }).Snapshot
 
+	key := w.dataKey()
 	t.Run("list of snapshots", func(t *testing.T) {
-		out := mustRecover(t, w.root, w.own)
+		out := mustRecover(t, w.root, key)
 		for _, id := range []string{a.ID.String(), b.ID.String()} {
 			if !strings.Contains(out, id) || !strings.Contains(out, "nas:/srv/tree") {
 				t.Errorf("snapshot %s is not in\n%s", id, out)
@@ -49,21 +55,21 @@ func TestRecover(t *testing.T) {
 		}
 	})
 	for _, c := range []struct {
-		name, key, snapshot, path string
-		want                      []item
+		name, snapshot, path string
+		want                 []item
 	}{
-		{"own identity", w.own, "latest", "", second},
-		{"key file", w.dataKey(), a.ID.String()[:12], "", first},
-		{"folder", w.own, b.ID.String(), "many", second},
-		{"not UTF-8", w.own, "latest", "names/caf\xe9", second},
-		{"big file", w.own, "latest", "large/thin", second},
+		{"latest", "latest", "", second},
+		{"beginning of an id", a.ID.String()[:12], "", first},
+		{"folder", b.ID.String(), "many", second},
+		{"not UTF-8", "latest", "names/caf\xe9", second},
+		{"big file", "latest", "large/thin", second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target, what := filepath.Join(t.TempDir(), "target"), c.snapshot
 			if c.path != "" {
 				what += ":" + c.path
 			}
-			mustRecover(t, w.root, c.key, what, target)
+			mustRecover(t, w.root, key, what, target)
 			want := below(t, c.want, c.path)
 			got := readTree(t, target)
 			if len(want) == 1 && want[0].Type == "file" { // a file goes into the target under its name
@@ -73,26 +79,35 @@ func TestRecover(t *testing.T) {
 			sameItems(t, want, got)
 		})
 	}
-	t.Run("hard link whose first name is not chosen", func(t *testing.T) {
-		target := t.TempDir()
-		mustRecover(t, w.root, w.own, a.ID.String()+":other-two", target)
+	t.Run("hard links whose first name is not chosen", func(t *testing.T) {
+		target := filepath.Join(t.TempDir(), "target")
+		mustRecover(t, w.root, key, a.ID.String()+":other-two", target)
 		if got, err := os.ReadFile(filepath.Join(target, "other-two")); err != nil || string(got) != "two\n" {
 			t.Errorf("%q, %v", got, err)
 		}
+		target = filepath.Join(t.TempDir(), "twins")
+		mustRecover(t, w.root, key, "latest:twins", target)
+		got := readTree(t, target)
+		if len(got) != 3 || got[2].Hardlink != b64([]byte("a")) {
+			t.Fatalf("got %+v", got)
+		}
+		want := below(t, first, "first")[0]
+		want.setPath([]byte("a"))
+		sameItems(t, []item{want}, got[1:2])
 	})
 	t.Run("list without data", func(t *testing.T) { testList(t, w, a.ID.String(), first) })
 }
 
 // testList restores with nothing of data/ but what --list prints, which it prints without data/.
 func testList(t *testing.T, w *world, id string, want []item) {
-	part := filepath.Join(t.TempDir(), "part")
+	part, key := filepath.Join(t.TempDir(), "part"), w.dataKey()
 	for _, name := range objects(t, w.root, "") {
 		if !strings.HasPrefix(name, "data/") {
 			copyObject(t, w.root, part, name)
 		}
 	}
-	list := strings.Fields(mustRecover(t, part, w.own, "--list", id+":docs"))
-	all := strings.Fields(mustRecover(t, part, w.own, "--list", id))
+	list := strings.Fields(mustRecover(t, part, key, "--list", id+":docs"))
+	all := strings.Fields(mustRecover(t, part, key, "--list", id))
 	if len(list) == 0 || len(list) >= len(all) || len(all) >= len(objects(t, w.root, "data")) {
 		t.Errorf("listed %d objects for a folder, %d for all, there are %d", len(list), len(all), len(objects(t, w.root, "data")))
 	}
@@ -100,9 +115,9 @@ func testList(t *testing.T, w *world, id string, want []item) {
 		copyObject(t, w.root, part, name)
 	}
 	target := filepath.Join(t.TempDir(), "target")
-	mustRecover(t, part, w.own, id+":docs", target)
+	mustRecover(t, part, key, id+":docs", target)
 	sameItems(t, below(t, want, "docs"), readTree(t, target))
-	if _, errs, err := recoverPy(t, part, w.own, id, filepath.Join(t.TempDir(), "rest")); err == nil || !strings.Contains(errs, "is not here") {
+	if _, errs, err := recoverPy(t, part, key, id, filepath.Join(t.TempDir(), "rest")); err == nil || !strings.Contains(errs, "No such file") {
 		t.Errorf("restored all without its data: %v\n%s", err, errs)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,14 +54,16 @@ func TestFrozenRecover(t *testing.T) {
 				newerAge(t)
 			}
 			want := f.expected(t)
-			for round, n := range []int{0, len(want.Snapshots) - 1} {
-				if round == 1 {
-					put("recover.py", today)
-				}
+			restore := func(key string, n int) {
 				target := filepath.Join(t.TempDir(), "target")
 				mustRecover(t, root, key, want.Snapshots[n].ID, target)
 				sameItems(t, want.Snapshots[n].Tree, readTree(t, target))
 			}
+			restore(key, 0)
+			opened := openKey(t, root, key)
+			put("recover.py", today)
+			restore(opened, 0)
+			restore(opened, len(want.Snapshots)-1)
 		})
 	}
 }
@@ -99,6 +103,24 @@ func standInForAge(args []string) error {
 	}
 	_, err = io.Copy(os.Stdout, plain)
 	return err
+}
+
+// openKey does what RECOVER.md says about a key that was given to somebody's own identity: age -d -i IDENTITY keys/NAME.age.
+func openKey(t *testing.T, root, identity string) string {
+	t.Helper()
+	for _, name := range objects(t, root, "keys") {
+		text, err := exec.Command("age", "-d", "-i", identity, filepath.Join(root, name)).Output()
+		if err != nil || !strings.HasSuffix(name, ".age") {
+			continue
+		}
+		path := filepath.Join(t.TempDir(), "d.key")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Fatal("no key opens with the identity")
+	return ""
 }
 
 // newerAge puts the stand-in first in the PATH.
