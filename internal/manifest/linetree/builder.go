@@ -98,7 +98,7 @@ func (b *Builder) add(k int, key, line []byte, lines, size int64) error {
 	l.count++
 	l.lines += lines
 	l.size += size
-	if len(l.buf) >= MinChunk && l.count >= least && b.hash(key)>>58 == 0 {
+	if len(l.buf) >= MinChunk && l.count >= least && b.hash(key)>>59 == 0 {
 		return b.store(k)
 	}
 	return nil

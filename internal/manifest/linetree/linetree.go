@@ -7,7 +7,7 @@
 //	           lines have a size (content trees), "size": the sum of the sizes below it
 //	top        one chunk, named by {"chunk":"<64 hex>","level":k,"lines":n,"bytes":n}; bytes: sum of level 0
 //
-// A chunk ends after a line where it has at least 16 KiB and the top 6 bits of the hash of that line's key are zero, and before a line
+// A chunk ends after a line where it has at least 8 KiB and the top 5 bits of the hash of that line's key are zero, and before a line
 // that would take it past 64 KiB; above level 0 all but the last have at least two lines, so that every level has at most half as many
 // chunks as the one below.
 package linetree
@@ -20,7 +20,7 @@ import (
 
 // Limits. MinChunk and SoftMax are where the writer cuts; a reader takes any cut within MaxLine and MaxLevel.
 const (
-	MinChunk = 16 << 10
+	MinChunk = 8 << 10
 	SoftMax  = 64 << 10
 	MaxLine  = 4 << 20 // bytes of a line with its newline; also the largest chunk, which then is that line
 	MaxLevel = 32
