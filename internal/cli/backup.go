@@ -221,7 +221,11 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	x.show(o, res, err, x.c.now().Sub(started))
 	switch {
 	case err != nil && (ctx.Err() != nil || res != nil && res.Partial):
-		return &advice.Error{Text: stopped(ctx, err), Hint: "run the same command again: it goes on where it stopped", Err: err}
+		hint := "run the same command again: it goes on where it stopped"
+		if x.dryRun {
+			hint = ""
+		}
+		return &advice.Error{Text: stopped(ctx, err), Hint: hint, Err: err}
 	case err != nil:
 		return err
 	case res.Snapshot.Stats.Problems > 0:

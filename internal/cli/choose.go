@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -183,7 +184,7 @@ func (l *library) pick(ctx context.Context, expr, inside string, filters *filter
 	}
 	item, err := browse.Select(l.items, expr, holding(l.items, f, inside), l.s.c.now(), time.Local)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, l.unread(err)
 	}
 	if !l.s.c.quiet {
 		state := ""
@@ -197,6 +198,16 @@ func (l *library) pick(ctx context.Context, expr, inside string, filters *filter
 	}
 	scope, err := l.scope(ctx, item.Scope)
 	return scope, item.Snapshot, err
+}
+
+// unread says of a snapshot that was not found what may be the cause: objects that cannot be read.
+func (l *library) unread(err error) error {
+	for _, scope := range l.scopes {
+		if len(scope.Damaged) > 0 && errors.Is(err, snapshot.ErrNone) {
+			return &advice.Error{Err: err, Hint: "the snapshots in the warnings do not count: get the objects named there back from a copy or an older version of the store; what is missing below hosts/ the next backup of that host stores again"}
+		}
+	}
+	return err
 }
 
 // view opens the snapshot that an expression means, and returns the path in it that the user named.

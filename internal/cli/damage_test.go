@@ -250,6 +250,9 @@ func (h *hurt) check(folder string, e expected, how string) {
 		t.Errorf("backup: code %d\n%s%s", code, out, errs)
 	}
 	h.restores(of(e.fresh), "latest", folder+"/fresh")
+	if (e.kind == "hosts" || e.kind == "snapshots" && how != "gone") && !strings.Contains(said, "hint: the snapshots in the warnings do not count") {
+		t.Errorf("the hint does not speak of damage\n%s", said)
+	}
 	if e.kind == "hosts" { // that backup has put it back
 		h.restores(0, h.ids[0], folder+"/again")
 	}
