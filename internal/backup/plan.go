@@ -42,7 +42,7 @@ type planner struct {
 
 // maxWaiting bounds how many bytes of large files go past an open unit of small ones before it is closed: so much is read again at most if the
 // process dies, since the emitter has not seen it.
-const maxWaiting = 64 << 20
+const maxWaiting = 16 << 20
 
 // maxSteps is how many steps gather before they are handed on with the unit they belong to.
 const maxSteps = 4 * maxMembers

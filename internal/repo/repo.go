@@ -14,6 +14,7 @@ import (
 	"firn/internal/event"
 	"firn/internal/format"
 	"firn/internal/keys"
+	"firn/internal/sign"
 	"firn/internal/store"
 )
 
@@ -71,9 +72,10 @@ type Repository struct {
 	host    *keys.HostKey // nil: read-only
 	o       Options
 
-	mu     sync.Mutex
-	scopes map[keys.ScopeID]*scopeKit
-	opened map[objectKey]*openPack // payload keys of packs that were read
+	mu          sync.Mutex
+	scopes      map[keys.ScopeID]*scopeKit
+	uncertified map[sign.Author]bool    // authors that are believed without a certificate, for reading
+	opened      map[objectKey]*openPack // payload keys of packs that were read
 }
 
 // ReadConfig reads firn.json without any key: it says whether a repository is here and what is needed to open it. Its

@@ -292,9 +292,10 @@ func (s *ScopeState) take(p *index.Pack) error {
 
 // drain seals every open pack and waits until all are in the store, or ctx ends.
 func (w *Writer) drain(ctx context.Context) error {
-	w.putting.Lock() // what was put is in a lane now, also what another one than the caller put
+	w.putting.Lock() // from here on what was put is in a lane, also what another one than the caller put
+	failed := w.upCtx.Err() != nil
 	w.putting.Unlock()
-	if w.upCtx.Err() != nil {
+	if failed {
 		return context.Cause(w.upCtx)
 	}
 	w.mergeLanes(chunk.Data)
