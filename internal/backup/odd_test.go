@@ -213,12 +213,12 @@ func TestRenameOfRetired(t *testing.T) {
 	w.write("a", "one")
 	w.settle()
 	first := w.backup()
-	r, s := w.open()
-	names := w.packs(s, first.Snapshot)
-	if _, err := s.Retire(context.Background(), names, nil); err != nil {
+	_, before := w.open()
+	names := w.packs(before, first.Snapshot)
+	if _, err := before.Retire(context.Background(), names, nil); err != nil {
 		t.Fatal(err)
 	}
-	r, s = w.open()
+	r, s := w.open()
 	_, err := backup.Rename(context.Background(), backup.Options{Repo: r, Scope: s, State: w.state(r), Host: "nas",
 		Source: snapshot.Origin{ID: snapshot.Source{9}, Kind: "dir", Path: []byte("/other")}}, first.Snapshot.Source.ID)
 	var retired *repo.RetiredError
