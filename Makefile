@@ -4,6 +4,7 @@
 # make check    formatting, go vet, staticcheck, known vulnerabilities
 # make bench    firn beside its peers (BENCH="--only firn/src --rounds 3")
 # make fuzz     every fuzz target for FUZZTIME
+# make man      manual pages, into ./build/man
 # make release  static, reproducible programs for all TARGETS, with SHA256SUMS, into ./dist
 
 GO      ?= go
@@ -15,13 +16,17 @@ BENCH   ?=
 # Nothing of the machine, its paths or the time of building goes into the program: the same source gives the same bytes.
 FLAGS = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X firn/internal/cli.Version=$(VERSION)'
 
-.PHONY: build try test check bench fuzz release clean $(TARGETS)
+.PHONY: build try man test check bench fuzz release clean $(TARGETS)
 
 build:
 	CGO_ENABLED=0 $(GO) build $(FLAGS) -o firn ./cmd/firn
 
 try: build
 	./try.sh
+
+man: build
+	@mkdir -p build/man
+	./firn man build/man
 
 test:
 	$(GO) test ./...
