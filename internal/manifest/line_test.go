@@ -336,6 +336,9 @@ func refRest(e *Entry, m map[string]json.RawMessage, text func(string) string) {
 			panic("hash")
 		}
 		e.Hash = Hash(b)
+		if e.Size == 0 && !e.Hash.IsZero() {
+			panic("hash of nothing")
+		}
 	}
 	if m["content"] != nil && m["content_tree"] != nil {
 		panic("twice")

@@ -447,6 +447,9 @@ func (e *Entry) refuseValues(seen uint) string {
 
 // refuseContent is refuse for the pieces of a file.
 func (e *Entry) refuseContent(seen uint) string {
+	if e.Size == 0 && !e.Hash.IsZero() {
+		return "hash of an empty file"
+	}
 	if e.Type != File || seen&hasHardlink != 0 || !e.Tree.IsEmpty() {
 		if !e.Tree.IsEmpty() && len(e.Content) > 0 {
 			return "content and content tree"
