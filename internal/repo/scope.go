@@ -197,7 +197,7 @@ func (r *Repository) takeOnMAC(author sign.Author) bool {
 	r.uncertified[author] = true
 	r.mu.Unlock()
 	if !told {
-		r.note("the certificate of host %v is missing: what it wrote is known by the key of its scope alone", author)
+		r.note("%s%v, the certificate of a host, is missing: what it wrote is known by the key of its scope alone", hostsPrefix, author)
 	}
 	return true
 }
