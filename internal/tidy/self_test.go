@@ -72,7 +72,7 @@ func TestTextRulesFind(t *testing.T) {
 	for line, want := range map[string]int{
 		"// TO" + "DO: later":                   1,
 		"mktemp /tmp/a.XX" + "XXXX":             0,
-		"GOPROXY=https://proxy.golang." + "org": 1,
+		"GOPROXY=https://pro" + "xy.go" + "lang.org": 1,
 		"cp x /ro" + "ot/x":                     1,
 		"cp x /home" + "/mallory/x":             1,
 		"firn backup /home/me/photos":           0,
