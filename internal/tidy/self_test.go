@@ -70,15 +70,15 @@ func TestBadNames(t *testing.T) {
 
 func TestTextRulesFind(t *testing.T) {
 	for line, want := range map[string]int{
-		"// TO" + "DO: later":                   1,
-		"mktemp /tmp/a.XX" + "XXXX":             0,
+		"// TO" + "DO: later":                        1,
+		"mktemp /tmp/a.XX" + "XXXX":                  0,
 		"GOPROXY=https://pro" + "xy.go" + "lang.org": 1,
-		"cp x /ro" + "ot/x":                     1,
-		"cp x /home" + "/mallory/x":             1,
-		"firn backup /home/me/photos":           0,
-		"data/root/x":                           0,
-		"C:\\Users" + "\\mallory":               1,
-		"see /srv/checkouts/" + "one/x":         1,
+		"cp x /ro" + "ot/x":                          1,
+		"cp x /home" + "/mallory/x":                  1,
+		"firn backup /home/me/photos":                0,
+		"data/root/x":                                0,
+		"C:\\Users" + "\\mallory":                    1,
+		"see /srv/checkouts/" + "one/x":              1,
 	} {
 		if found := checkText("a", []byte("first\n"+line+"\n"), []string{"/srv/checkouts/" + "one"}); len(found) != want {
 			t.Errorf("%q: found %q, want %d", line, found, want)
