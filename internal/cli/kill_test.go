@@ -164,7 +164,7 @@ func (k *killed) backupAndRestore(t *testing.T, after time.Duration) {
 		t.Fatalf("%v in %s", err, out)
 	}
 	// What lay in packs that were not full when the program died is lost with it, and what was in work: a few units and packs.
-	const loss = 40 << 20
+	const loss = 24 << 20
 	if again := res.Stats.BytesRead + sent - k.size; again > loss {
 		t.Errorf("%d bytes were in the store, and %d of %d were read all the same: %d twice", sent, res.Stats.BytesRead, k.size, again)
 	}

@@ -159,13 +159,11 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 		return nil
 	}
 	cert, err := k.certificate(ctx, author)
-	if errors.Is(err, store.ErrNotExist) {
-		if k.r.host == nil && k.r.secrets != nil && k.r.takeOnMAC(author) {
-			return nil
-		}
+	lost := errors.Is(err, store.ErrNotExist)
+	if lost && (k.r.host != nil || k.r.secrets == nil) {
 		return fmt.Errorf("%s%v is missing: %w", hostsPrefix, author, ErrUntrusted)
 	}
-	if err != nil {
+	if err != nil && !lost {
 		return err
 	}
 	info, err := k.r.st.Stat(ctx, hostsPrefix+author.String()+revokeSuffix)
@@ -178,17 +176,22 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 		return err
 	}
 	k.r.mu.Lock()
-	defer k.r.mu.Unlock()
-	k.authors[author] = cert.Sign
 	if !info.Modified.IsZero() {
 		k.revoked[author] = info.Modified
+	}
+	if !lost {
+		k.authors[author] = cert.Sign
+	}
+	k.r.mu.Unlock()
+	if lost {
+		k.r.takeOnMAC(author)
 	}
 	return nil
 }
 
 // takeOnMAC lets a repository that is open for reading only believe what the MAC of the scope proves where the certificate of the author is
-// lost: a restore must not fail for that. Nobody writes, and nothing is deduplicated, on the strength of it. It is told once.
-func (r *Repository) takeOnMAC(author sign.Author) bool {
+// lost: a restore must not fail for that. A revocation counts all the same. Nobody writes, and nothing is deduplicated, on the strength of it. It is told once.
+func (r *Repository) takeOnMAC(author sign.Author) {
 	r.mu.Lock()
 	told := r.uncertified[author]
 	if r.uncertified == nil {
@@ -199,7 +202,6 @@ func (r *Repository) takeOnMAC(author sign.Author) bool {
 	if !told {
 		r.note("%s%v, the certificate of a host, is missing: what it wrote is known by the key of its scope alone", hostsPrefix, author)
 	}
-	return true
 }
 
 // inTime fails with ErrUntrusted where an author was revoked before the store got an object of this time.
