@@ -343,7 +343,7 @@ func (p *parser) escape() (rune, error) {
 	return 0x10000 + (high-0xD800)<<10 + (low - 0xDC00), nil
 }
 
-// unit reads \uXXXX.
+// unit reads \u and four hex digits.
 func (p *parser) unit() (rune, error) {
 	if p.pos+6 > len(p.b) || p.b[p.pos] != '\\' || p.b[p.pos+1] != 'u' {
 		return 0, p.fail("unknown escape")
