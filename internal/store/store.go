@@ -48,6 +48,9 @@ type Store interface {
 type PutOptions struct {
 	Sum   digest.Object // SHA-256 of the content; zero: unknown
 	Class string        // storage class, in the store's own words; empty: the store's default
+	// Parts, where the store can send in parts, is the size of each, in bytes, for objects of more than one; 0: as the store sees fit.
+	Parts  int64
+	Memory UploadMemory // of this object's upload in parts; nil: one that is cut off is given up
 }
 
 // Info is what a store tells about an object.
@@ -57,6 +60,7 @@ type Info struct {
 	Modified time.Time     // by the store's clock
 	Class    string        // storage class, empty where the store has none
 	Sum      digest.Object // stored SHA-256; zero where the store does not tell (List usually does not)
+	Copy     Copy          // of an object in a cold class; from Stat and Thawer.ListCopies only
 }
 
 // Pending is an object that is being written. Exactly one of Commit and Abort is called, then nothing else.

@@ -40,6 +40,9 @@ var house = []room{
 
 	{"backup", 4, "a verb: source to repository; verbs never import one another"},
 	{"restore", 4, "a verb: repository to target, with its thaw jobs"},
+	{"cost", 4, "a verb: what a repository costs, will cost and would cost; reads hot objects only"},
+	{"doctor", 4, "a verb: looks for what will go wrong with a store, its rights and its rules"},
+	{"transition", 4, "a verb: moves packs whose hot time is over into their cold class"},
 	{"browse", 4, "a verb: looks into snapshots (ls, find, diff, cat) and reads hot objects only"},
 	{"prune", 4, "a verb: retires and deletes packs, the only one that does"},
 	{"check", 4, "a verb: compares what is stored with what should be"},
@@ -49,6 +52,7 @@ var house = []room{
 	{"sync", 4, "a verb: mirrors plain files, knows no repository"},
 
 	{"repo", 3, "sole owner of object names, commit order, keys and format version"},
+	{"thaw", 3, "jobs that have cold objects thawed, window by window, and outlive the process; verbs share them"},
 	{"wire", 3, "one explicit table from URL to store and from configuration to source; must see all adapters"},
 
 	{"store/local", 2, "adapter: a folder as a store"},
@@ -101,6 +105,7 @@ var house = []room{
 	{"storetest/wrappers", testsOnly, "every wrapper around a store, to run the suite through"},
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
+	{"cmd/coldtest", testsOnly, "starts that server on the loopback interface, to try firn with; does not ship"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
