@@ -1,5 +1,5 @@
 // Package mem is a store in memory, for tests. It keeps the contract of package store to the letter, can be crashed and
-// has the clock that it is given.
+// has the clock that it is given. It has cold classes, from which it thaws as that clock goes, counts its requests and lets a test watch and refuse them.
 package mem
 
 import (
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,25 +20,37 @@ import (
 // ErrCrashed is what every call of a store fails with once Crash was called.
 var ErrCrashed = errors.New("store has crashed")
 
+var errDays = errors.New("a copy is kept for a day at least")
+
 // Options of a new store.
 type Options struct {
 	Now      func() time.Time // clock for Info.Modified; nil: time.Now
 	Location string           // what Location tells; empty: "mem:"
+
+	Cold     []string                                          // classes from which objects must be thawed; nil: GLACIER and DEEP_ARCHIVE
+	ThawTime func(class string, tier store.Tier) time.Duration // until a copy is there; nil: AmazonThawTime
+	NoTiers  bool                                              // thaws, but knows store.NoTier only
+	NoStatus bool                                              // listings do not tell what is thawed
+	Fixed    string                                            // class of all objects, whatever is asked for, as with servers that ignore classes; empty: as asked
+	Rules    []store.Rule                                      // what Rules tells
+	Watch    func(Request) error                               // told of every request, by several goroutines at once; its error is the answer
 }
 
 // Store is a store in memory.
 type Store struct {
 	o Options
 
-	mu      sync.RWMutex
-	objects map[string]object
-	crashed bool
+	mu       sync.RWMutex
+	objects  map[string]object
+	requests map[string]int64 // by Request.Op
+	crashed  bool
 }
 
 type object struct {
 	content []byte // never changed once stored
 	sum     digest.Object
 	info    store.Info
+	copy    thawed
 }
 
 // New returns an empty store.
@@ -50,7 +61,13 @@ func New(o Options) *Store {
 	if o.Location == "" {
 		o.Location = "mem:"
 	}
-	return &Store{o: o, objects: map[string]object{}}
+	if o.Cold == nil {
+		o.Cold = []string{"GLACIER", "DEEP_ARCHIVE"}
+	}
+	if o.ThawTime == nil {
+		o.ThawTime = AmazonThawTime
+	}
+	return &Store{o: o, objects: map[string]object{}, requests: map[string]int64{}}
 }
 
 // Crash ends this store as a power cut would: every call under way or to come fails with ErrCrashed. The store that it
@@ -66,11 +83,15 @@ func (s *Store) Crash() *Store {
 	return next
 }
 
-// Replace stores content under name whatever is there, as decay or an intruder would.
+// Replace stores content under name whatever is there, as decay or an intruder would. The class stays.
 func (s *Store) Replace(name string, content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.insert(name, slices.Clone(content), store.PutOptions{})
+	old := s.objects[name]
+	s.insert(name, slices.Clone(content), store.PutOptions{Class: old.info.Class})
+	o := s.objects[name]
+	o.copy = old.copy
+	s.objects[name] = o
 }
 
 // Len tells how many objects there are, and their size in all.
@@ -89,6 +110,9 @@ func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 }
 
 func (s *Store) put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	if err := s.ask(Request{Op: "put", Name: name, Class: o.Class, Size: size}); err != nil {
+		return err
+	}
 	if err := s.alive(ctx); err != nil {
 		return err
 	}
@@ -124,13 +148,22 @@ func (s *Store) commit(ctx context.Context, name string, content []byte, o store
 }
 
 func (s *Store) insert(name string, content []byte, o store.PutOptions) {
+	if s.o.Fixed != "" {
+		o.Class = s.o.Fixed
+	}
 	s.objects[name] = object{content: content, sum: sha256.Sum256(content),
 		info: store.Info{Name: name, Size: int64(len(content)), Modified: s.o.Now(), Class: o.Class}}
 }
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if err := s.ask(Request{Op: "get", Name: name, Size: max(length, 0)}); err != nil {
+		return nil, store.Fail("get", name, err)
+	}
 	o, err := s.find(ctx, name)
+	if err == nil && s.cold(o.info.Class) && o.copy.at(s.o.Now()).State != store.Thawed {
+		err = store.ErrCold
+	}
 	if err != nil {
 		return nil, store.Fail("get", name, err)
 	}
@@ -159,45 +192,29 @@ func (r *reader) Close() error { return nil }
 
 // List implements store.Store. It shows the objects that were there when it began.
 func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
-	if err := s.alive(ctx); err != nil {
-		return store.Fail("list", prefix, err)
-	}
-	for _, info := range s.matching(prefix, after) {
-		if err := s.alive(ctx); err != nil {
-			return store.Fail("list", prefix, err)
-		}
-		if err := fn(info); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Store) matching(prefix, after string) (out []store.Info) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for name, o := range s.objects {
-		if strings.HasPrefix(name, prefix) && name > after {
-			out = append(out, o.info)
-		}
-	}
-	slices.SortFunc(out, func(a, b store.Info) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	return s.list(ctx, "list", prefix, after, fn)
 }
 
 // Stat implements store.Store.
 func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) {
+	if err := s.ask(Request{Op: "stat", Name: name}); err != nil {
+		return store.Info{}, store.Fail("stat", name, err)
+	}
 	o, err := s.find(ctx, name)
 	if err != nil {
 		return store.Info{}, store.Fail("stat", name, err)
 	}
-	o.info.Sum = o.sum
+	o.info.Sum, o.info.Copy = o.sum, o.copy.at(s.o.Now())
 	return o.info, nil
 }
 
 func (s *Store) find(ctx context.Context, name string) (object, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.findLocked(ctx, name)
+}
+
+func (s *Store) findLocked(ctx context.Context, name string) (object, error) {
 	if err := s.aliveLocked(ctx); err != nil {
 		return object{}, err
 	}
@@ -210,6 +227,9 @@ func (s *Store) find(ctx context.Context, name string) (object, error) {
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, name string) error {
+	if err := s.ask(Request{Op: "delete", Name: name}); err != nil {
+		return store.Fail("delete", name, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.aliveLocked(ctx); err != nil {
@@ -242,13 +262,21 @@ func (p *pending) Write(b []byte) (int, error) {
 }
 
 func (p *pending) Commit(ctx context.Context, name string) error {
+	if err := p.s.ask(Request{Op: "put", Name: name, Class: p.o.Class, Size: int64(p.b.Len())}); err != nil {
+		return store.Fail("put", name, err)
+	}
 	return store.Fail("put", name, p.s.commit(ctx, name, p.b.Bytes(), p.o))
 }
 
 func (p *pending) Abort() error { return nil }
 
 // Make implements store.Maker.
-func (s *Store) Make(ctx context.Context) error { return store.Fail("make", "", s.alive(ctx)) }
+func (s *Store) Make(ctx context.Context) error {
+	if err := s.ask(Request{Op: "make"}); err != nil {
+		return store.Fail("make", "", err)
+	}
+	return store.Fail("make", "", s.alive(ctx))
+}
 
 // Location implements store.Store.
 func (s *Store) Location() string { return s.o.Location }
