@@ -177,9 +177,6 @@ func (g *gatherer) large(e *manifest.Entry, rel []byte) error {
 			return g.r.keepLarge(l, kept)
 		}
 	}
-	if g.r.planning {
-		return g.pieces(e, l, have)
-	}
 	if g.r.o.DryRun {
 		return g.r.dryLarge(l, g.above())
 	}

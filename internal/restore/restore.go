@@ -133,7 +133,7 @@ type Needs struct {
 	Others   int64      `json:"others"`
 	Bytes    int64      `json:"bytes"`    // of file content
 	Chunks   int64      `json:"chunks"`   // different ones
-	Requests int64      `json:"requests"` // ranged reads of packs
+	Requests int64      `json:"requests"` // ranged reads of packs, where each is fetched in one go
 	Download int64      `json:"download"` // bytes that they fetch
 	Missing  int64      `json:"missing"`  // chunks that are in no known pack
 	Packs    []PackNeed `json:"packs"`    // in order of first need
@@ -146,5 +146,6 @@ type PackNeed struct {
 	Size     int64  `json:"size"` // of the whole object
 	Chunks   int64  `json:"chunks"`
 	Requests int64  `json:"requests"`
-	Download int64  `json:"download"`
+	Download int64  `json:"download"` // bytes that the requests fetch
+	Wanted   int64  `json:"wanted"`   // bytes of the chunks alone
 }

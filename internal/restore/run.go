@@ -45,7 +45,6 @@ type run struct {
 		files, bytes atomic.Int64
 		dirs, others int64 // counted by the gatherer
 	}
-	planning  bool        // only what is needed is wanted
 	known     atomic.Bool // total is final
 	filesDone atomic.Int64
 	bytesDone atomic.Int64

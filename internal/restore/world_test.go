@@ -37,7 +37,7 @@ type world struct {
 	dirs   state.Dirs
 	base   string
 	src    string
-	pack   int   // size of packs
+	pack   int64 // size of packs
 	oldest int64 // time of files that are planted, seconds
 	snap   *snapshot.Snapshot
 
