@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -196,6 +197,9 @@ func (s *Store) Move(ctx context.Context, name, class string) error {
 	if err != nil || o.info.Class == class {
 		return store.Fail("move", name, err)
 	}
+	if !slices.Contains(amazonClasses, class) && !s.cold(class) {
+		return store.Fail("move", name, fmt.Errorf("no storage class %q", class))
+	}
 	if s.cold(o.info.Class) && o.copy.at(s.o.Now()).State != store.Thawed {
 		return store.Fail("move", name, store.ErrCold)
 	}
@@ -204,13 +208,25 @@ func (s *Store) Move(ctx context.Context, name, class string) error {
 	return nil
 }
 
+// amazonClasses are those into which Move puts objects, beside the cold ones. Put takes any.
+var amazonClasses = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"}
+
 // Rules implements store.Ruler.
 func (s *Store) Rules(ctx context.Context) ([]store.Rule, error) {
 	err := s.ask(Request{Op: "rules"})
 	if err == nil {
 		err = s.alive(ctx)
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return slices.Clone(s.o.Rules), store.Fail("rules", "", err)
+}
+
+// SetRules replaces what Rules tells. The rules do nothing: see Reclass.
+func (s *Store) SetRules(rules []store.Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Rules = slices.Clone(rules)
 }
 
 // pageSize is how many objects a request of a listing shows, as in S3.

@@ -173,3 +173,14 @@ func TestWatch(t *testing.T) {
 	w.thaw("cold", store.Expedited, 1, 0, store.ErrNoCapacity)
 	w.thaw("cold", store.Bulk, 1, store.ThawBegun, nil)
 }
+
+func TestColdSuite(t *testing.T) {
+	for name, o := range map[string]Options{"tiers": {}, "no tiers": {NoTiers: true}, "no status": {NoStatus: true}} {
+		t.Run(name, func(t *testing.T) {
+			storetest.ColdSuite{NoTiers: o.NoTiers, NoStatus: o.NoStatus, Part: 1 << 16, Open: func(t *testing.T) (store.Store, func(time.Duration)) {
+				w := newWorld(t, o)
+				return w.Store, func(d time.Duration) { w.now = w.now.Add(d) }
+			}, SetRules: func(_ *testing.T, s store.Store, rules []store.Rule) { s.(*Store).SetRules(rules) }}.Run(t)
+		})
+	}
+}

@@ -106,7 +106,11 @@ func (s *Store) Len() (objects int, bytes int64) {
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	return store.Fail("put", name, s.put(ctx, name, r, size, o))
+	err := s.put(ctx, name, r, size, o)
+	if (err == nil || errors.Is(err, store.ErrExist)) && o.Memory != nil && o.Memory.Upload() != "" {
+		o.Memory.SetUpload("") // nothing is ever sent in parts here
+	}
+	return store.Fail("put", name, err)
 }
 
 func (s *Store) put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
