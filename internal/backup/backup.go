@@ -16,7 +16,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,10 +48,13 @@ type Options struct {
 	Full   bool   // open a new epoch: depend on nothing older
 	Detect Detect // what shows that a file is as it was
 
-	Workers    int // goroutines that hash and compress; 0: one a core
-	PackSize   int // bytes; 0: 16 MiB
-	Uploads    int // packs on their way at once; 0: 4
-	Memory     int64
+	Storage snapshot.Storage        // where content is stored from now on; zero: as in the last snapshot of the source
+	IsCold  func(class string) bool // whether objects of a class have to be thawed before they are read; nil: those of no class
+
+	Workers    int   // goroutines that hash and compress; 0: one a core, as far as Memory allows
+	PackSize   int64 // bytes; 0: 16 MiB, in a cold class what the link sends in 30 s
+	Uploads    int   // packs on their way at once; 0: 4
+	Memory     int64 // bytes to keep to; 0: 128 MiB
 	Level      frame.Level
 	FlushPacks int           // packs after which a partial snapshot is kept; 0: 64
 	FlushAfter time.Duration // time until the first one; 0: 10 s
@@ -64,14 +66,16 @@ type Options struct {
 
 	Program string
 	Report  event.Func
+	// Changed is told once that something differs from the last backup, before a new one is written down, and may refuse. nil: nobody is told.
+	Changed func(ctx context.Context) error
 	Each    func(path []byte, why string) // told of every file whose content is to be read, and why, by one goroutine; nil: nobody
 	Expect  func() (files, bytes int64)   // what there will be, for the progress of a first backup; 0: not known yet; nil: nobody knows
 	Now     func() time.Time
 }
 
 func (o *Options) setDefaults() {
-	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+	if o.Memory <= 0 {
+		o.Memory = 128 << 20
 	}
 	if o.FlushPacks <= 0 {
 		o.FlushPacks = 64
@@ -109,6 +113,7 @@ type Result struct {
 // run is one pass over the tree.
 type run struct {
 	o      Options
+	packs  repo.WriterOptions
 	ctx    context.Context
 	group  *errgroup.Group
 	tree   source.Tree
@@ -156,6 +161,7 @@ const maxRestarts = 5
 // the error. Files that could not be read are reported as event.Problem and counted in Stats.Problems; they are no error.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	o.setDefaults()
+	o.setStorage()
 	ready := o.Ready
 	o.Ready = func(ctx context.Context) error { return nil }
 	if ready != nil {
@@ -212,7 +218,8 @@ func confirmUndone(ctx context.Context, o *Options) error {
 }
 
 func newRun(o Options) (*run, error) {
-	r := &run{o: o, tree: o.Tree, started: o.Now(), lostPaths: map[string]bool{}, files: newFileMap()}
+	packs := o.packing()
+	r := &run{o: o, packs: packs, tree: o.Tree, started: o.Now(), lostPaths: map[string]bool{}, files: newFileMap()}
 	if o.Unread != nil {
 		o.Unread.run.Store(r)
 	}
@@ -244,10 +251,9 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	defer journal.Close()
 	late, end := outlive(ctx, r.o.Grace)
 	defer end()
-	r.writer, err = r.o.Repo.NewWriter(late, r.o.Scope, repo.WriterOptions{
-		Epoch: r.epoch, Lanes: r.o.Workers, PackSize: r.o.PackSize, Uploads: r.o.Uploads, Memory: r.o.Memory,
-		Level: r.o.Level, MetaLevel: frame.Fastest, Journal: journal,
-	})
+	w := r.packs
+	w.Epoch, w.Level, w.MetaLevel, w.Journal = r.epoch, r.o.Level, frame.Fastest, journal
+	r.writer, err = r.o.Repo.NewWriter(late, r.o.Scope, w)
 	if err != nil {
 		return nil, err
 	}

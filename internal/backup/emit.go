@@ -121,6 +121,11 @@ func (em *emitter) start() error {
 	if em.started {
 		return nil
 	}
+	if em.run.o.Changed != nil {
+		if err := em.run.o.Changed(em.run.ctx); err != nil {
+			return err
+		}
+	}
 	em.started = true
 	em.stats = em.run.o.State.CreateStats(em.run.o.Source.ID, em.run.statTag())
 	if em.taken == 0 {

@@ -35,6 +35,7 @@ func (r *run) newSnapshot(tree manifest.Tree, complete bool) *snapshot.Snapshot 
 		Previous: r.link, Sequence: r.sequence + 1, Complete: complete,
 		Voids:    append(append([]snapshot.ID(nil), r.open...), r.voids...),
 		Manifest: snapshot.Tree{Chunk: tree.Chunk, Level: tree.Level, Lines: tree.Lines, Bytes: tree.Bytes},
+		Storage:  r.o.Storage,
 		Stats:    r.stats, Problems: append([]snapshot.Problem(nil), r.problems...), Program: r.o.Program,
 	}
 	s.Stats.BytesRead = r.bytesRead.Load()
@@ -94,6 +95,9 @@ func (r *run) remember(ctx context.Context, item snapshot.Item, unchanged bool) 
 	r.o.State.SetHead(r.o.Source.ID, head)
 	if unchanged {
 		return // the stat cache stays as it is
+	}
+	if up := r.writer.Up(); up > 0 {
+		r.o.State.SetLink(state.Link{Up: up})
 	}
 	if err := r.writer.PutState(ctx, r.heads()); err != nil && ctx.Err() == nil {
 		r.o.Report.Emit(event.Note{Text: "host state was not stored: " + err.Error()})

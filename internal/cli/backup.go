@@ -263,7 +263,7 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 	origin.ID = snapshot.SourceID(host.Scope().SourceKey(), origin.Kind, name, origin.Name, origin.Path)
 	return backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
-		Workers: x.workers, PackSize: int(x.packSize), Memory: int64(x.memory) / 4, Level: p.level,
+		Workers: x.workers, PackSize: int64(x.packSize), Memory: int64(x.memory), Level: p.level,
 		Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
 	}, nil
 }

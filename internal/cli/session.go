@@ -86,7 +86,7 @@ func (s *session) close() { _ = s.st.Close() }
 // open opens the repository with the keys at hand.
 func (s *session) open(ctx context.Context, a repo.Access) (err error) {
 	s.repo, err = repo.Open(ctx, s.st, a, repo.Options{
-		Report: s.c.report(), Now: s.c.now, IndexDir: s.state.ChunkTableDir(), SpoolDir: s.state.SpoolDir(), Header: s.header,
+		Report: s.c.report(), Now: s.c.now, IndexDir: s.state.ChunkTableDir(), Spool: s.state.Spool(), Header: s.header,
 	})
 	return err
 }

@@ -301,7 +301,7 @@ func (w *world) run(ctx context.Context, st store.Store, h *host, dirs state.Dir
 	if w.s.blind {
 		access.Secrets = nil
 	}
-	o := repo.Options{SpoolDir: w.base}
+	o := repo.Options{Spool: state.Open(dirs, h.access.Host.Repository, nil).Spool()}
 	if w.s.tables {
 		o.IndexDir = filepath.Join(dirs.Cache, "tables")
 	}
@@ -347,7 +347,7 @@ func (w *world) runSource(ctx context.Context, r *repo.Repository, scope *repo.S
 		Repo: r, Scope: scope, State: state.Open(dirs, r.ID(), func(err error) {}), Tree: tree, Names: tree.Names, Host: h.name,
 		Source: snapshot.Origin{ID: snapshot.SourceID(key, "dir", h.name, "", []byte(src)), Kind: "dir", Path: []byte(src)},
 		Detect: backup.DefaultDetect, Program: "test", Full: full,
-		Workers: w.s.workers, PackSize: w.s.pack, Level: w.s.level, Memory: w.s.memory, FlushPacks: flush, FlushAfter: time.Hour, Grace: w.grace,
+		Workers: w.s.workers, PackSize: int64(w.s.pack), Level: w.s.level, Memory: w.s.memory, FlushPacks: flush, FlushAfter: time.Hour, Grace: w.grace,
 		Report: func(e event.Event) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -26,7 +26,7 @@ func unlock(t testing.TB, w *world, text string) (*keys.Secrets, error) {
 }
 
 func TestInitAndOpen(t *testing.T) {
-	for _, o := range []repo.InitOptions{{}, {Hybrid: true, Padding: true, DataClass: "DEEP_ARCHIVE", Parity: 5}} {
+	for _, o := range []repo.InitOptions{{}, {Hybrid: true, Padding: true, DataClass: "GLACIER_IR", Parity: 5}} {
 		w := newWorld(t, o)
 		secrets, err := unlock(t, w, phrase)
 		w.must(err)

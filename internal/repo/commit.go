@@ -435,8 +435,8 @@ func (s *ScopeState) isPending(name digest.Object) bool {
 	return slices.ContainsFunc(s.pending, func(p index.Pack) bool { return p.Name == name })
 }
 
-// Adopt takes up the packs of an interrupted run from the records of its journal: those that reached the store count as known and come
-// into the next index; the others are forgotten. It returns how many were taken up.
+// Adopt takes up the packs of an interrupted run from the records of its journal: those that reached the store, and those that the spool kept, which it sends, count
+// as known and come into the next index; the others are forgotten. It returns how many were taken up.
 //
 // That a pack is known already does not mean that an index names it, so it is named in the next one, perhaps for the second time.
 func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
@@ -449,8 +449,11 @@ func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
 		g.Go(func() error {
 			info, err := w.r.st.Stat(gctx, packName(p.Kind, w.kit.id, p.Name))
 			stored[i] = err == nil && info.Size == p.Size
+			if stored[i] && w.r.o.Spool != nil {
+				_ = w.r.o.Spool.Remove(p.Name.String())
+			}
 			if errors.Is(err, store.ErrNotExist) {
-				err = nil
+				stored[i], err = w.resend(gctx, p)
 			}
 			return err
 		})

@@ -19,3 +19,6 @@ func isNoIdentity(err error) bool {
 func isDamage(err error) bool {
 	return errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, store.ErrCold)
 }
+
+// isThere reports whether a Put failed only because the object is there: its name is its sum.
+func isThere(err error) bool { return errors.Is(err, store.ErrExist) }

@@ -15,6 +15,7 @@ import (
 	"firn/internal/format"
 	"firn/internal/keys"
 	"firn/internal/sign"
+	"firn/internal/state"
 	"firn/internal/store"
 )
 
@@ -58,7 +59,7 @@ type Options struct {
 	Report   event.Func
 	Now      func() time.Time // nil: time.Now
 	IndexDir string           // folder for the local chunk tables of this repository; empty: they are held in memory
-	SpoolDir string           // folder for packs that wait to be sent and find no room in memory; empty: the system's
+	Spool    *state.Spool     // for packs that wait to be sent and find no room in memory; nil: the system's folder for temporary files
 	Header   *Header          // firn.json, where the caller has read it already
 }
 

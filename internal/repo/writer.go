@@ -1,12 +1,7 @@
 package repo
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,19 +14,25 @@ import (
 	"firn/internal/keys"
 	"firn/internal/pack"
 	"firn/internal/snapshot"
-	"firn/internal/store"
 )
 
 // WriterOptions say how a Writer packs and sends. Zero values choose.
 type WriterOptions struct {
 	Epoch     uint32
-	Lanes     int         // data packs being filled at once; a worker keeps to one
-	PackSize  int         // bytes of plaintext of a data pack
-	Uploads   int         // packs on their way at once
-	Memory    int64       // bytes of sealed packs that may wait in memory; more go to the spool folder
-	Level     frame.Level // of file content
-	MetaLevel frame.Level // of manifests
-	Journal   Journal     // nil: an interrupted run sends again what no index names
+	Class     string        // storage class of data packs; empty: the repository's
+	Lanes     int           // data packs being filled at once, where they are held in memory
+	Workers   int           // goroutines that put; where there are more of them than lanes they compress outside of these
+	PackSize  int64         // bytes of plaintext of a data pack; one of more than 32 MiB is streamed into the spool
+	PackTime  time.Duration // streamed packs grow or shrink to what the way to the store takes in this time, once that is known; 0: PackSize stays
+	PackLeast int64         // within these bounds, in bytes
+	PackMost  int64
+	PartTime  time.Duration // a pack that takes twice as long to send is sent in parts of so much, which a run that goes on need not send again; 0: never
+	Up        float64       // bytes a second that the way to the store takes, as far as known before; 0: not
+	Uploads   int           // packs on their way at once
+	Memory    int64         // bytes of sealed packs that may wait in memory; more go to the spool
+	Level     frame.Level   // of file content
+	MetaLevel frame.Level   // of manifests
+	Journal   Journal       // nil: an interrupted run sends again what no index names
 }
 
 // Journal keeps records that outlive the process.
@@ -48,6 +49,7 @@ type Writer struct {
 	o     WriterOptions
 	scope *ScopeState
 	lanes [2][]*lane // by chunk.Kind
+	coils sync.Pool  // of *coil, for lanes that several workers share
 
 	claims  [2][64]claimShard // by chunk.Kind: a file may have the content of a manifest
 	putting sync.RWMutex      // held for reading from a claim until its chunk is in a lane
@@ -59,6 +61,8 @@ type Writer struct {
 
 	mu       sync.Mutex
 	inMemory int64
+
+	link meter
 
 	refs      refSet
 	published snapshot.ID     // by the last Publish
@@ -75,13 +79,6 @@ type claimShard struct {
 	m  map[digest.Chunk]struct{} // chunks in packs that are not yet in the store
 }
 
-// lane is one pack that is being filled.
-type lane struct {
-	mu  sync.Mutex
-	b   *pack.Builder
-	enc *frame.Encoder
-}
-
 const metaPackSize = 8 << 20
 
 // NewWriter starts a run in the scope of this host.
@@ -95,6 +92,9 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 	if o.PackSize <= 0 {
 		o.PackSize = 16 << 20
 	}
+	if o.Class == "" {
+		o.Class = r.classOf(chunk.Data)
+	}
 	if o.Uploads <= 0 {
 		o.Uploads = 4
 	}
@@ -105,10 +105,8 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 			w.claims[kind][i].m = map[digest.Chunk]struct{}{}
 		}
 	}
-	for range o.Lanes {
-		w.lanes[chunk.Data] = append(w.lanes[chunk.Data], &lane{b: pack.NewBuilder(chunk.Data, r.host.ScopeID, o.Epoch, o.PackSize), enc: frame.NewEncoder(o.Level)})
-	}
-	w.lanes[chunk.Meta] = []*lane{{b: pack.NewBuilder(chunk.Meta, r.host.ScopeID, o.Epoch, min(metaPackSize, o.PackSize)), enc: frame.NewEncoder(o.MetaLevel)}}
+	w.link.now = r.o.Now
+	w.makeLanes()
 	w.uploads = make(chan struct{}, o.Uploads)
 	w.upCtx, w.fail = context.WithCancelCause(ctx)
 	return w, nil
@@ -161,6 +159,9 @@ func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (
 	}
 	lanes := w.lanes[kind]
 	l := lanes[laneNo%len(lanes)]
+	if l.streams || len(lanes) < w.o.Workers && kind == chunk.Data {
+		return w.putShared(l, kind, id, raw)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.upCtx.Err() != nil {
@@ -172,10 +173,14 @@ func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (
 		}
 	}
 	ref := l.b.Add(id, raw, l.enc)
+	w.count(kind, raw)
+	return int(ref.Frame), nil
+}
+
+func (w *Writer) count(kind chunk.Kind, raw []byte) {
 	if kind == chunk.Data {
 		w.added.Add(int64(len(raw)))
 	}
-	return int(ref.Frame), nil
 }
 
 // seal ends the pack of a lane and sends it. The caller holds the lane's lock. A pack that cannot be sealed ends the run.
@@ -183,17 +188,15 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	if w.upCtx.Err() != nil {
 		return context.Cause(w.upCtx)
 	}
-	if l.b.Count() == 0 {
+	if l.count() == 0 {
 		return nil
 	}
-	plain, pad := l.b.Finish(w.kit.signer(), w.r.padded())
-	out, p, err := w.sealed(kind, plain)
+	out, p, err := w.finishPack(l, kind)
 	if err != nil {
 		w.fail(err)
 		return err
 	}
-	p.Padding, p.Chunks = int64(pad), append([]chunk.Ref(nil), l.b.Chunks()...)
-	l.b.Reset()
+	out.keep(p.Name)
 	if err := w.journalPack(&p); err != nil {
 		out.abort()
 		w.fail(err)
@@ -202,7 +205,7 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	select {
 	case w.uploads <- struct{}{}:
 	case <-w.upCtx.Done():
-		out.abort()
+		out.leave()
 		return context.Cause(w.upCtx)
 	}
 	w.inFlight.Go(func() {
@@ -214,19 +217,12 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	return nil
 }
 
-// sealed seals a plaintext into an output.
-func (w *Writer) sealed(kind chunk.Kind, plain []byte) (*output, index.Pack, error) {
-	class := w.r.classOf(kind)
-	out, err := w.newOutput(kind, class, len(plain))
-	if err != nil {
-		return nil, index.Pack{}, err
+// classOf is the storage class of a new pack.
+func (w *Writer) classOf(kind chunk.Kind) string {
+	if kind == chunk.Data {
+		return w.o.Class
 	}
-	s, err := pack.Seal(out, plain, w.r.dataRecipient())
-	if err != nil {
-		out.abort()
-		return nil, index.Pack{}, err
-	}
-	return out, index.Pack{Name: s.Name, Kind: kind, Epoch: w.o.Epoch, Size: s.Size, Class: class, Birth: w.r.o.Now().Truncate(time.Second), Prefix: s.Prefix}, nil
+	return w.r.classOf(kind)
 }
 
 // wait returns when every pack that was on its way when it was called is in the store, the run has failed, or ctx has ended.
@@ -253,11 +249,11 @@ func (w *Writer) wait(ctx context.Context) error {
 // send commits one sealed pack and makes its chunks known.
 func (w *Writer) send(out *output, p index.Pack) error {
 	if w.upCtx.Err() != nil {
-		out.abort()
+		out.leave()
 		return context.Cause(w.upCtx)
 	}
 	name := packName(p.Kind, w.r.host.ScopeID, p.Name)
-	if err := out.commit(w.upCtx, name, p.Size, p.Name); err != nil && !errors.Is(err, store.ErrExist) {
+	if err := out.commit(w.upCtx, name, p.Size, p.Name); err != nil && !isThere(err) {
 		return err
 	}
 	w.stored.Add(p.Size)
@@ -298,7 +294,9 @@ func (w *Writer) drain(ctx context.Context) error {
 	if failed {
 		return context.Cause(w.upCtx)
 	}
-	w.mergeLanes(chunk.Data)
+	if !w.lanes[chunk.Data][0].streams {
+		w.mergeLanes(chunk.Data)
+	}
 	for kind, lanes := range w.lanes {
 		for _, l := range lanes {
 			l.mu.Lock()
@@ -319,7 +317,7 @@ func (w *Writer) mergeLanes(kind chunk.Kind) {
 		from, into := lanes[i], lanes[i-1]
 		into.mu.Lock()
 		from.mu.Lock()
-		fits := from.b.Len()+into.b.Len() <= w.o.PackSize && from.b.Count()+into.b.Count() <= pack.MaxChunks
+		fits := int64(from.b.Len()+into.b.Len()) <= w.o.PackSize && from.b.Count()+into.b.Count() <= pack.MaxChunks
 		if fits && w.upCtx.Err() == nil { // a builder whose pack failed takes no more
 			for n, ref := range from.b.Chunks() {
 				into.b.AddFrame(ref, from.b.Frame(n))
@@ -343,88 +341,19 @@ func (w *Writer) Counts() (added, stored, packs int64) {
 	return w.added.Load(), w.stored.Load(), w.packs.Load()
 }
 
+// Up returns how many bytes a second the way to the store took in this run, 0 where nothing tells.
+func (w *Writer) Up() float64 { return w.link.rate() }
+
 // Abort ends the run without publishing anything, and returns when nothing of it is at work any more; what was sent stays, and the journal knows it. Nobody
 // puts meanwhile.
 func (w *Writer) Abort() {
 	w.fail(ErrAborted)
 	w.inFlight.Wait()
+	w.dropStreams()
 }
 
-// output is where a pack is sealed into: the store itself where it takes streams, else memory or a spool file.
-type output struct {
-	w       *Writer
-	pending store.Pending
-	buf     *bytes.Buffer
-	file    *os.File
-	class   string
-	held    int64
-}
-
-func (w *Writer) newOutput(kind chunk.Kind, class string, plain int) (*output, error) {
-	out := &output{w: w, class: class}
-	if c, ok := store.As[store.Creator](w.r.st); ok {
-		p, err := c.Create(w.upCtx, store.PutOptions{Class: class})
-		out.pending = p
-		return out, err
-	}
-	size := int64(plain) + int64(plain)/1024 + 8192
-	w.mu.Lock()
-	fits := w.inMemory == 0 || w.inMemory+size <= w.o.Memory
-	if fits {
-		w.inMemory += size
-	}
-	w.mu.Unlock()
-	if fits {
-		out.held = size
-		out.buf = bytes.NewBuffer(make([]byte, 0, size))
-		return out, nil
-	}
-	f, err := os.CreateTemp(w.r.o.SpoolDir, "firn-pack-*")
-	if err != nil {
-		return nil, fmt.Errorf("spool of %s packs: %w", kind, err)
-	}
-	_ = os.Remove(f.Name()) // where the system allows it the file has no name from the start, and a kill leaves nothing
-	out.file = f
-	return out, nil
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	switch {
-	case o.pending != nil:
-		return o.pending.Write(p)
-	case o.buf != nil:
-		return o.buf.Write(p)
-	}
-	return o.file.Write(p)
-}
-
-func (o *output) commit(ctx context.Context, name string, size int64, sum digest.Object) error {
-	if o.pending != nil {
-		return o.pending.Commit(ctx, name)
-	}
-	defer o.abort()
-	var r io.ReadSeeker = o.file
-	if o.buf != nil {
-		r = bytes.NewReader(o.buf.Bytes())
-	}
-	return o.w.r.st.Put(ctx, name, r, size, store.PutOptions{Sum: sum, Class: o.class})
-}
-
-// abort leaves nothing behind.
-func (o *output) abort() {
-	if o.pending != nil {
-		_ = o.pending.Abort()
-	}
-	if o.file != nil {
-		_ = o.file.Close()
-		_ = os.Remove(o.file.Name())
-	}
-	o.buf = nil
-	o.w.mu.Lock()
-	o.w.inMemory -= o.held
-	o.w.mu.Unlock()
-	o.held = 0
-}
+// cause is why the run has failed.
+func (w *Writer) cause() error { return context.Cause(w.upCtx) }
 
 // ScopeIDOf returns the scope in which this host writes.
 func (r *Repository) ScopeIDOf() keys.ScopeID { return r.host.ScopeID }

@@ -32,8 +32,15 @@ type snapshotJSON struct {
 	Manifest treeJSON   `json:"manifest"`
 	Packs    []partJSON `json:"packs"`
 	Stats    Stats      `json:"stats"`
+	Storage  *storeJSON `json:"storage,omitempty"`
 	Problems []Problem  `json:"problems,omitempty"`
 	Program  string     `json:"program"`
+}
+
+type storeJSON struct {
+	Class  string `json:"class,omitempty"`
+	Then   string `json:"then,omitempty"`
+	HotFor int64  `json:"hot_for,omitempty"` // seconds
 }
 
 type originJSON struct {
@@ -103,6 +110,9 @@ func (s *Snapshot) Check() error {
 	case len(s.Tags) > MaxTags || len(s.Problems) > MaxProblems || len(s.Voids) > MaxVoids || len(s.Packs) > MaxParts:
 		return bad("number of tags, problems, voids, pack sets", []int{len(s.Tags), len(s.Problems), len(s.Voids), len(s.Packs)})
 	}
+	if err := s.Storage.Check(); err != nil {
+		return err
+	}
 	for _, tag := range s.Tags {
 		if tag == "" || len(tag) > MaxTag {
 			return bad("tag", fmt.Sprintf("%.40q", tag))
@@ -119,6 +129,8 @@ func (s *Snapshot) Check() error {
 	}
 	return nil
 }
+
+const maxHotFor = 200 * 365 * 86400 // seconds
 
 const maxNames = 4096 // of one part of a pack set (FORMAT §9)
 
@@ -143,6 +155,9 @@ func (s *Snapshot) Marshal() ([]byte, error) {
 	}
 	if !s.Renamed.IsZero() {
 		j.Renamed = s.Renamed.String()
+	}
+	if !s.Storage.IsZero() {
+		j.Storage = &storeJSON{s.Storage.Class, s.Storage.Then, int64(s.Storage.HotFor / time.Second)}
 	}
 	if s.Previous != nil {
 		j.Previous = &linkJSON{s.Previous.ID.String(), s.Previous.Sum.String()}
@@ -180,6 +195,12 @@ func Parse(body []byte) (*Snapshot, error) {
 	r.optional(s.Renamed[:], j.Renamed)
 	r.optional(s.Manifest.Chunk[:], j.Manifest.Chunk)
 	s.Source.Path = r.path(j.Source.Path, j.Source.PathB64)
+	if j.Storage != nil {
+		if j.Storage.HotFor < 0 || j.Storage.HotFor > maxHotFor {
+			return nil, fmt.Errorf("%w: hot for %d seconds", ErrBody, j.Storage.HotFor)
+		}
+		s.Storage = Storage{j.Storage.Class, j.Storage.Then, time.Duration(j.Storage.HotFor) * time.Second}
+	}
 	if j.Previous != nil {
 		s.Previous = new(Link)
 		r.read(s.Previous.ID[:], j.Previous.ID)

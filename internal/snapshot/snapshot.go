@@ -32,6 +32,7 @@ const (
 	MaxParts      = 1 << 20
 	MaxVoids      = 1 << 16
 	MaxLevel      = 32 // of a manifest's tree
+	MaxClass      = 64 // name of a storage class
 )
 
 // ErrBody tells of a body that is not what its kind asks for.
@@ -74,6 +75,25 @@ func ParseSource(s string) (Source, error) {
 	return id, parseHex(id[:], s)
 }
 
+// Storage says in which storage class the file content of a source is stored, in the store's words. It goes from snapshot to snapshot until the user says
+// otherwise. The zero value is what firn.json says.
+type Storage struct {
+	Class  string        // of new packs; empty: as firn.json says
+	Then   string        // to which packs move later; empty: they stay
+	HotFor time.Duration // age at which they move, whole seconds; 0 exactly where Then is empty
+}
+
+// IsZero reports whether s says nothing.
+func (s Storage) IsZero() bool { return s == Storage{} }
+
+// Check fails with ErrBody if s breaks a limit.
+func (s Storage) Check() error {
+	if len(s.Class) > MaxClass || len(s.Then) > MaxClass || (s.Then == "") != (s.HotFor == 0) || s.HotFor < 0 || s.HotFor%time.Second != 0 || s.Then != "" && s.Then == s.Class {
+		return fmt.Errorf("%w: storage class %.80q, then %.80q after %v", ErrBody, s.Class, s.Then, s.HotFor)
+	}
+	return nil
+}
+
 // Snapshot is one backup of one source.
 type Snapshot struct {
 	ID       ID
@@ -94,6 +114,7 @@ type Snapshot struct {
 	Manifest Tree
 	Packs    []Part // all packs that it needs
 	Stats    Stats
+	Storage  Storage
 	Problems []Problem // the first MaxProblems
 	Program  string
 }

@@ -32,6 +32,7 @@ type kind string
 const (
 	kindHead    kind = "HEAD"
 	kindJournal kind = "JRNL"
+	kindLink    kind = "LINK"
 	kindStat    kind = "STAT"
 	kindLines   kind = "LINE"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Spool keeps sealed packs on disk until the store has them. Since the caller has to know whether a pack is safe there, its methods return
+// Spool keeps packs on disk until the store has them. Since the caller has to know whether a pack is there, its methods return
 // errors; a caller who gets one goes on in memory.
 type Spool struct {
 	s   *State
@@ -18,13 +18,18 @@ type Spool struct {
 // Spool returns the spool of the repository.
 func (s *State) Spool() *Spool { return &Spool{s, s.folder("spool", s.cache, "spool")} }
 
-// SpoolFile is a file of the spool that is being written: first nameless, then kept under a name or discarded.
+// SpoolFile is a file of the spool that a process has open: nameless while it is written, then, if it is kept, under a name by which another process finds it
+// when this one was killed. It is marked as in use until it is closed.
 type SpoolFile struct {
 	*os.File
-	spool *Spool
+	path string
 }
 
-const tempPrefix = ".tmp-"
+const (
+	tempPrefix   = ".tmp-"
+	uploadSuffix = ".upload" // of the note of an upload in parts
+	maxUpload    = 4096      // bytes of such a note
+)
 
 // Create makes a nameless file of mode 0600. If the process ends before Keep, the next Clean removes it.
 func (p *Spool) Create() (*SpoolFile, error) {
@@ -36,57 +41,102 @@ func (p *Spool) Create() (*SpoolFile, error) {
 		return nil, err
 	}
 	_ = tryLock(f) // marks it as in use; without locks Clean leaves it alone
-	return &SpoolFile{f, p}, nil
+	return &SpoolFile{f, f.Name()}, nil
 }
 
-// Keep syncs and closes the file and gives it a name, which must be a plain file name without a dot in front. After a crash it is there.
+// Keep gives the file a name, which must be a plain file name without a dot in front; it stays open. It is not synced: after a power cut it may be
+// there and not whole, which its sum tells.
 func (f *SpoolFile) Keep(name string) error {
-	path, err := f.spool.path(name)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := checkName(name); err != nil {
 		return err
 	}
-	return syncDir(f.spool.dir)
+	path := filepath.Join(filepath.Dir(f.path), name)
+	if err := os.Rename(f.path, path); err != nil {
+		return err
+	}
+	f.path = path
+	return nil
 }
 
-// Discard closes and removes the file.
+// Discard closes and removes the file, and the note of its upload.
 func (f *SpoolFile) Discard() {
 	_ = f.Close()
-	_ = os.Remove(f.Name())
+	_ = os.Remove(f.path)
+	_ = os.Remove(f.path + uploadSuffix)
+}
+
+func checkName(name string) error {
+	if name == "" || name[0] == '.' || name != filepath.Base(name) {
+		return &fs.PathError{Op: "spool", Path: name, Err: fs.ErrInvalid}
+	}
+	return nil
 }
 
 func (p *Spool) path(name string) (string, error) {
 	if p.dir == "" {
 		return "", ErrNone
 	}
-	if name == "" || name[0] == '.' || name != filepath.Base(name) {
-		return "", &fs.PathError{Op: "spool", Path: name, Err: fs.ErrInvalid}
-	}
-	return filepath.Join(p.dir, name), nil
+	return filepath.Join(p.dir, name), checkName(name)
 }
 
-// Open opens a kept file for reading. What is in it is as trustworthy as the disk: compare its sum with its name.
-func (p *Spool) Open(name string) (*os.File, error) {
+// Open opens a kept file that no other process has open. What is in it is as trustworthy as the disk: compare its sum with its name.
+func (p *Spool) Open(name string) (*SpoolFile, error) {
 	path, err := p.path(name)
 	if err != nil {
 		return nil, err
 	}
-	return os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryLock(f); errors.Is(err, errHeld) {
+		_ = f.Close()
+		return nil, &fs.PathError{Op: "spool", Path: name, Err: err}
+	}
+	return &SpoolFile{f, path}, nil
+}
+
+// UploadNote remembers the upload of a kept file in parts. It lies beside the file and goes with it. Nothing in it fails: an upload
+// that is not remembered begins anew.
+type UploadNote struct{ path string }
+
+// UploadNote returns the note of a name.
+func (p *Spool) UploadNote(name string) *UploadNote {
+	path, err := p.path(name)
+	if err != nil {
+		return &UploadNote{}
+	}
+	return &UploadNote{path + uploadSuffix}
+}
+
+// Upload returns what SetUpload was given last, empty if there is none.
+func (n *UploadNote) Upload() string {
+	if n.path == "" {
+		return ""
+	}
+	raw, err := os.ReadFile(n.path)
+	if err != nil || len(raw) > maxUpload {
+		return ""
+	}
+	return string(raw)
+}
+
+// SetUpload remembers the id of an upload; empty: there is none any more.
+func (n *UploadNote) SetUpload(id string) {
+	switch {
+	case n.path == "":
+	case id == "":
+		_ = os.Remove(n.path)
+	default:
+		_ = replaceFile(n.path, []byte(id))
+	}
 }
 
 // Remove removes a kept file; one that is not there is no error.
 func (p *Spool) Remove(name string) error {
 	path, err := p.path(name)
 	if err == nil {
+		_ = os.Remove(path + uploadSuffix)
 		err = os.Remove(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,7 +163,7 @@ func (p *Spool) List() ([]SpoolEntry, error) {
 	var list []SpoolEntry
 	for _, d := range files {
 		info, err := d.Info()
-		if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(d.Name(), ".") {
+		if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(d.Name(), ".") || strings.HasSuffix(d.Name(), uploadSuffix) {
 			continue
 		}
 		list = append(list, SpoolEntry{d.Name(), info.Size()})

@@ -322,6 +322,16 @@ func TestSpool(t *testing.T) {
 	if err := f.Keep("abc"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := p.Open("abc"); err == nil {
+		t.Fatal("a file in use was opened")
+	}
+	f.Close()
+	note := p.UploadNote("abc")
+	for _, id := range []string{"", "one", "two"} {
+		if note.SetUpload(id); p.UploadNote("abc").Upload() != id {
+			t.Fatalf("upload %q is not remembered", id)
+		}
+	}
 	gone, _ := p.Create()
 	gone.Discard()
 	used, _ := p.Create()
@@ -347,6 +357,12 @@ func TestSpool(t *testing.T) {
 		if _, err := p.Open(name); !errors.Is(err, fs.ErrInvalid) {
 			t.Fatalf("%q: %v", name, err)
 		}
+	}
+	if r, err = p.Open("abc"); err != nil {
+		t.Fatal(err)
+	}
+	if r.Discard(); note.Upload() != "" {
+		t.Fatal("the note outlives its file")
 	}
 	for range 2 { // the second time there is nothing left to remove
 		if err := p.Remove("abc"); err != nil || len(*notes) > 0 {

@@ -1,0 +1,80 @@
+package backup
+
+import (
+	"runtime"
+	"time"
+
+	"firn/internal/repo"
+	"firn/internal/snapshot"
+)
+
+// Sizes of packs, in bytes (DESIGN, "Repository"). On a cold class a pack is what the link sends in packTime: there a PUT costs as much as storing 50 MiB for
+// a month, and each object is billed for 40 KiB more than it has; what a dropped line costs is bounded all the same.
+const (
+	hotPack   = 16 << 20
+	coldPack  = 64 << 20 // until the speed of the link is known
+	coldLeast = 16 << 20
+	coldMost  = 256 << 20
+	packTime  = 30 * time.Second
+)
+
+// What things take of the memory, in bytes, beside what they are for: measured with pprof on the corpora of the benchmark, rounded up.
+const (
+	memoryBase   = 36 << 20 // the program, the walk, the stat caches, the index
+	memoryWorker = 11 << 20 // bundle, frame, encoder, two buffers for large files
+)
+
+// isCold reports whether objects of a class have to be thawed.
+func (o *Options) isCold(class string) bool { return o.IsCold != nil && o.IsCold(class) }
+
+// setStorage takes over where the source was stored so far, unless the caller chooses.
+func (o *Options) setStorage() {
+	if !o.Storage.IsZero() {
+		return
+	}
+	if last := lastDone(o.Scope.Items, o.Source.ID); last.Snapshot != nil {
+		o.Storage = last.Storage
+	}
+}
+
+// lastDone returns the newest done snapshot of a source; Snapshot is nil where there is none.
+func lastDone(items []snapshot.Item, id snapshot.Source) (last snapshot.Item) {
+	for _, it := range items {
+		if it.Source.ID == id && it.Status() == snapshot.IsDone {
+			last = newer(last, it)
+		}
+	}
+	return last
+}
+
+// packing plans packs, workers and memory; it sets o.Workers.
+func (o *Options) packing() repo.WriterOptions {
+	class := o.Storage.Class
+	if class == "" {
+		class = o.Repo.Config().Class.Data
+	}
+	up := o.State.Link().Up
+	w := repo.WriterOptions{Class: class, Uploads: o.Uploads, PackSize: o.PackSize, PartTime: packTime, Up: up}
+	streams := o.PackSize > 32<<20
+	if o.PackSize <= 0 {
+		w.PackSize = hotPack
+		if o.isCold(class) {
+			w.PackSize, w.PackTime, w.PackLeast, w.PackMost = coldPack, packTime, coldLeast, coldMost
+			streams = true
+		}
+	}
+	left := o.Memory - memoryBase
+	if !streams {
+		// A quarter is for packs that wait to be sent, the rest for packs that are being filled and for workers, in this order.
+		w.Memory = o.Memory / 4
+		left -= w.Memory
+		w.Lanes = int(min(max(left/2/w.PackSize, 1), int64(runtime.GOMAXPROCS(0))))
+		left -= int64(w.Lanes) * w.PackSize
+	}
+	if o.Workers <= 0 {
+		o.Workers = int(min(max(left/memoryWorker, 1), int64(runtime.GOMAXPROCS(0))))
+	}
+	w.Lanes = min(w.Lanes, o.Workers)
+	w.Workers = o.Workers
+	return w
+}

@@ -1,0 +1,249 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"firn/internal/chunk"
+	"firn/internal/digest"
+	"firn/internal/index"
+	"firn/internal/state"
+	"firn/internal/store"
+)
+
+// output is where a pack is sealed into: the store itself where it takes streams, else memory or a file of the spool.
+type output struct {
+	w       *Writer
+	pending store.Pending
+	buf     *bytes.Buffer
+	file    *os.File
+	spooled *state.SpoolFile // the same file, where a spool is at hand
+	kept    string           // its name in the spool
+	class   string
+	held    int64
+}
+
+// newOutput makes the output of a pack of plain bytes; plain < 0: of unknown size, and not to be held in memory.
+func (w *Writer) newOutput(kind chunk.Kind, class string, plain int) (*output, error) {
+	out := &output{w: w, class: class}
+	if c, ok := store.As[store.Creator](w.r.st); ok {
+		p, err := c.Create(w.upCtx, store.PutOptions{Class: class})
+		out.pending = p
+		return out, err
+	}
+	if plain >= 0 && out.inMemory(int64(plain)+int64(plain)/1024+8192) {
+		return out, nil
+	}
+	if s := w.r.o.Spool; s != nil {
+		if f, err := s.Create(); err == nil {
+			out.spooled, out.file = f, f.File
+			return out, nil
+		}
+	}
+	f, err := os.CreateTemp("", "firn-pack-*")
+	if err != nil {
+		return nil, fmt.Errorf("spool of %s packs: %w", kind, err)
+	}
+	_ = os.Remove(f.Name()) // where the system allows it the file has no name from the start, and a kill leaves nothing
+	out.file = f
+	return out, nil
+}
+
+// inMemory takes size bytes of the memory for packs that wait, if they are to be had. One pack always may.
+func (o *output) inMemory(size int64) bool {
+	w := o.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.inMemory > 0 && w.inMemory+size > w.o.Memory {
+		return false
+	}
+	w.inMemory += size
+	o.held = size
+	o.buf = bytes.NewBuffer(make([]byte, 0, size))
+	return true
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	switch {
+	case o.pending != nil:
+		return o.pending.Write(p)
+	case o.buf != nil:
+		return o.buf.Write(p)
+	}
+	n, err := o.file.Write(p)
+	if err != nil {
+		err = fmt.Errorf("spool of packs: %w", err)
+	}
+	return n, err
+}
+
+// keep gives a spooled pack the name by which the next run finds it, if this one does not get it through.
+func (o *output) keep(name digest.Object) {
+	if o.spooled != nil && o.spooled.Keep(name.String()) == nil {
+		o.kept = name.String()
+	}
+}
+
+// commit makes the pack an object of the store.
+func (o *output) commit(ctx context.Context, name string, size int64, sum digest.Object) error {
+	if o.pending != nil {
+		return o.pending.Commit(ctx, name)
+	}
+	var r io.ReadSeeker = o.file
+	if o.buf != nil {
+		r = bytes.NewReader(o.buf.Bytes())
+	}
+	put := store.PutOptions{Sum: sum, Class: o.class, Parts: o.w.partSize(size)}
+	if o.kept != "" {
+		put.Memory = o.w.r.o.Spool.UploadNote(o.kept)
+	}
+	done := o.w.link.begin(size)
+	err := o.w.r.st.Put(ctx, name, r, size, put)
+	done(err == nil)
+	if err != nil && !isThere(err) {
+		o.leave()
+		return err
+	}
+	o.abort()
+	return err
+}
+
+// leave closes the output of a pack that did not get through; where the spool keeps it, it stays there for the next run.
+func (o *output) leave() {
+	if o.kept == "" {
+		o.abort()
+		return
+	}
+	_ = o.spooled.Close()
+}
+
+// abort leaves nothing behind.
+func (o *output) abort() {
+	switch {
+	case o.pending != nil:
+		_ = o.pending.Abort()
+	case o.spooled != nil:
+		o.spooled.Discard()
+	case o.file != nil:
+		_ = o.file.Close()
+		_ = os.Remove(o.file.Name())
+	}
+	o.buf = nil
+	o.w.mu.Lock()
+	o.w.inMemory -= o.held
+	o.w.mu.Unlock()
+	o.held = 0
+}
+
+// Bounds of a part of an upload, in bytes.
+const (
+	minPart = 8 << 20
+	maxPart = 1 << 30
+)
+
+// partSize is the size of the parts of an object of size bytes, 0 where it is sent as one.
+func (w *Writer) partSize(size int64) int64 {
+	up := w.link.rate()
+	if up == 0 {
+		up = w.o.Up
+	}
+	if w.o.PartTime <= 0 || up == 0 {
+		return 0
+	}
+	part := min(max(int64(up*w.o.PartTime.Seconds())>>20<<20, minPart), maxPart)
+	if size < 2*part {
+		return 0
+	}
+	return part
+}
+
+// resend sends a pack of an interrupted run that the spool has kept, and reports whether it is in the store now.
+func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
+	s := w.r.o.Spool
+	if s == nil {
+		return false, nil
+	}
+	f, err := s.Open(p.Name.String())
+	if err != nil {
+		return false, nil
+	}
+	out := &output{w: w, file: f.File, spooled: f, kept: p.Name.String(), class: p.Class}
+	sum, err := sumFile(f.File)
+	if err != nil || sum != p.Name { // torn by a power cut
+		out.abort()
+		return false, nil
+	}
+	w.r.decide("pack %v is sent from the spool", p.Name)
+	err = out.commit(ctx, packName(p.Kind, w.kit.id, p.Name), p.Size, p.Name)
+	if err != nil && !isThere(err) {
+		return false, err
+	}
+	w.stored.Add(p.Size)
+	w.packs.Add(1)
+	return true, nil
+}
+
+func sumFile(f *os.File) (sum digest.Object, err error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	return digest.Object(h.Sum(nil)), nil
+}
+
+// meter measures how fast objects go to the store, while any is on its way.
+type meter struct {
+	now func() time.Time
+
+	mu     sync.Mutex
+	active int
+	since  time.Time
+	busy   time.Duration
+	bytes  int64
+}
+
+// meterLeast is what has to be sent before a rate is believed, in bytes.
+const meterLeast = 1 << 20
+
+// begin notes that size bytes begin to be sent; done tells how it ended. A Put that failed may have sent anything, so it counts for the time only.
+func (m *meter) begin(size int64) (done func(ok bool)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.active == 0 {
+		m.since = m.now()
+	}
+	m.active++
+	return func(ok bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.active--; m.active == 0 {
+			m.busy += max(m.now().Sub(m.since), 0)
+		}
+		if ok {
+			m.bytes += size
+		}
+	}
+}
+
+// rate returns bytes a second, 0 where too little was sent to tell.
+func (m *meter) rate() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	busy := m.busy
+	if m.active > 0 {
+		busy += max(m.now().Sub(m.since), 0)
+	}
+	if m.bytes < meterLeast || busy <= 0 {
+		return 0
+	}
+	return float64(m.bytes) / busy.Seconds()
+}
