@@ -1,0 +1,92 @@
+package thaw
+
+import (
+	"context"
+	"time"
+
+	"firn/internal/price"
+	"firn/internal/store"
+)
+
+// LookOptions say how to look; zero values stand for the defaults.
+type LookOptions struct {
+	Region  *price.Region // knows which classes are cold, and whether listing or asking one by one is cheaper; nil: the names and prices of Amazon S3
+	Total   int64         // how many objects the folders concerned hold, as the index has it; 0: unknown
+	Workers int           // requests at once; default 16
+	Clock   Clock         // for the pauses before what failed is tried again; default: WallClock
+}
+
+// Requests counts what was asked of a store. Listings are counted by the thousand objects seen.
+type Requests struct {
+	List int64 `json:"list"`
+	Head int64 `json:"head"`
+}
+
+// Survey is what a store says about wanted objects.
+type Survey struct {
+	Needs    []Need // as given to Look; not to be changed
+	Groups   []Group
+	Missing  Tally // objects that are gone; the others are in Groups
+	Requests Requests
+	Taken    time.Time // when the looking began, by the Clock
+
+	facts   []fact
+	order   []int32 // indexes of Needs by name
+	classes []string
+}
+
+// Group is the objects of a survey that are alike.
+type Group struct {
+	Class string // as the store says
+	Cold  bool   // has to be thawed before it can be read
+	Copy  store.CopyState
+	Tally
+}
+
+// Fact is what a survey knows of one object.
+type Fact struct {
+	Missing bool
+	Class   string
+	Cold    bool
+	Copy    store.Copy
+}
+
+// At returns what is known of Needs[i].
+func (s *Survey) At(i int) Fact {
+	f := &s.facts[i]
+	if f.state == unseen {
+		return Fact{Missing: true}
+	}
+	return Fact{Class: s.classes[f.class], Cold: f.cold, Copy: f.copy()}
+}
+
+// Look asks the store about needs: it lists, where that is cheaper only around what is wanted, and asks one by one where few are wanted of many or where listings do not
+// tell what is thawed. It repeats what fails for a reason that may pass. Needs are at most MaxNeeds, and name no object twice.
+func Look(ctx context.Context, st store.Store, needs []Need, o LookOptions) (*Survey, error) {
+	return look(ctx, st, needs, o)
+}
+
+// fact is 16 bytes of what is known of an object.
+type fact struct {
+	expires int64 // Unix seconds; 0: unknown
+	class   uint16
+	state   state
+	cold    bool
+}
+
+type state uint8
+
+const (
+	unseen state = iota // or gone
+	noCopy
+	thawing
+	thawed
+)
+
+func (f *fact) copy() store.Copy {
+	c := store.Copy{State: store.CopyState(f.state - noCopy)}
+	if f.expires != 0 {
+		c.Expires = time.Unix(f.expires, 0).UTC()
+	}
+	return c
+}
