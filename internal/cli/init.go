@@ -240,6 +240,7 @@ func (x *initCommand) probe(ctx context.Context, st store.Store) error {
 			x.c.note("%s: %s", st.Location(), text)
 		}
 	}
+	x.c.warnOfTraps(ctx, st)
 	return nil
 }
 
