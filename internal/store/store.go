@@ -102,6 +102,8 @@ var (
 	ErrFull     = errors.New("no space left in store")       // disk full, quota
 	ErrReadOnly = errors.New("store is read-only")           //
 	ErrTimeout  = errors.New("store did not answer in time") // an endpoint that hangs
+
+	ErrUnsupported = errors.New("store does not know this request") // an endpoint that has not all of the protocol
 )
 
 // Error is a failed call: what was done to which object. Err matches one of the Err… values by errors.Is where the reason is known.
@@ -136,7 +138,7 @@ func Fail(op, name string, err error) error {
 type Temporary interface{ Temporary() bool }
 
 // IsTemporary reports whether the call that failed with err may succeed when it is repeated as it was. Where no error in
-// the chain says so by Temporary, only ErrTimeout and a connection that broke off are.
+// the chain says so by Temporary, only ErrTimeout, ErrNoCapacity and a connection that broke off are.
 func IsTemporary(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
@@ -145,7 +147,7 @@ func IsTemporary(err error) bool {
 	if errors.As(err, &t) {
 		return t.Temporary()
 	}
-	return errors.Is(err, ErrTimeout) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrNoCapacity) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Wrapper is a store that adds something to another one.

@@ -30,7 +30,7 @@ type Answer int
 // The answers. Only the first costs a retrieval.
 const (
 	ThawBegun    Answer = iota // the copy will come
-	ThawExtended               // the copy is there already; it is kept until Days from now, if that is later than before
+	ThawExtended               // the copy is there already; it is kept until Days from now (Amazon S3: also where that is sooner than before; do not ask for less)
 )
 
 // CopyState tells about the readable copy of an object in a cold class.
@@ -57,7 +57,8 @@ type Thawer interface {
 	// taken up, and is ThawBegun), with ErrNotCold where the object can be read as it is, with ErrTier where the class or the store does not have the tier, and with
 	// ErrNoCapacity where the store has no room for it now; both cost nothing.
 	Thaw(ctx context.Context, name string, o ThawOptions) (Answer, error)
-	// ListCopies is List that also fills Info.Copy. Where the store's listings do not tell, it fails with ErrNoStatus before fn is called.
+	// ListCopies is List that also fills Info.Copy. Where the store's listings are known not to tell, it fails with ErrNoStatus before fn is called. A store that leaves out
+	// what it does not know cannot always be told from one where nothing is thawed: a state other than NoCopy is true; NoCopy is, once a copy was asked for by this Store.
 	ListCopies(ctx context.Context, prefix, after string, fn func(Info) error) error
 }
 
@@ -84,6 +85,7 @@ type Rule struct {
 
 // Ruler is a store that may have such rules. A rule that does several things is several Rules of one ID.
 type Ruler interface {
+	// Rules fails with ErrUnsupported where the store has no rules that could be asked for.
 	Rules(ctx context.Context) ([]Rule, error)
 }
 
