@@ -26,7 +26,7 @@ const (
 )
 
 func (s Severity) String() string {
-	return [...]string{"ok", "note", "warning", "problem"}[s]
+	return [...]string{OK: "ok", Note: "note", Warning: "warning", Problem: "problem"}[s]
 }
 
 // The checks. Their names stay.
@@ -39,6 +39,7 @@ const (
 	CheckChecksums  = "checksums"   // the store verifies them
 	CheckClass      = "class"       // objects stay in the class that was asked for
 	CheckThaw       = "thaw"        // cold objects can be asked for, and listings tell of it
+	CheckParts      = "parts"       // into how many an upload may be cut
 	CheckRules      = "rules"       // by which the store moves and deletes objects
 	CheckUploads    = "uploads"     // what is left of uploads that were cut off
 	CheckHot        = "hot objects" // that none of them lies in a cold class
@@ -85,6 +86,8 @@ type Options struct {
 	Rules []byte
 	// NoProbe stores no probe objects, and leaves out the checks that need them.
 	NoProbe bool
+	// Thorough has a probe object thawed where packs lie in a cold class, and counts parts, which costs about a cent (store.ProbeOptions).
+	Thorough bool
 	// Open loads the scopes that the keys at hand open; it may return none, or be nil.
 	Open func(context.Context, *repo.Header) ([]*repo.ScopeState, error)
 	// Dirs are the folders of this machine, where the host key lies, too.

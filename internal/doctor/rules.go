@@ -46,11 +46,11 @@ func (d *doctor) rules(ctx context.Context) {
 		d.add(Finding{Check: CheckRules, Severity: Note, What: "not known: the credentials may not see the rules of the bucket",
 			Why: "a rule that moves or deletes objects would be noticed late", Fix: Fix{Grant: []string{"rules"}, Why: err}})
 		return
+	case errors.Is(err, store.ErrUnsupported), err == nil && rules == nil:
+		d.ok(CheckRules, "the store has no rules of its own")
+		return
 	case err != nil:
 		d.unknown(CheckRules, "the rules of the bucket cannot be read", err)
-		return
-	case rules == nil:
-		d.ok(CheckRules, "the store has no rules of its own")
 		return
 	}
 	var fix *RulesFix
@@ -70,7 +70,10 @@ func (d *doctor) rules(ctx context.Context) {
 			d.add(f)
 		}
 	}
-	if worst == OK {
+	switch {
+	case len(rules) == 0:
+		d.ok(CheckRules, "the bucket has no rules about this repository")
+	case worst == OK:
 		d.ok(CheckRules, "%s, none of which moves or deletes what has to stay", counted(len(rules), "rule"))
 	}
 	d.uploads(rules, fix)
@@ -103,10 +106,7 @@ func (d *doctor) readRules(ctx context.Context) (rules []rule, doc *document, er
 	for _, r := range plain {
 		rules = append(rules, rule{Rule: r})
 	}
-	if len(plain) == 0 {
-		doc = &document{} // which is the whole of it
-	}
-	return rules, doc, nil
+	return rules, nil, nil // of what others have in the bucket these tell nothing
 }
 
 // examine says what a rule does to a repository; nothing where it does no harm.

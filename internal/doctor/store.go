@@ -51,7 +51,7 @@ func (d *doctor) probe(ctx context.Context) {
 	if d.header != nil {
 		class = d.header.Class.Data
 	}
-	found, err := store.Probe(ctx, t, class)
+	found, err := store.Examine(ctx, t, store.ProbeOptions{Class: class, Thaw: d.o.Thorough, Parts: d.o.Thorough})
 	if err != nil {
 		check := CheckRights
 		if errors.Is(err, store.ErrClock) {
@@ -65,7 +65,13 @@ func (d *doctor) probe(ctx context.Context) {
 	if slices.Contains(found.Missing, "put") {
 		return // nothing else can be known
 	}
-	d.abilities(found, class)
+	d.writing(found)
+	d.classes(found, class)
+	if weak, ok := store.As[store.Weak](d.o.Store); ok {
+		for _, text := range weak.Weakness() {
+			d.add(Finding{Check: CheckStore, Severity: Note, What: text})
+		}
+	}
 }
 
 // How far clocks may be apart. Amazon S3 refuses requests that are 15 minutes off (API Reference, RequestTimeTooSkewed).
@@ -134,8 +140,8 @@ func (d *doctor) rights(found store.Abilities) {
 	d.add(f)
 }
 
-// abilities tells what the store does with what it is asked.
-func (d *doctor) abilities(found store.Abilities, class string) {
+// writing tells how the store keeps what is put into it.
+func (d *doctor) writing(found store.Abilities) {
 	if !found.Lists && !slices.Contains(found.Missing, "list") {
 		d.add(Finding{Check: CheckStore, Severity: Problem, What: "listings do not show what was just stored",
 			Why: "pruning decides by listings what nobody needs; where they lag behind, data can be lost"})
@@ -143,15 +149,25 @@ func (d *doctor) abilities(found store.Abilities, class string) {
 	if found.CreateOnly {
 		d.ok(CheckCreateOnly, "an object that is there cannot be overwritten")
 	} else {
-		d.add(Finding{Check: CheckCreateOnly, Severity: Warning, What: "the store lets objects be overwritten, although it is asked not to",
-			Why: "a thief of the credentials could destroy backups; versioning or an object lock of the bucket prevents that"})
+		f := Finding{Check: CheckCreateOnly, Severity: Warning, What: "the store lets objects be overwritten, although it is asked not to",
+			Why: "a thief of the credentials could destroy backups; versioning or an object lock of the bucket prevents that"}
+		if found.Refused(store.Conditions) {
+			f.What = "the store refuses to be asked not to overwrite objects"
+		}
+		d.add(f)
 	}
-	switch {
-	case found.VerifiesSum:
+	if found.VerifiesSum {
 		d.ok(CheckChecksums, "the store refuses content that does not have its SHA-256")
-	default:
+	} else {
 		d.add(Finding{Check: CheckChecksums, Severity: Note, What: "the store does not verify SHA-256 sums", Why: "what is damaged on its way there is noticed when it is checked or read"})
 	}
+	if found.MaxParts > 0 {
+		d.ok(CheckParts, "an upload may have %d parts", found.MaxParts)
+	}
+}
+
+// classes tells what the store makes of the class of packs.
+func (d *doctor) classes(found store.Abilities, class string) {
 	switch {
 	case class == "" || found.Class == "":
 	case !sameClass(found.Class, class):
@@ -160,9 +176,33 @@ func (d *doctor) abilities(found store.Abilities, class string) {
 	default:
 		d.ok(CheckClass, "objects stay in %s", class)
 	}
-	if weak, ok := store.As[store.Weak](d.o.Store); ok {
-		for _, text := range weak.Weakness() {
-			d.add(Finding{Check: CheckStore, Severity: Note, What: text})
-		}
+	if !found.Cold {
+		return
 	}
+	switch f := (Finding{Check: CheckThaw}); found.Thaws {
+	case store.Denied:
+		f.Severity, f.What, f.Fix.Grant = Note, "the credentials may not have objects thawed", []string{"restore"}
+		f.Why = "as it should be for a host that only writes; a restore needs other ones"
+		d.add(f)
+	case store.No:
+		f.Severity, f.What, f.Why = Problem, "the store does not know how to thaw objects", "packs lie in a class that cannot be read at once: they come back by the provider's own means only"
+		d.add(f)
+	case store.Unknown:
+		d.unknown(CheckThaw, "whether objects can be thawed", nil)
+	default:
+		d.thaws(found)
+	}
+}
+
+// thaws tells how objects are thawed.
+func (d *doctor) thaws(found store.Abilities) {
+	what := "cold objects can be thawed"
+	if found.Tiers == store.No {
+		what += ", without a choice of tiers"
+	}
+	if found.Status != store.No {
+		d.ok(CheckThaw, "%s", what)
+		return
+	}
+	d.add(Finding{Check: CheckThaw, Severity: Note, What: what + "; listings do not tell which are", Why: "each object is asked after by itself, which takes more requests"})
 }
