@@ -66,8 +66,6 @@ type Options struct {
 
 	Program string
 	Report  event.Func
-	// Changed is told once that something differs from the last backup, before a new one is written down, and may refuse. nil: nobody is told.
-	Changed func(ctx context.Context) error
 	Each    func(path []byte, why string) // told of every file whose content is to be read, and why, by one goroutine; nil: nobody
 	Expect  func() (files, bytes int64)   // what there will be, for the progress of a first backup; 0: not known yet; nil: nobody knows
 	Now     func() time.Time
@@ -188,6 +186,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return res, err
 		}
 		o.Report.Emit(event.Note{Text: "starting over: " + err.Error()})
+		if err := o.Scope.Refresh(ctx); err != nil {
+			return res, err
+		}
 		if corrupt != nil {
 			if err := o.Scope.Rebuild(ctx); err != nil {
 				return res, err

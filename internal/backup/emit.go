@@ -121,10 +121,8 @@ func (em *emitter) start() error {
 	if em.started {
 		return nil
 	}
-	if em.run.o.Changed != nil {
-		if err := em.run.o.Changed(em.run.ctx); err != nil {
-			return err
-		}
+	if err := em.run.lookForRetired(); err != nil {
+		return err
 	}
 	em.started = true
 	em.stats = em.run.o.State.CreateStats(em.run.o.Source.ID, em.run.statTag())

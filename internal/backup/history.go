@@ -186,6 +186,24 @@ func (r *run) sound(ctx context.Context, p *previous) (bool, error) {
 	return true, nil
 }
 
+// lookForRetired reads what is retired, now that something differs from the last snapshot, and stops the pass where that hits the snapshot: its lines were to be taken over
+// unseen.
+func (r *run) lookForRetired() error {
+	if err := r.writer.Refresh(); err != nil || r.base == nil {
+		return err
+	}
+	lost := &repo.RetiredError{}
+	for _, name := range r.lastPacks {
+		if r.o.Scope.Set().Retired(name) {
+			lost.Packs = append(lost.Packs, name)
+		}
+	}
+	if lost.Packs != nil {
+		return lost
+	}
+	return nil
+}
+
 func (r *run) closePrevious() {
 	for _, p := range r.previous {
 		p.plan.Close()

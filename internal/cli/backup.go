@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type backupCommand struct {
 	secrets secretFlags
 	host    hostFlags
 	choose  excludeFlags
+	storage storageFlags
 
 	name      string
 	tags      []string
@@ -41,11 +43,16 @@ type backupCommand struct {
 	workers     int
 }
 
-// defaultMemory is what a backup may take, in bytes.
-const defaultMemory = 128 * units.MiB
+// maxPackSize leaves room for padding: a pack's plaintext has at most 4 GiB.
+const maxPackSize = 3 * units.GiB
+
+// defaultMemory is what a backup may take, in bytes: more cores have more in hand.
+func defaultMemory() units.Size {
+	return min(max(128*units.MiB, 64*units.MiB+units.Size(runtime.GOMAXPROCS(0))*16*units.MiB), 320*units.MiB)
+}
 
 func newBackup(c *console) *cobra.Command {
-	x := &backupCommand{c: c, memory: defaultMemory}
+	x := &backupCommand{c: c, memory: defaultMemory()}
 	cmd := &cobra.Command{
 		Use:   "backup PATH…",
 		Short: "Back up folders and files, each PATH as a source with its own snapshots",
@@ -72,9 +79,10 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
 	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
 	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
+	x.storage.register(cmd)
 	fl.StringVar(&x.compression, "compression", "fastest", "fastest, default, better or best")
-	fl.Var(&x.packSize, "pack-size", "size of packs of file content")
-	fl.Lookup("pack-size").DefValue = "16M"
+	fl.Var(&x.packSize, "pack-size", "size of packs of file content, up to 3G (16M; in a cold class what the link sends in 30 s, 16M to 256M)")
+	fl.Lookup("pack-size").DefValue = ""
 	fl.Var(&x.memory, "memory", "memory to keep to")
 	fl.IntVar(&x.workers, "workers", 0, "files read and compressed at once (one a core)")
 	complete(cmd, "compression", "fastest", "default", "better", "best")
@@ -88,9 +96,10 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 
 // plan is what the flags say, checked before anything is opened.
 type plan struct {
-	detect backup.Detect
-	level  frame.Level
-	roots  []root
+	detect  backup.Detect
+	level   frame.Level
+	storage snapshot.Storage
+	roots   []root
 }
 
 func (x *backupCommand) plan(paths []string) (p plan, err error) {
@@ -103,11 +112,14 @@ func (x *backupCommand) plan(paths []string) (p plan, err error) {
 	if p.level, err = frame.ParseLevel(x.compression); err != nil {
 		return p, usage("", "--compression: %v", err)
 	}
+	if p.storage, err = x.storage.storage(); err != nil {
+		return p, err
+	}
 	switch {
 	case x.name != "" && len(paths) > 1:
 		return p, usage("back them up one by one, each with a name of its own", "--source names one source, but %d paths are given", len(paths))
-	case x.packSize != 0 && (x.packSize < units.MiB || x.packSize > units.GiB):
-		return p, usage("", "--pack-size %v: want 1M to 1G", x.packSize)
+	case x.packSize != 0 && (x.packSize < units.MiB || x.packSize > maxPackSize):
+		return p, usage("", "--pack-size %v: want 1M to %v", x.packSize, maxPackSize)
 	case x.memory < 64*units.MiB:
 		return p, usage("", "--memory %v: want at least 64M", x.memory)
 	case slices.ContainsFunc(x.tags, func(tag string) bool { return tag == "" || len(tag) > snapshot.MaxTag }) || len(x.tags) > snapshot.MaxTags:
@@ -126,23 +138,16 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(ctx, x.c, &x.store)
+	x.store.recall = true
+	s, scope, err := x.open(ctx, p)
+	if errors.Is(err, errMoved) {
+		x.store.recall = false
+		s, scope, err = x.open(ctx, p)
+	}
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if x.dryRun {
-		s.pretend()
-	}
-	for _, r := range p.roots {
-		if err := x.choose.check(s, r); err != nil {
-			return err
-		}
-	}
-	scope, err := s.openWriter(ctx, &x.secrets, &x.host)
-	if err != nil {
-		return err
-	}
 	x.limitMemory()
 	s.tellDamaged(scope)
 	worst := error(nil)
@@ -164,6 +169,28 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 		x.c.explain("local cache: %v deleted", units.Size(freed))
 	}
 	return worst
+}
+
+// open opens the repository and loads the scope of this host.
+func (x *backupCommand) open(ctx context.Context, p plan) (*session, *repo.ScopeState, error) {
+	s, err := openSession(ctx, x.c, &x.store)
+	if err != nil {
+		return nil, nil, err
+	}
+	if x.dryRun {
+		s.pretend()
+	}
+	for _, r := range p.roots {
+		if err := x.choose.check(s, r); err != nil {
+			s.close()
+			return nil, nil, err
+		}
+	}
+	scope, err := s.openWriter(ctx, &x.secrets, &x.host)
+	if err != nil {
+		s.close()
+	}
+	return s, scope, err
 }
 
 // worse returns the error that says more, and says the other.
@@ -264,7 +291,7 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 	return backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
 		Workers: x.workers, PackSize: int64(x.packSize), Memory: int64(x.memory), Level: p.level,
-		Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
+		Storage: p.storage, IsCold: x.store.isCold, Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type storeFlags struct {
 	up, down                  units.Size
 	cacheMax                  units.Size
 	noCache                   bool
+	recall                    bool // no flag: what firn.json said the last time will do
 }
 
 func (f *storeFlags) register(cmd *cobra.Command) {
@@ -70,6 +72,12 @@ func (f *storeFlags) location() (string, error) {
 		return env, nil
 	}
 	return "", usage("give --repo DIR or --repo s3://bucket/prefix, or set FIRN_REPO", "which repository?")
+}
+
+// place names a location together with what else decides which store it means.
+func (f *storeFlags) place(location string) string {
+	endpoint := cmp.Or(f.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
+	return strings.Join([]string{location, endpoint, cmp.Or(f.profile, os.Getenv("AWS_PROFILE")), f.region}, "\n")
 }
 
 // options are those of wire, with tracing for --debug and with notes about what has to be repeated.

@@ -30,6 +30,9 @@ type session struct {
 	dry    bool // nothing is stored, and nothing remembered
 
 	ready func(context.Context) error // waits until the secret that was given has been checked; nothing is stored before it returned nil
+
+	place    string // under which firn.json is remembered; empty: it is not
+	recalled bool   // header was remembered and not read
 }
 
 // openSession opens the store and finds the local state of the repository in it. No key is needed yet.
@@ -47,7 +50,10 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 		return nil, err
 	}
 	s := &session{c: c, st: st, dirs: localDirs(), ready: func(context.Context) error { return nil }}
-	if s.header, err = repo.ReadHeader(ctx, st); err != nil {
+	if l.Scheme == "s3" {
+		s.place = f.place(location)
+	}
+	if err := s.findHeader(ctx, f.recall); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -58,6 +64,33 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 		}
 	}
 	return s, nil
+}
+
+// findHeader finds out which repository this is: from firn.json or, where the caller looks at the scope later (stillThere) and may do without a request, from what
+// was there the last time.
+func (s *session) findHeader(ctx context.Context, recall bool) (err error) {
+	if raw := s.dirs.Place(s.place); recall && s.place != "" && raw != nil {
+		if s.header, err = repo.ParseHeader(raw); err == nil {
+			s.recalled = true
+			return nil
+		}
+	}
+	if s.header, err = repo.ReadHeader(ctx, s.st); err == nil && s.place != "" {
+		s.dirs.SetPlace(s.place, s.header.Raw())
+	}
+	return err
+}
+
+// errMoved tells that what was remembered of firn.json may not be true any more.
+var errMoved = errors.New("another repository may be here now")
+
+// stillThere makes sure that a remembered repository is the one that the store has. Whoever finds objects of the scope there, whose id is random, has found it.
+func (s *session) stillThere(scope *repo.ScopeState) error {
+	if !s.recalled || scope.Seen() {
+		return nil
+	}
+	s.dirs.SetPlace(s.place, nil)
+	return errMoved
 }
 
 // without tells once that local state is not what it should be; of the rest only who wants to know hears, since it has the same cause.
@@ -170,14 +203,15 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	var revoked bool
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		scope, err = s.repo.Load(gctx, host.ScopeID, true)
-		return err
+		if scope, err = s.repo.LoadToWrite(gctx, host.ScopeID); err != nil {
+			return err
+		}
+		return s.stillThere(scope)
 	})
 	g.Go(func() (err error) {
-		revoked, err = s.repo.Revoked(gctx, host.Host)
+		revoked, err = s.repo.Standing(gctx)
 		return err
 	})
-	g.Go(func() error { return s.repo.KeepCertificate(gctx) })
 	if err := g.Wait(); err != nil {
 		if wrong := s.ready(ctx); wrong != nil {
 			return nil, wrong // what the user wants to hear of first

@@ -158,17 +158,38 @@ func (r *Repository) Enroll(ctx context.Context, name, scopeName string, role ke
 	return host, r.put(ctx, hostsPrefix+host.Host.String(), object, r.hotClass())
 }
 
-// KeepCertificate makes sure that the certificate of the host that writes is in the store, and can be read: nobody trusts what a host writes whose
+// Standing reports whether the host that writes was revoked, and makes sure that its certificate is in the store, and can be read: nobody trusts what a host writes whose
 // certificate is lost. The host's own key holds a copy, which is stored again; a damaged one is deleted first, which takes the right to.
-func (r *Repository) KeepCertificate(ctx context.Context) error {
+//
+// One listing tells of both; a copy near by would hide that the certificate is gone.
+func (r *Repository) Standing(ctx context.Context) (revoked bool, err error) {
 	name := hostsPrefix + r.host.Host.String()
 	k, err := r.scope(r.host.ScopeID)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = r.st.Stat(ctx, name) // a copy near by would hide that it is gone
-	if err == nil {
+	certified := false
+	err = r.st.List(ctx, name, "", func(i store.Info) error {
+		certified = certified || i.Name == name
+		revoked = revoked || i.Name == name+revokeSuffix
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if revoked {
+		_, err := k.revocation(ctx, r.host.Host) // anybody can put an object there
+		revoked = err == nil
+	}
+	return revoked, r.keepCertificate(ctx, k, name, certified)
+}
+
+// keepCertificate stores the certificate of this host again if it is not there, or damaged.
+func (r *Repository) keepCertificate(ctx context.Context, k *scopeKit, name string, there bool) (err error) {
+	if there {
 		_, err = k.certificate(ctx, r.host.Host)
+	} else {
+		err = store.Fail("list", name, store.ErrNotExist)
 	}
 	var broken *ObjectError
 	switch {
@@ -316,23 +337,6 @@ func (k *scopeKit) revocation(ctx context.Context, host keys.HostID) (*keys.Revo
 		return nil, &ObjectError{name, ErrForged}
 	}
 	return rev, nil
-}
-
-// Revoked reports whether a host was revoked. Its certificate must be of a scope that a key at hand opens.
-func (r *Repository) Revoked(ctx context.Context, host keys.HostID) (bool, error) {
-	_, err := r.st.Stat(ctx, hostsPrefix+host.String()+revokeSuffix)
-	if errors.Is(err, store.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	k, err := r.hostKit(ctx, host)
-	if err != nil {
-		return false, err
-	}
-	_, err = k.revocation(ctx, host) // anybody can put an object there
-	return err == nil, err
 }
 
 // Revoke ends a host: what it writes from now on does not count.

@@ -56,6 +56,9 @@ type openRef struct {
 
 // Reference notes that the snapshot needs a chunk. It fails with ErrUnknownChunk if the chunk is neither stored nor put in this run.
 func (w *Writer) Reference(id digest.Chunk, kind chunk.Kind) error {
+	if err := w.Refresh(); err != nil {
+		return err
+	}
 	w.refs.mu.Lock()
 	same := w.refs.last == openRef{id, kind}
 	w.refs.last = openRef{id, kind}

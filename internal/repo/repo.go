@@ -95,6 +95,18 @@ type Header struct {
 	raw []byte
 }
 
+// Raw returns the bytes of firn.json; the caller does not change them.
+func (h *Header) Raw() []byte { return h.raw }
+
+// ParseHeader is ReadHeader for a firn.json that was read before.
+func ParseHeader(raw []byte) (*Header, error) {
+	cfg, err := format.Parse(raw)
+	if err != nil {
+		return nil, &ObjectError{configName, err}
+	}
+	return &Header{cfg, raw}, nil
+}
+
 // ReadHeader is ReadConfig for a caller that goes on to Open and need not ask the store twice.
 func ReadHeader(ctx context.Context, st store.Store) (*Header, error) {
 	raw, cfg, err := readConfig(ctx, st)

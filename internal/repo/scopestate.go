@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,9 +36,13 @@ type ScopeState struct {
 	forgotten map[snapshot.ID]bool
 	retiring  []digest.Object // read from records and not yet marked in set
 	objects   []index.Object
+	seen      bool // snapshots of the scope are listed
 
 	lastGen    uint64 // highest <gen> seen in index/
 	lastRecord uint64 // in prune/
+
+	refresh sync.Mutex  // held while stale ends
+	stale   atomic.Bool // prune records were not read yet
 
 	mu        sync.Mutex
 	lostParts map[digest.Object]bool // pack sets that could not be read: nobody refers to them again; guarded by mu
@@ -88,7 +93,7 @@ func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) 
 	if err != nil {
 		return nil, err
 	}
-	s := &ScopeState{kit: kit, pruned: map[string]bool{}, forgotten: map[snapshot.ID]bool{}, set: index.NewSet()}
+	s := newState(kit)
 	broken, err := s.readPrune(ctx)
 	if err != nil {
 		return nil, err
@@ -100,6 +105,52 @@ func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) 
 		}
 	}
 	return s, s.loadSnapshots(ctx)
+}
+
+func newState(kit *scopeKit) *ScopeState {
+	return &ScopeState{kit: kit, pruned: map[string]bool{}, forgotten: map[snapshot.ID]bool{}, set: index.NewSet()}
+}
+
+// LoadToWrite is Load with the index for a backup. It leaves out the prune records, which a Writer reads before it relies on a pack (Refresh): a backup of what has not
+// changed relies on none but those of its last snapshot, and whether these are retired Confirm finds out anyway.
+func (r *Repository) LoadToWrite(ctx context.Context, id keys.ScopeID) (*ScopeState, error) {
+	kit, err := r.scope(id)
+	if err != nil {
+		return nil, err
+	}
+	s := newState(kit)
+	s.stale.Store(true)
+	if err := s.openIndex(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.loadSnapshots(ctx)
+}
+
+// Refresh reads the prune records if LoadToWrite has left them out.
+func (s *ScopeState) Refresh(ctx context.Context) error {
+	if !s.stale.Load() {
+		return nil
+	}
+	s.refresh.Lock()
+	defer s.refresh.Unlock()
+	if !s.stale.Load() {
+		return nil
+	}
+	broken, err := s.readPrune(ctx)
+	if err == nil {
+		err = s.markRetired()
+	}
+	if err != nil {
+		return err
+	}
+	for _, damage := range broken {
+		s.kit.r.note("%v", damage)
+	}
+	for i := range s.Items {
+		s.Items[i].Forgotten = s.forgotten[s.Items[i].ID]
+	}
+	s.stale.Store(false)
+	return nil
 }
 
 // openIndex loads the index and marks what is retired. Local tables that turn out to be damaged are built again.
@@ -118,6 +169,9 @@ func (s *ScopeState) openIndex(ctx context.Context) error {
 
 // Set answers where chunks lie.
 func (s *ScopeState) Set() *index.Set { return s.set }
+
+// Seen reports whether the store has snapshots of the scope.
+func (s *ScopeState) Seen() bool { return s.seen }
 
 // ID returns the id of the scope.
 func (s *ScopeState) ID() keys.ScopeID { return s.kit.id }
@@ -283,6 +337,7 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.seen = len(found) > 0
 	ids := make([]string, 0, len(found))
 	for id, e := range found {
 		if e.info.Name != "" { // a mark without its snapshot: forgotten half-way

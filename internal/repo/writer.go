@@ -112,6 +112,9 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 	return w, nil
 }
 
+// Refresh learns what is retired, unless that is known.
+func (w *Writer) Refresh() error { return w.scope.Refresh(w.upCtx) }
+
 func (w *Writer) shard(id digest.Chunk, kind chunk.Kind) *claimShard {
 	return &w.claims[kind][id[0]%64]
 }
@@ -127,6 +130,9 @@ func (w *Writer) claimed(id digest.Chunk, kind chunk.Kind) bool {
 
 // Known reports whether a chunk is stored, or about to be, in a pack that takes new references.
 func (w *Writer) Known(id digest.Chunk, kind chunk.Kind) (bool, error) {
+	if err := w.Refresh(); err != nil {
+		return false, err
+	}
 	if w.claimed(id, kind) {
 		return true, nil
 	}
@@ -152,6 +158,9 @@ func (w *Writer) claim(id digest.Chunk, kind chunk.Kind) (mine bool, err error) 
 // Put stores a chunk unless it is known, and returns how many bytes its frame has, 0 where it was known. laneNo spreads
 // workers over lanes. An error that is not the index's ends the run: every later call fails, too.
 func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (int, error) {
+	if err := w.Refresh(); err != nil {
+		return 0, err
+	}
 	w.putting.RLock()
 	defer w.putting.RUnlock()
 	if mine, err := w.claim(id, kind); !mine || err != nil {
