@@ -68,6 +68,9 @@ var answers = map[string]answer{
 	"NoSuchKey":          {reason: store.ErrNotExist},
 	"NotFound":           {reason: store.ErrNotExist},
 	"NoSuchBucket":       {reason: store.ErrNoStore},
+	"NoSuchUpload":       {reason: errNoUpload, temporary: true}, // a new one may be begun
+	"InvalidPart":        {reason: errPart, temporary: true},
+	"InvalidPartOrder":   {reason: errPart, temporary: true},
 	"PreconditionFailed": {reason: store.ErrExist},
 	"AccessDenied":       {reason: store.ErrDenied},
 	"AllAccessDisabled":  {reason: store.ErrDenied},
@@ -75,6 +78,11 @@ var answers = map[string]answer{
 	"Forbidden":          {reason: store.ErrDenied},
 	"InvalidObjectState": {reason: store.ErrCold},
 	"InvalidRange":       {reason: store.ErrRange},
+
+	"ObjectNotInActiveTierError":            {reason: store.ErrCold},    // the source of a copy
+	"ObjectAlreadyInActiveTierError":        {reason: store.ErrNotCold}, // RestoreObject
+	"RestoreAlreadyInProgress":              {reason: store.ErrThawing},
+	"GlacierExpeditedRetrievalNotAvailable": {reason: store.ErrNoCapacity, temporary: true},
 
 	"InvalidAccessKeyId":          {reason: store.ErrAuth},
 	"XAdminUserNotFound":          {reason: store.ErrAuth}, // versitygw
@@ -111,7 +119,9 @@ var answers = map[string]answer{
 	"ThrottlingException":                {temporary: true},
 	"RequestLimitExceeded":               {temporary: true},
 	"TooManyRequests":                    {temporary: true},
-	"NotImplemented":                     {},
+	"NotImplemented":                     {reason: store.ErrUnsupported},
+	"XNotImplemented":                    {reason: store.ErrUnsupported},
+	"UnsupportedOperation":               {reason: store.ErrUnsupported},
 	"MethodNotAllowed":                   {},
 	"XMinioServerNotInitialized":         {temporary: true},
 	"IncompleteBody":                     {temporary: true},
@@ -165,6 +175,15 @@ func (s *Store) fail(ctx context.Context, err error) error {
 	}
 	e.answered()
 	return e
+}
+
+// codeOf is the code of the S3 API in an error of the SDK.
+func codeOf(err error) string {
+	var coded smithy.APIError
+	if errors.As(err, &coded) {
+		return coded.ErrorCode()
+	}
+	return ""
 }
 
 // unanswered classifies a request to which no whole answer came.
@@ -222,6 +241,7 @@ func (e *Error) byStatus() {
 	case e.Status == http.StatusInsufficientStorage:
 		e.Reason = store.ErrFull
 	case e.Status == http.StatusNotImplemented:
+		e.Reason = store.ErrUnsupported
 	case e.Status >= 500, e.Status == http.StatusTooManyRequests, e.Status == http.StatusRequestTimeout,
 		e.Status == http.StatusConflict, e.Status == http.StatusTemporaryRedirect:
 		e.temporary = true

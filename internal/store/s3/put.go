@@ -2,18 +2,22 @@ package s3
 
 import (
 	"context"
+	"crypto/md5" // what S3 calls Content-MD5
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	api "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"firn/internal/digest"
 	"firn/internal/store"
 	"firn/internal/units"
 )
@@ -28,39 +32,160 @@ func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 	if o.Class == "" {
 		o.Class = s.o.Class
 	}
-	put := s.putWhole
-	if size > int64(maxPut) || s.o.PartsAbove > 0 && size > int64(s.o.PartsAbove) {
-		put = s.putParts
-	}
-	return store.Fail("put", name, put(ctx, name, r, size, o))
+	return store.Fail("put", name, s.put(ctx, name, r, size, o))
 }
 
-func (s *Store) putWhole(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	if o.Sum.IsZero() {
-		var err error
-		if o.Sum, err = sumOf(ctx, &section{r: r, size: size}); err != nil {
+func (s *Store) put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	part, err := s.partSize(size, o.Parts)
+	if err != nil {
+		return err
+	}
+	if s.refused(store.Conditions) {
+		if _, err := s.stat(ctx, name); err == nil {
+			return store.ErrExist
+		} else if !errors.Is(err, store.ErrNotExist) && !errors.Is(err, store.ErrDenied) {
 			return err
 		}
 	}
-	_, err := s.client.PutObject(ctx, &api.PutObjectInput{
-		Bucket: s.bucket(), Key: s.key(name),
-		Body: &section{r: r, size: size}, ContentLength: &size,
-		ChecksumSHA256: encode(o.Sum), IfNoneMatch: aws.String("*"), StorageClass: types.StorageClass(o.Class),
-	}, unsigned)
-	return s.fail(ctx, err)
+	if part > 0 {
+		err = s.putParts(ctx, name, r, size, part, o)
+	} else {
+		s.forget(ctx, name, o.Memory)
+		err = s.putWhole(ctx, name, r, size, o)
+	}
+	if err == nil && s.refused(store.Sums) {
+		err = s.weigh(ctx, name, size)
+	}
+	return err
+}
+
+// partSize returns the size of the parts of an object, all but the last, or 0 where it is sent as one.
+func (s *Store) partSize(size, want int64) (int64, error) {
+	if size > int64(maxObject) {
+		return 0, fmt.Errorf("object of %v is larger than %v", units.Size(size), maxObject)
+	}
+	part := want
+	if part == 0 {
+		part = int64(s.o.PartSize)
+	}
+	if part == 0 {
+		part = int64(defaultPart)
+	}
+	part = min(max(part, int64(minPart)), int64(maxPart))
+	most := int64(s.maxParts())
+	if least := (size + most - 1) / most; part < least {
+		part = (least + 1<<20 - 1) >> 20 << 20
+	}
+	switch {
+	case size > int64(maxPut):
+	case want > 0 && size > part:
+	case want == 0 && s.o.PartsAbove > 0 && size > int64(s.o.PartsAbove):
+	default:
+		return 0, nil
+	}
+	if part > int64(maxPart) {
+		return 0, fmt.Errorf("object of %v would need more than %d parts", units.Size(size), most)
+	}
+	return part, nil
+}
+
+// maxParts is into how many parts the server lets an object be cut.
+func (s *Store) maxParts() int {
+	if s.o.MaxParts > 0 {
+		return s.o.MaxParts
+	}
+	if known := s.known.Load(); known != nil && known.MaxParts > 0 {
+		return min(known.MaxParts, maxParts)
+	}
+	if u, err := url.Parse(s.o.Endpoint); err == nil && strings.HasSuffix(u.Hostname(), ".scw.cloud") {
+		return fewParts // Scaleway documentation, "Object Storage limits"
+	}
+	return maxParts
+}
+
+func (s *Store) putWhole(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	in := api.PutObjectInput{Bucket: s.bucket(), Key: s.key(name), ContentLength: &size, IfNoneMatch: s.noneMatch(), StorageClass: types.StorageClass(o.Class)}
+	if o.Sum.IsZero() || s.refused(store.Sums) {
+		got, err := sumsOf(ctx, &section{r: store.Unpaced(r), size: size}, size, s.refused(store.Sums))
+		if err != nil {
+			return err
+		}
+		if !o.Sum.IsZero() && got.sha256 != o.Sum {
+			return store.ErrChecksum
+		}
+		o.Sum, in.ContentMD5 = got.sha256, got.md5
+	}
+	if !s.refused(store.Sums) {
+		in.ChecksumSHA256 = encode(o.Sum)
+	}
+	_, err := ask(ctx, s, func() (*api.PutObjectOutput, error) {
+		in.Body = &section{r: r, size: size}
+		return s.client.PutObject(ctx, &in, unsigned)
+	})
+	return err
+}
+
+// noneMatch is the condition under which an object is made.
+func (s *Store) noneMatch() *string {
+	if s.refused(store.Conditions) {
+		return nil
+	}
+	return aws.String("*")
+}
+
+// weigh looks whether what was stored without a SHA-256 has its size at least.
+func (s *Store) weigh(ctx context.Context, name string, size int64) error {
+	info, err := s.stat(ctx, name)
+	if errors.Is(err, store.ErrDenied) {
+		return nil // who may write only cannot look
+	}
+	if err == nil && info.Size != size {
+		err = fmt.Errorf("%w: server stored %d bytes of %d", store.ErrChecksum, info.Size, size)
+	}
+	return err
 }
 
 func encode(sum [32]byte) *string { return aws.String(base64.StdEncoding.EncodeToString(sum[:])) }
 
-func sumOf(ctx context.Context, r io.ReadSeeker) (digest.Object, error) {
-	h := sha256.New()
+// sums are those of a whole object or of a part.
+type sums struct {
+	sha256 [32]byte
+	md5    *string // in base64; nil: not wanted
+}
+
+// etag is what servers that do not encrypt tell of a part: its MD5.
+func (s sums) etag() string {
+	if s.md5 == nil {
+		return ""
+	}
+	raw, _ := base64.StdEncoding.DecodeString(*s.md5)
+	return hex.EncodeToString(raw)
+}
+
+// sumsOf reads size bytes of r from its start, and feeds others, too.
+func sumsOf(ctx context.Context, r io.ReadSeeker, size int64, alsoMD5 bool, others ...io.Writer) (got sums, err error) {
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return digest.Object{}, err
+		return sums{}, err
 	}
-	if _, err := io.Copy(h, ctxReader{ctx, r}); err != nil {
-		return digest.Object{}, err
+	sha := sha256.New()
+	var weak hash.Hash
+	to := append([]io.Writer{sha}, others...)
+	if alsoMD5 {
+		weak = md5.New()
+		to = append(to, weak)
 	}
-	return digest.Object(h.Sum(nil)), nil
+	n, err := io.Copy(io.MultiWriter(to...), ctxReader{ctx, r})
+	if err != nil {
+		return sums{}, err
+	}
+	if n < size {
+		return sums{}, errShort
+	}
+	got.sha256 = [32]byte(sha.Sum(nil))
+	if alsoMD5 {
+		got.md5 = aws.String(base64.StdEncoding.EncodeToString(weak.Sum(nil)))
+	}
+	return got, nil
 }
 
 type ctxReader struct {
@@ -73,113 +198,6 @@ func (c ctxReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// putParts sends an object in parts. What was sent is given up if the upload fails, so that nothing is billed for it.
-func (s *Store) putParts(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	part, err := s.partSize(size)
-	if err != nil {
-		return err
-	}
-	made, err := s.client.CreateMultipartUpload(ctx, &api.CreateMultipartUploadInput{Bucket: s.bucket(), Key: s.key(name),
-		ChecksumAlgorithm: types.ChecksumAlgorithmSha256, StorageClass: types.StorageClass(o.Class)})
-	if err != nil {
-		return s.fail(ctx, err)
-	}
-	u := upload{s: s, name: name, id: made.UploadId, r: r, size: size, part: part}
-	sum, err := u.send(ctx)
-	if err == nil && !o.Sum.IsZero() && sum != o.Sum {
-		err = store.ErrChecksum
-	}
-	if err == nil {
-		err = u.complete(ctx)
-	}
-	if err != nil && !unclear(err) {
-		return errors.Join(err, u.abort(ctx))
-	}
-	return err
-}
-
-// partSize returns the size of the parts of an object, all but the last.
-func (s *Store) partSize(size int64) (int64, error) {
-	if size > int64(maxObject) {
-		return 0, fmt.Errorf("object of %v is larger than %v", units.Size(size), maxObject)
-	}
-	part := int64(s.o.PartSize)
-	if part == 0 {
-		part = int64(defaultPart)
-	}
-	if least := (size + maxParts - 1) / maxParts; part < least {
-		part = (least + 1<<20 - 1) >> 20 << 20
-	}
-	return part, nil
-}
-
-// upload is a multipart upload under way.
-type upload struct {
-	s    *Store
-	name string
-	id   *string
-	r    io.ReadSeeker
-	size int64
-	part int64
-	done []types.CompletedPart
-}
-
-// send sends the parts one after another and returns the sum of them all.
-func (u *upload) send(ctx context.Context) (digest.Object, error) {
-	whole := sha256.New()
-	for offset, number := int64(0), int32(1); offset < u.size || number == 1; number++ {
-		body := &section{r: u.r, base: offset, size: min(u.part, u.size-offset)}
-		one := sha256.New()
-		if _, err := body.Seek(0, io.SeekStart); err != nil {
-			return digest.Object{}, err
-		}
-		if _, err := io.Copy(io.MultiWriter(one, whole), ctxReader{ctx, body}); err != nil {
-			return digest.Object{}, err
-		}
-		if _, err := body.Seek(0, io.SeekStart); err != nil { // the SDK sends from where a body stands
-			return digest.Object{}, err
-		}
-		sum := encode([32]byte(one.Sum(nil)))
-		out, err := u.s.client.UploadPart(ctx, &api.UploadPartInput{Bucket: u.s.bucket(), Key: u.s.key(u.name), UploadId: u.id,
-			PartNumber: aws.Int32(number), Body: body, ContentLength: &body.size, ChecksumSHA256: sum}, unsigned)
-		if err != nil {
-			return digest.Object{}, u.s.fail(ctx, err)
-		}
-		u.done = append(u.done, types.CompletedPart{PartNumber: aws.Int32(number), ETag: out.ETag, ChecksumSHA256: sum})
-		offset += body.size
-	}
-	return digest.Object(whole.Sum(nil)), nil
-}
-
-func (u *upload) complete(ctx context.Context) error {
-	_, err := u.s.client.CompleteMultipartUpload(ctx, &api.CompleteMultipartUploadInput{Bucket: u.s.bucket(), Key: u.s.key(u.name),
-		UploadId: u.id, IfNoneMatch: aws.String("*"), MpuObjectSize: &u.size,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.done}})
-	if err = u.s.fail(ctx, err); err != nil && (ctx.Err() != nil || store.IsTemporary(err)) {
-		return &completion{err}
-	}
-	return err
-}
-
-// completion is an error after which the server may be putting the object together: the upload must not be given up then.
-type completion struct{ err error }
-
-func (c *completion) Error() string { return c.err.Error() }
-func (c *completion) Unwrap() error { return c.err }
-
-func unclear(err error) bool {
-	var c *completion
-	return errors.As(err, &c)
-}
-
-// abort gives up the upload, also after ctx has ended.
-func (u *upload) abort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.s.o.Idle)
-	defer cancel()
-	_, err := u.s.client.AbortMultipartUpload(ctx, &api.AbortMultipartUploadInput{Bucket: u.s.bucket(), Key: u.s.key(u.name), UploadId: u.id})
-	return u.s.fail(ctx, err)
 }
 
 var errShort = errors.New("content is shorter than it was said to be")

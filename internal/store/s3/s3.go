@@ -6,8 +6,11 @@
 // (UNSIGNED-PAYLOAD). ETags are not looked at. The package repeats no request: see package retry. A connection on which nothing moves for
 // Options.Idle is given up (store.ErrTimeout).
 //
+// Objects in a cold class are thawed by RestoreObject, followed by HEAD and by listings with RestoreStatus, and moved by CopyObject onto themselves. Servers differ in all
+// of that: what a probe found out (store.Abilities) is given to Open, and the rest is asked for as Amazon has it.
+//
 // Credentials come from the environment, the profiles of ~/.aws, SSO, web identities or the instance, in the order of the SDK;
-// AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE are honoured.
+// AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE are honoured. Credentials that are refused as expired are asked for again, once for each request.
 package s3
 
 import (
@@ -29,6 +32,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	api "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"golang.org/x/sync/semaphore"
 
 	"firn/internal/digest"
 	"firn/internal/store"
@@ -66,7 +71,14 @@ type Options struct {
 
 	Class      string     // storage class of objects whose PutOptions name none; empty: the bucket's default
 	PartSize   units.Size // of multipart uploads, 5 MiB to 5 GiB; 0: 128 MiB, more for objects above 1.2 TiB
-	PartsAbove units.Size // size from which objects are sent in parts; 0: above 5 GiB only
+	PartsAbove units.Size // size from which objects are sent in parts, where PutOptions do not say; 0: above 5 GiB only
+	MaxParts   int        // of an upload; 0: what Known or the endpoint's name says, else 10,000
+
+	// GetEndpoint is the URL of something in front of the bucket, such as a CDN, from which packs (data/, meta/) are read: by plain requests without signature for URL +
+	// "/" + key. Callers verify what they get by its sums anyway. Empty: from the endpoint.
+	GetEndpoint string
+	// Known is what a probe found out about this server some time (store.Examine). nil: it is asked for everything, as Amazon's.
+	Known *store.Abilities
 
 	Idle        time.Duration           // how long a connection may stand still; 0: 90 s
 	First       time.Duration           // the same, until the server has answered for the first time: it may not be there at all; 0: 30 s, at most Idle
@@ -77,10 +89,19 @@ type Options struct {
 
 // Store is a bucket, or a prefix of one.
 type Store struct {
-	o      Options
-	client *api.Client
-	meter  *meter
-	close  func()
+	o           Options
+	client      *api.Client
+	credentials *credentials
+	meter       *meter
+	close       func()
+	amazon      bool                // the server is Amazon's
+	parts       *semaphore.Weighted // parts under way, over all uploads
+
+	known    atomic.Pointer[store.Abilities]
+	asked    atomic.Pointer[string] // name of an object of which a copy is there or on its way, as the server said
+	accepted atomic.Bool            // the server has answered 202 to a RestoreObject
+	tells    atomic.Bool            // its listings have told the state of a copy
+	silent   atomic.Bool            // its listings have not told the state of a copy that is there or on its way
 }
 
 // Open returns the store. It makes no request, unless the credentials need one.
@@ -107,8 +128,20 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if cfg.Region == "" {
 		cfg.Region = defaultRegion
 	}
-	s := &Store{o: o, meter: newMeter(cfg.HTTPClient, answered, o.Trace), close: client.GetTransport().CloseIdleConnections}
+	s := &Store{o: o, meter: newMeter(cfg.HTTPClient, answered, o.Trace), close: client.GetTransport().CloseIdleConnections,
+		parts: semaphore.NewWeighted(int64(max(partsAtOnce, o.Connections/2)))}
+	if o.Known != nil {
+		s.Adapt(*o.Known)
+	}
+	s.credentials = &credentials{p: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
+		if c, ok := o.Credentials.(*aws.CredentialsCache); ok {
+			c.Invalidate()
+		}
+		again, err := config.LoadDefaultConfig(ctx, load...)
+		return again.Credentials, err
+	}}
 	s.client = api.NewFromConfig(cfg, s.configure)
+	s.amazon = s.o.Endpoint == "" || isAmazon(s.o.Endpoint)
 	return s, nil
 }
 
@@ -132,6 +165,15 @@ func (o *Options) check() error {
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" {
 			return fmt.Errorf("endpoint %q is no URL such as https://host:port", o.Endpoint)
 		}
+	}
+	if o.GetEndpoint != "" {
+		u, err := url.Parse(o.GetEndpoint)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("get endpoint %q is no URL such as https://host/path", o.GetEndpoint)
+		}
+	}
+	if o.MaxParts < 0 || o.MaxParts > maxParts {
+		return fmt.Errorf("%d parts are not within 1 and %d", o.MaxParts, maxParts)
 	}
 	if o.Idle == 0 {
 		o.Idle = defaultIdle
@@ -184,7 +226,7 @@ func (s *Store) configure(o *api.Options) {
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.DisableLogOutputChecksumValidationSkipped = true
 	if o.Credentials != nil {
-		o.Credentials = credentials{o.Credentials}
+		o.Credentials = s.credentials
 	}
 }
 
@@ -192,22 +234,6 @@ func isAmazon(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	return err == nil && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
 }
-
-// credentials tells a failure to get credentials from any other failure.
-type credentials struct{ aws.CredentialsProvider }
-
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	got, err := c.CredentialsProvider.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = &credentialsError{err}
-	}
-	return got, err
-}
-
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }
 
 func (s *Store) key(name string) *string {
 	if s.o.Prefix == "" {
@@ -220,8 +246,9 @@ func (s *Store) bucket() *string { return &s.o.Bucket }
 
 // Make implements store.Maker: it makes the bucket. One that is there but that the credentials may not look at is left alone.
 func (s *Store) Make(ctx context.Context) error {
-	_, err := s.client.HeadBucket(ctx, &api.HeadBucketInput{Bucket: s.bucket()})
-	err = s.fail(ctx, err)
+	_, err := ask(ctx, s, func() (*api.HeadBucketOutput, error) {
+		return s.client.HeadBucket(ctx, &api.HeadBucketInput{Bucket: s.bucket()})
+	})
 	if err == nil || errors.Is(err, store.ErrDenied) {
 		return nil
 	}
@@ -232,12 +259,12 @@ func (s *Store) Make(ctx context.Context) error {
 	if region := s.client.Options().Region; region != defaultRegion {
 		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}
 	}
-	_, err = s.client.CreateBucket(ctx, in)
+	_, err = ask(ctx, s, func() (*api.CreateBucketOutput, error) { return s.client.CreateBucket(ctx, in) })
 	var mine *types.BucketAlreadyOwnedByYou
 	if errors.As(err, &mine) {
 		return nil
 	}
-	return store.Fail("make", "", s.fail(ctx, err))
+	return store.Fail("make", "", err)
 }
 
 // Get implements store.Store.
@@ -263,8 +290,11 @@ func (s *Store) get(ctx context.Context, name string, offset, length int64) (io.
 	if offset > 0 || length > 0 {
 		in.Range = aws.String(byteRange(offset, length))
 	}
-	out, err := s.client.GetObject(ctx, in)
-	if err = s.fail(ctx, err); errors.Is(err, store.ErrRange) {
+	if s.fromEdge(name) {
+		return s.getEdge(ctx, name, offset, length)
+	}
+	out, err := ask(ctx, s, func() (*api.GetObjectOutput, error) { return s.client.GetObject(ctx, in) })
+	if errors.Is(err, store.ErrRange) {
 		return s.empty(ctx, name, offset)
 	}
 	if err != nil {
@@ -340,10 +370,21 @@ func (s *Store) Stat(ctx context.Context, name string) (store.Info, error) {
 }
 
 func (s *Store) stat(ctx context.Context, name string) (store.Info, error) {
-	out, err := s.client.HeadObject(ctx, &api.HeadObjectInput{Bucket: s.bucket(), Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled})
+	out, err := s.head(ctx, name)
 	if err != nil {
-		return store.Info{}, s.fail(ctx, err)
+		return store.Info{}, err
 	}
+	return s.infoOf(name, out), nil
+}
+
+func (s *Store) head(ctx context.Context, name string) (*api.HeadObjectOutput, error) {
+	return ask(ctx, s, func() (*api.HeadObjectOutput, error) {
+		return s.client.HeadObject(ctx, &api.HeadObjectInput{Bucket: s.bucket(), Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled})
+	})
+}
+
+// infoOf is what the answer to a HEAD tells.
+func (s *Store) infoOf(name string, out *api.HeadObjectOutput) store.Info {
 	info := store.Info{Name: name, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified), Class: string(out.StorageClass)}
 	if info.Class == "" {
 		info.Class = standard
@@ -351,7 +392,8 @@ func (s *Store) stat(ctx context.Context, name string) (store.Info, error) {
 	if b, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(b) == len(info.Sum) {
 		info.Sum = digest.Object(b) // the sum of sums of a multipart object has "-N" behind and fails to decode
 	}
-	return info, nil
+	info.Copy = parseRestore(aws.ToString(out.Restore))
+	return info
 }
 
 // Delete implements store.Store.
@@ -359,8 +401,10 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if !store.ValidName(name) {
 		return store.Fail("delete", name, store.ErrName)
 	}
-	_, err := s.client.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: s.bucket(), Key: s.key(name)})
-	if err = s.fail(ctx, err); errors.Is(err, store.ErrNotExist) {
+	_, err := ask(ctx, s, func() (*api.DeleteObjectOutput, error) {
+		return s.client.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: s.bucket(), Key: s.key(name)})
+	})
+	if errors.Is(err, store.ErrNotExist) {
 		return nil
 	}
 	return store.Fail("delete", name, err)
@@ -368,12 +412,17 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // List implements store.Store. The next page is asked for while fn works on the one before.
 func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
+	return s.list(ctx, prefix, after, false, func(_ context.Context, i store.Info) error { return fn(i) })
+}
+
+// list shows copies, too, if that is wanted and the server tells.
+func (s *Store) list(ctx context.Context, prefix, after string, copies bool, fn func(context.Context, store.Info) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan page)
 	var fetcher sync.WaitGroup
 	fetcher.Go(func() {
 		defer close(pages)
-		s.pages(ctx, prefix, after, pages)
+		s.pages(ctx, s.listing(prefix, after, copies), pages)
 	})
 	defer fetcher.Wait()
 	defer cancel()
@@ -391,7 +440,10 @@ func (s *Store) List(ctx context.Context, prefix, after string, fn func(store.In
 				return store.Fail("list", prefix, fmt.Errorf("server does not list in bytewise order: %q after %q", info.Name, last))
 			}
 			last = info.Name
-			if err := fn(info); err != nil {
+			if !copies {
+				info.Copy = store.Copy{}
+			}
+			if err := fn(ctx, info); err != nil {
 				return err
 			}
 		}
@@ -404,8 +456,7 @@ type page struct {
 	err     error
 }
 
-// pages sends the pages of a listing until the last, an error or the end of ctx.
-func (s *Store) pages(ctx context.Context, prefix, after string, to chan<- page) {
+func (s *Store) listing(prefix, after string, copies bool) *api.ListObjectsV2Input {
 	in := &api.ListObjectsV2Input{Bucket: s.bucket(), Prefix: s.key(prefix)}
 	if *in.Prefix == "" {
 		in.Prefix = nil
@@ -413,8 +464,16 @@ func (s *Store) pages(ctx context.Context, prefix, after string, to chan<- page)
 	if after != "" {
 		in.StartAfter = s.key(after)
 	}
+	if copies {
+		in.OptionalObjectAttributes = []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus}
+	}
+	return in
+}
+
+// pages sends the pages of a listing until the last, an error or the end of ctx.
+func (s *Store) pages(ctx context.Context, in *api.ListObjectsV2Input, to chan<- page) {
 	for {
-		out, err := s.client.ListObjectsV2(ctx, in)
+		out, err := ask(ctx, s, func() (*api.ListObjectsV2Output, error) { return s.client.ListObjectsV2(ctx, in) })
 		if err != nil {
 			out = &api.ListObjectsV2Output{}
 		}
@@ -423,7 +482,7 @@ func (s *Store) pages(ctx context.Context, prefix, after string, to chan<- page)
 			err = errors.New("server cuts a listing and does not say how to go on")
 		}
 		select {
-		case to <- page{out.Contents, s.fail(ctx, err)}:
+		case to <- page{out.Contents, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -450,7 +509,7 @@ func (s *Store) info(o types.Object, prefix string) (store.Info, bool) {
 	if class == "" {
 		class = standard
 	}
-	return store.Info{Name: name, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified), Class: class}, true
+	return store.Info{Name: name, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified), Class: class, Copy: copyOf(o.RestoreStatus)}, true
 }
 
 // Location implements store.Store: s3://bucket/prefix.

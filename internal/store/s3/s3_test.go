@@ -361,19 +361,6 @@ func TestParts(t *testing.T) {
 	}
 }
 
-func TestPartSize(t *testing.T) {
-	s := &Store{}
-	for _, size := range []int64{0, 1, int64(maxPut), 3 << 40, int64(maxObject)} {
-		part, err := s.partSize(size)
-		if err != nil || part < int64(minPart) || part > int64(maxPart) || (size+part-1)/part > maxParts {
-			t.Errorf("%d: parts of %d, %v", size, part, err)
-		}
-	}
-	if _, err := s.partSize(int64(maxObject) + 1); err == nil {
-		t.Error("an object above the limit")
-	}
-}
-
 func TestServerErrors(t *testing.T) {
 	server := versitygw.Start(t)
 	o := serverOptions(server, randomBucket(), "")

@@ -17,7 +17,7 @@ import (
 
 // Request is what Options.Trace is told about a request. It holds no header and no query, hence no secret.
 type Request struct {
-	Operation string // of the S3 API: PutObject, …
+	Operation string // of the S3 API: PutObject, …; GetEdge: through the GetEndpoint
 	Method    string
 	Path      string // bucket and key
 	Status    int    // 0 where no answer came
@@ -50,6 +50,9 @@ func (m *meter) counts() map[string]int64 {
 // Do implements the SDK's HTTPClient.
 func (m *meter) Do(req *http.Request) (*http.Response, error) {
 	operation := middleware.GetOperationName(req.Context())
+	if operation == "" {
+		operation = edgeOperation
+	}
 	m.mu.Lock()
 	m.numbers[operation]++
 	m.mu.Unlock()
