@@ -75,7 +75,7 @@ func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 	}
 	defer release()
 	if s.up != nil {
-		r = &slowSeeker{slow{ctx, r, s.up}, r}
+		r = paced(ctx, r, s.up)
 	}
 	return s.s.Put(ctx, name, r, size, o)
 }
@@ -106,17 +106,56 @@ func (s slow) Read(p []byte) (int, error) {
 		return s.r.Read(p)
 	}
 	n, err := s.r.Read(p[:min(len(p), s.b.Burst())])
+	return n, s.wait(n, err)
+}
+
+// wait waits until n bytes may pass, and returns err or why it did not wait to the end.
+func (s slow) wait(n int, err error) error {
 	if wait := s.b.WaitN(s.ctx, n); wait != nil && err == nil {
 		if err = s.ctx.Err(); err == nil {
 			err = context.DeadlineExceeded // the bucket will not be full in time
 		}
 	}
-	return n, err
+	return err
 }
 
+// slowSeeker is content to be put: a store.Paced, which can be read in several places at once (slowReaderAt) where what is behind it can.
 type slowSeeker struct {
 	slow
 	io.Seeker
+	behind io.ReadSeeker
+}
+
+func paced(ctx context.Context, r io.ReadSeeker, b *rate.Limiter) io.ReadSeeker {
+	s := &slowSeeker{slow{ctx, r, b}, r, r}
+	if at, ok := r.(io.ReaderAt); ok {
+		return &slowReaderAt{s, at}
+	}
+	return s
+}
+
+// Unpaced implements store.Paced.
+func (s *slowSeeker) Unpaced() io.ReadSeeker { return s.behind }
+
+type slowReaderAt struct {
+	*slowSeeker
+	at io.ReaderAt
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *slowReaderAt) ReadAt(p []byte, offset int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = s.at.ReadAt(p[n:min(len(p), n+s.b.Burst())], offset+int64(n))
+		n += m
+		if end := s.wait(m, nil); end != nil {
+			return n, end
+		}
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 type reader struct {
