@@ -10,7 +10,7 @@ import (
 // Pretending returns a store that shows what s has, and on which nothing changes: what is put is read and dropped, what is deleted stays.
 func Pretending(s store.Store) store.Store { return &pretended{s} }
 
-// pretended deliberately is no store.Wrapper: a Creator behind it would write.
+// pretended deliberately is no store.Wrapper: a Creator behind it would write, a Thawer or a Mover cost money.
 type pretended struct{ s store.Store }
 
 // Put implements store.Store.

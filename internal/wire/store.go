@@ -118,6 +118,9 @@ type StoreOptions struct {
 	PathStyle                 string // s3: on, off or empty
 	Class                     string // s3: storage class of objects for which the caller names none
 	PartSize, PartsAbove      units.Size
+	MaxParts                  int              // s3: of an upload; 0: as the endpoint has it
+	GetEndpoint               string           // s3: URL of a CDN or the like in front of the bucket, from which packs are read; empty: none
+	Known                     *store.Abilities // s3: what a probe found out about the endpoint (store.Examine); nil: nothing
 
 	Connections int           // transfers at once in each direction; s3: 16, others: no limit
 	Up, Down    units.Size    // bytes a second; 0: no limit
@@ -193,7 +196,7 @@ func Cached(s store.Store, dir string, limit units.Size) store.Store {
 }
 
 func openLocal(_ context.Context, l Location, o StoreOptions) (store.Store, error) {
-	for option, set := range map[string]bool{"endpoint": o.Endpoint != "", "region": o.Region != "", "profile": o.Profile != ""} {
+	for option, set := range map[string]bool{"endpoint": o.Endpoint != "", "region": o.Region != "", "profile": o.Profile != "", "get endpoint": o.GetEndpoint != ""} {
 		if set {
 			return nil, fmt.Errorf("store %q is a folder and has no %s", l.Path, option)
 		}
@@ -204,7 +207,7 @@ func openLocal(_ context.Context, l Location, o StoreOptions) (store.Store, erro
 func openS3(ctx context.Context, l Location, o StoreOptions) (store.Store, error) {
 	return s3.Open(ctx, s3.Options{
 		Bucket: l.Bucket, Prefix: l.Prefix, Endpoint: o.Endpoint, Region: o.Region, Profile: o.Profile, PathStyle: o.PathStyle,
-		Class: o.Class, PartSize: o.PartSize, PartsAbove: o.PartsAbove, Idle: o.Idle, First: o.Idle, Connections: 2 * o.Connections, Trace: o.Trace,
+		Class: o.Class, PartSize: o.PartSize, PartsAbove: o.PartsAbove, MaxParts: o.MaxParts, GetEndpoint: o.GetEndpoint, Known: o.Known, Idle: o.Idle, First: o.Idle, Connections: 2 * o.Connections, Trace: o.Trace,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"firn/internal/store"
+	"firn/internal/store/mem"
 )
 
 func TestParseLocation(t *testing.T) {
@@ -86,9 +87,38 @@ func TestOpenStore(t *testing.T) {
 	if _, err := OpenStore(ctx, dir, StoreOptions{Endpoint: "https://x"}); err == nil {
 		t.Error("a folder with an endpoint")
 	}
-	for _, bad := range []StoreOptions{{Endpoint: "localhost:80"}, {Endpoint: "https://user:pw@x"}, {PathStyle: "maybe"}, {PartSize: 1}} {
+	for _, bad := range []StoreOptions{{Endpoint: "localhost:80"}, {Endpoint: "https://user:pw@x"}, {PathStyle: "maybe"}, {PartSize: 1}, {GetEndpoint: "cdn.example"}, {MaxParts: 20_000}} {
 		if _, err := OpenStore(ctx, "s3://bucket", bad); err == nil {
 			t.Errorf("%+v passes", bad)
 		}
+	}
+}
+
+// Nothing that is behind a store that pretends can be reached and changed.
+func TestPretendingHides(t *testing.T) {
+	s := Pretending(mem.New(mem.Options{}))
+	_, thaws := store.As[store.Thawer](s)
+	_, moves := store.As[store.Mover](s)
+	_, creates := store.As[store.Creator](s)
+	_, sweeps := store.As[store.Sweeper](s)
+	if thaws || moves || creates || sweeps {
+		t.Errorf("thaws: %v, moves: %v, creates: %v, sweeps: %v", thaws, moves, creates, sweeps)
+	}
+}
+
+// What thaws is found behind all wrappers.
+func TestPowersBehindWrappers(t *testing.T) {
+	s, err := OpenStore(t.Context(), "s3://bucket/prefix", StoreOptions{Endpoint: "http://127.0.0.1:1", Up: 1 << 20, CacheDir: t.TempDir(),
+		GetEndpoint: "https://cdn.example/x", MaxParts: 1000, Known: &store.Abilities{Tiers: store.No}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, thaws := store.As[store.Thawer](s)
+	_, moves := store.As[store.Mover](s)
+	_, rules := store.As[store.Ruler](s)
+	_, sweeps := store.As[store.Sweeper](s)
+	if !thaws || !moves || !rules || !sweeps {
+		t.Errorf("thaws: %v, moves: %v, rules: %v, sweeps: %v", thaws, moves, rules, sweeps)
 	}
 }
