@@ -34,6 +34,9 @@ func packName(kind chunk.Kind, scope keys.ScopeID, name digest.Object) string {
 	return kind.String() + "/" + scope.String() + "/" + hexName[:2] + "/" + hexName
 }
 
+// DataPrefix is what the names of the packs of file content of a scope begin with.
+func DataPrefix(scope keys.ScopeID) string { return chunk.Data.String() + "/" + scope.String() + "/" }
+
 func indexPrefix(scope keys.ScopeID) string    { return "index/" + scope.String() + "/" }
 func packsetPrefix(scope keys.ScopeID) string  { return "packset/" + scope.String() + "/" }
 func snapshotPrefix(scope keys.ScopeID) string { return "snapshots/" + scope.String() + "/" }
