@@ -106,13 +106,16 @@ func testList(t *testing.T, w *world, id string, want []item) {
 			copyObject(t, w.root, part, name)
 		}
 	}
-	list := strings.Fields(mustRecover(t, part, key, "--list", id+":docs"))
-	all := strings.Fields(mustRecover(t, part, key, "--list", id))
+	list := listed(t, mustRecover(t, part, key, "--list", id+":docs"), "missing")
+	all := listed(t, mustRecover(t, part, key, "--list", id), "missing")
 	if len(list) == 0 || len(list) >= len(all) || len(all) >= len(objects(t, w.root, "data")) {
 		t.Errorf("listed %d objects for a folder, %d for all, there are %d", len(list), len(all), len(objects(t, w.root, "data")))
 	}
 	for _, name := range list {
 		copyObject(t, w.root, part, name)
+	}
+	if again := listed(t, mustRecover(t, part, key, "--list", id+":docs"), "here"); len(again) != len(list) {
+		t.Errorf("listed %d objects, and %d once they are here", len(list), len(again))
 	}
 	target := filepath.Join(t.TempDir(), "target")
 	mustRecover(t, part, key, id+":docs", target)
@@ -120,6 +123,19 @@ func testList(t *testing.T, w *world, id string, want []item) {
 	if _, errs, err := recoverPy(t, part, key, id, filepath.Join(t.TempDir(), "rest")); err == nil || !strings.Contains(errs, "No such file") {
 		t.Errorf("restored all without its data: %v\n%s", err, errs)
 	}
+}
+
+// listed returns the names that --list printed, all of which are to be here or missing.
+func listed(t *testing.T, out, state string) (names []string) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		name, rest, _ := strings.Cut(line, "\t")
+		if !strings.HasSuffix(rest, "\t"+state+"\n") || strings.Count(rest, "\t") != 2 {
+			t.Errorf("--list: %q", line)
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 func copyObject(t testing.TB, from, to, name string) {

@@ -2,14 +2,19 @@
 """Restores from a firn repository without firn. Needs a Unix with Python 3.8, age and zstd (and par2, to mend damaged packs).
 
   recover.py REPO KEY                           list the snapshots
-  recover.py REPO KEY --list SNAPSHOT[:PATH]    print the packs of data/ that a restore needs; reads none of them
   recover.py REPO KEY SNAPSHOT[:PATH] TARGET    restore into the folder TARGET, which has to be new or empty
+  recover.py REPO KEY --list SNAPSHOT[:PATH]    list the packs of data/ that a restore needs: name, class, bytes, here or missing; reads none of them
 
-REPO: a folder with a copy of the repository, or of its keys/ snapshots/ packset/ index/ meta/ and of what --list prints
+Print commands of the AWS program, one a line, for those that are missing here; the repository lies in S3 at WHERE, s3://BUCKET/PREFIX:
+  recover.py REPO KEY --thaw SNAPSHOT[:PATH] WHERE [DAYS [TIER]]    ask for copies that stay for DAYS (10); TIER: Bulk, Standard, Expedited or none
+  recover.py REPO KEY --status SNAPSHOT[:PATH] WHERE                ask how far that is: thawed where it says ongoing-request="false"
+  recover.py REPO KEY --fetch SNAPSHOT[:PATH] WHERE                 copy them into REPO
+
+REPO: a folder with a copy of the repository, or of its keys/ snapshots/ packset/ index/ meta/ and of the packs that --list names
 KEY: REPO/keys/NAME.age (age asks for its passphrase), or what age -d -i IDENTITY REPO/keys/NAME.age printed
 SNAPSHOT: an id, the beginning of one, or latest; PATH is relative to what was backed up
 It checks SHA-256, but no signatures. It takes about 1 kB of memory a file. Sections (§) are those of docs/FORMAT.md of firn."""
-import atexit, base64, glob, hashlib, itertools, json, os, pathlib, shutil, stat, struct, subprocess, sys, tempfile, zlib
+import atexit, base64, glob, hashlib, itertools, json, os, pathlib, shlex, shutil, stat, struct, subprocess, sys, tempfile, zlib
 
 def note(*words): print("recover:", *words, file=sys.stderr, flush=True)
 def run(*command, **more): return subprocess.run(command, check=True, stdout=subprocess.PIPE, **more).stdout
@@ -33,7 +38,9 @@ def learn(raw):  # an index (§8)
         end = at + 4 + struct.unpack_from("<I", raw, at)[0]
         pack, at = json.loads(raw[at + 4:end]), end + 4 + 40 * struct.unpack_from("<I", raw, end)[0]
         if pack["pack"] in wanted or problems:  # where something is lost, any pack may help
-            packs["%s/%s/%s/%s" % (pack["kind"], scope, pack["pack"][:2], pack["pack"])] = raw[end + 4:at]
+            if pack["kind"] not in ("data", "meta") or len(bytes.fromhex(pack["pack"])) != 32: raise ValueError("it names what is no pack")
+            name = "%s/%s/%s/%s" % (pack["kind"], scope, pack["pack"][:2], pack["pack"])
+            packs[name], about[name] = raw[end + 4:at], (pack["class"], pack["size"])
 
 def sound(name):  # the file of a pack, or of a copy that par2 has mended
     if right(name): return note("reading", name) or name
@@ -65,10 +72,23 @@ def lines(node, level, low=b"", high=b"\1"):  # of a line tree (§7.3); of a man
         if first < high and after >= low: yield from lines(node, level - 1, low, high)
 def entries(low, high): return ((line, json.loads(line)) for line in lines(tree, tree["level"], low, high))
 
+def here(name): return os.path.exists(name) and os.path.getsize(name) == about[name][1]
+def command(name):  # one line for a shell
+    bucket, _, prefix = where[5:].partition("/")
+    key = "/".join(filter(None, (prefix.strip("/"), name)))
+    words = {"--thaw": ["aws", "s3api", "restore-object", "--bucket", bucket, "--key", key, "--restore-request", request],
+             "--status": ["aws", "s3api", "head-object", "--bucket", bucket, "--key", key, "--query", "[StorageClass,Restore]", "--output", "text"],
+             "--fetch": ["aws", "s3", "cp", "--force-glacier-transfer", "s3://%s/%s" % (bucket, key), os.path.join(args[0], name)]}
+    return " ".join(map(shlex.quote, words[mode]))
+
 # What is asked for, and the key
 sys.excepthook = lambda kind, why, trace: note("%s: %s" % (kind.__name__, why))
-args, listing, problems = sys.argv[1:], sys.argv[3:4] == ["--list"], {}
-if len(args) not in (2, 4): sys.exit(__doc__)
+args, mode, problems = sys.argv[1:], "".join(sys.argv[3:4]), {}
+listing = mode in ("--list", "--thaw", "--status", "--fetch")
+if len(args) not in ((2, 4) if mode == "--list" or not listing else (5, 6, 7) if mode == "--thaw" else (5,)): sys.exit(__doc__)
+where, days, tier = args[4:] + ["s3://", "10", "Bulk"][len(args[4:]):]
+if not where.startswith("s3://"): sys.exit("recover: %r does not begin with s3://" % where)
+request = "Days=%d" % int(days) + (",GlacierJobParameters={Tier=%s}" % tier.capitalize() if tier.lower() != "none" else "")
 key, target = os.path.abspath(args[1]), os.fsencode(os.path.abspath(args[-1]))
 if args[2:] and not listing and os.path.exists(target) and os.listdir(target): sys.exit("recover: %r is not empty" % args[3])
 os.umask(0o077)
@@ -91,7 +111,8 @@ if len(found) != 1: sys.exit("recover: %d snapshots are %r; recover.py REPO KEY 
 note("snapshot %(id)s of %(what)s, %(time)s, %(state)s" % found[0])
 
 # What is in its packs (§9), and the content of those in meta/
-scope, tree, wanted, packs = found[0]["scope"], found[0]["manifest"], set(), {}
+bytes.fromhex(found[0]["scope"])  # or it fails here: names of files are made of it
+scope, tree, wanted, packs, about = found[0]["scope"], found[0]["manifest"], set(), {}, {}
 for name in ["packset/%s/%s" % (scope, part["object"]) for part in found[0]["packs"]]:
     read(name, lambda raw: wanted.update(raw[i:i + 32].hex() for i in range(0, len(raw), 32)))
 for name in glob.glob("index/%s/*" % scope): read(name, learn)
@@ -124,8 +145,14 @@ for line, e in entries(low, high):
             at += length
     except Exception as why: problem(name, str(why) or "its first name is not in the list of files")
 if not others and not folders: sys.exit("recover: %r is not in this snapshot" % os.fsdecode(path))
-if listing: sys.stdout.writelines(name + "\n" for name in needed(wanted))
-if listing: sys.exit(len(problems) > 0)
+if listing:
+    names = list(needed(wanted))
+    for name in names:
+        if mode == "--list": print(name, about[name][0] or "-", about[name][1], "here" if here(name) else "missing", sep="\t")
+        elif not here(name): print(command(name))
+    missing = [about[name][1] for name in names if not here(name)]
+    note("%d packs of data/ are needed, %d of them with %d bytes are missing here" % (len(names), len(missing), sum(missing)))
+    sys.exit(len(problems) > 0)
 
 # The content, pack after pack
 for places, content in chunks(wanted):
