@@ -1,0 +1,82 @@
+package coldtest
+
+import (
+	"testing"
+	"time"
+
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+
+	"firn/internal/store"
+	"firn/internal/store/s3"
+	"firn/internal/storetest"
+)
+
+// open opens a new bucket of a server as a store.
+func open(t *testing.T, s *Server, change func(*s3.Options)) *s3.Store {
+	t.Helper()
+	u := s.User()
+	o := s3.Options{Bucket: "firn-" + random(8), Prefix: "some/prefix", Endpoint: s.Endpoint(), Region: s.Region(),
+		Credentials: awscredentials.NewStaticCredentialsProvider(u.Access, u.Secret, u.Token)}
+	if change != nil {
+		change(&o)
+	}
+	st, err := s3.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Make(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// The conformance suite of stores, over this server as it is and with every weakness that a provider has.
+func TestSuite(t *testing.T) {
+	for name, c := range map[string]struct {
+		o     Options
+		suite storetest.Suite
+		tune  func(*s3.Options)
+	}{
+		"amazon":     {suite: storetest.Suite{Objects: 2500}},
+		"pages":      {o: Options{PageKeys: 7}, suite: storetest.Suite{Objects: 60}},
+		"folder":     {o: Options{Folder: "folder"}, suite: storetest.Suite{Objects: 30}},
+		"parts":      {suite: storetest.Suite{Objects: 3, Big: 12 << 20}, tune: func(o *s3.Options) { o.PartsAbove, o.PartSize = 1, 5<<20 }},
+		"elsewhere":  {o: Options{Region: "eu-north-1"}, suite: storetest.Suite{Objects: 5}},
+		"no tiers":   {o: Options{Provider: NoTiers}, suite: storetest.Suite{Objects: 5}},
+		"scaleway":   {o: Options{Provider: Scaleway}, suite: storetest.Suite{Objects: 5}},
+		"ceph":       {o: Options{Provider: Ceph}, suite: storetest.Suite{Objects: 5}},
+		"versity":    {o: Options{Provider: Versity}, suite: storetest.Suite{Objects: 5}},
+		"conditions": {o: Options{Provider: Provider{ConditionsIgnored: true}}, suite: storetest.Suite{Objects: 5, NoCreateOnly: true}},
+		"old":        {o: Options{Provider: Old}, suite: storetest.Suite{Objects: 5, NoCreateOnly: true, NoSums: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.o.Folder != "" {
+				c.o.Folder = t.TempDir()
+			}
+			s := Start(t, c.o)
+			c.suite.Open = func(t *testing.T) store.Store { return open(t, s, c.tune) }
+			c.suite.Run(t)
+		})
+	}
+}
+
+// The suite of cold stores, likewise.
+func TestColdSuite(t *testing.T) {
+	for name, c := range map[string]struct {
+		o     Options
+		suite storetest.ColdSuite
+	}{
+		"amazon":   {},
+		"pages":    {o: Options{PageKeys: 2}},
+		"no tiers": {o: Options{Provider: NoTiers}, suite: storetest.ColdSuite{NoTiers: true}},
+		"invalid":  {o: Options{Provider: Provider{Tiers: TiersInvalid}}, suite: storetest.ColdSuite{NoTiers: true}},
+		"200":      {o: Options{Provider: Provider{RestoreOK: true}}},
+		"status":   {o: Options{Provider: Provider{NoListStatus: true}}, suite: storetest.ColdSuite{NoStatus: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Start(t, c.o)
+			c.suite.Open = func(t *testing.T) (store.Store, func(time.Duration)) { return open(t, s, nil), s.Advance }
+			c.suite.Run(t)
+		})
+	}
+}
