@@ -8,14 +8,17 @@ import (
 	"strings"
 	"testing"
 
+	"firn/internal/doctor"
 	"firn/internal/format"
 	"firn/internal/glob"
 	"firn/internal/keys"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/state"
 	"firn/internal/store"
 	"firn/internal/store/s3"
+	"firn/internal/thaw"
 )
 
 // TestHints holds every kind of bad input to a hint with the word that helps.
@@ -45,7 +48,21 @@ func TestHints(t *testing.T) {
 		"full":                {store.ErrFull, "goes on where it stopped"},
 		"read-only":           {store.ErrReadOnly, "writable"},
 		"hang":                {&s3.Error{Reason: store.ErrTimeout, Cause: errors.New("x")}, "network"},
-		"cold":                {store.ErrCold, "thawed"},
+		"cold":                {store.ErrCold, "what that costs"},
+		"budget":              {&thaw.BudgetError{Max: 1, Needed: 2}, "--max-cost"},
+		"busy job":            {&thaw.BusyError{ID: "1f", PID: 42}, "process 42 is at it: firn thaw show 1f"},
+		"no job":              {&thaw.NoJobError{ID: "1f"}, "firn thaw list"},
+		"ended job":           {&thaw.EndedError{ID: "1f", State: thaw.Done}, "firn thaw list"},
+		"gone":                {&thaw.LeftError{Missing: 1}, "--full"},
+		"may not thaw":        {&thaw.LeftError{Refused: 1, First: &store.Error{Op: "thaw", Name: "data/x", Err: store.ErrDenied}}, "s3:RestoreObject"},
+		"no such tier":        {store.ErrTier, "--tier"},
+		"no capacity":         {store.ErrNoCapacity, "--tier standard"},
+		"on its way":          {store.ErrThawing, "later"},
+		"expired":             {&s3.Error{Code: "ExpiredToken", Reason: store.ErrAuth, Cause: errors.New("x")}, "log in again"},
+		"poor server":         {store.ErrUnsupported, "firn doctor"},
+		"no price":            {&price.UnknownError{What: "region", Name: "eu-wst-1", Nearest: []string{"eu-west-1"}}, "was eu-west-1 meant?"},
+		"prices":              {&price.ParseError{Line: 3, Err: price.ErrUnknownKey}, "TOML"},
+		"rules":               {doctor.ErrDocument, "get-bucket-lifecycle-configuration"},
 		"damaged on its way":  {store.ErrChecksum, "memory"},
 		"no such server":      {&net.DNSError{Err: "no such host", Name: "x"}, "--endpoint"},
 		"nothing listens":     {&net.OpError{Op: "dial", Err: errors.New("refused")}, "--endpoint"},
@@ -76,6 +93,17 @@ func TestHints(t *testing.T) {
 				t.Errorf("%s: code %d", name, Code(err))
 			}
 		}
+	}
+}
+
+// TestColdPack: a pack in a cold class is another matter than a hot object in one.
+func TestColdPack(t *testing.T) {
+	err := fmt.Errorf("while testing: %w", &store.Error{Op: "get", Name: "data/1/2/3", Err: store.ErrCold})
+	if hint := Hint(err); !strings.Contains(hint, "firn restore --plan") || strings.Contains(hint, "metadata") {
+		t.Error(hint)
+	}
+	if hint := Hint(store.ErrCold); !strings.Contains(hint, "firn restore --plan") {
+		t.Error(hint)
 	}
 }
 

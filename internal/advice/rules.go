@@ -13,15 +13,18 @@ import (
 
 	"firn/internal/backup"
 	"firn/internal/browse"
+	"firn/internal/doctor"
 	"firn/internal/format"
 	"firn/internal/glob"
 	"firn/internal/keys"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
 	"firn/internal/state"
 	"firn/internal/store"
 	"firn/internal/store/s3"
+	"firn/internal/thaw"
 )
 
 // rule gives a hint for the errors that it knows, else nothing.
@@ -54,7 +57,7 @@ func say[T error](hint string) rule { return as(func(T) string { return hint }) 
 // rules in order: the first that speaks is heard, so what lies deeper in a chain of causes, and is more exact, stands first.
 func rules() []rule {
 	var all []rule
-	for _, group := range [][]rule{formatRules(), keyRules(), storeRules(), networkRules(), damageRules(), choiceRules(), localRules()} {
+	for _, group := range [][]rule{formatRules(), keyRules(), coldRules(), storeRules(), networkRules(), damageRules(), choiceRules(), localRules()} {
 		all = append(all, group...)
 	}
 	return all
@@ -104,6 +107,53 @@ func keyRules() []rule {
 
 const again = "run the same command again: it goes on where it stopped"
 
+func coldRules() []rule {
+	return []rule{
+		say[*thaw.BudgetError]("raise --max-cost, choose a slower --tier, or restore less at a time; what was paid for is not lost, the same command goes on with it"),
+		as(func(e *thaw.BusyError) string {
+			if e.PID > 0 {
+				return fmt.Sprintf("process %d is at it: firn thaw show %s tells how far it is", e.PID, e.ID)
+			}
+			return "firn thaw show " + e.ID + " tells how far it is"
+		}),
+		say[*thaw.NoJobError]("firn thaw list shows the jobs of this machine; without its job the same restore begins anew, and pays for nothing that is thawed already"),
+		say[*thaw.EndedError]("firn thaw list shows which jobs are under way; the same restore, run again, makes a new one"),
+		as(func(e *thaw.LeftError) string {
+			if e.Missing == 0 && e.First != nil {
+				return Hint(e.First)
+			}
+			return HowToHeal
+		}),
+		as(func(e *store.Error) string {
+			if e.Op != "thaw" || !errors.Is(e.Err, store.ErrDenied) {
+				return ""
+			}
+			return "thawing takes the right s3:RestoreObject, which a write-only host need not have: give it to the credentials or take others, then " + again
+		}),
+		is(store.ErrTier, "leave --tier out or choose another: Deep Archive has no expedited one, and some stores have none at all"),
+		is(store.ErrNoCapacity, "the provider has no room for fast retrievals now: choose --tier standard, or run the same command later"),
+		is(store.ErrThawing, "it is on its way: run the same command again later"),
+		as(func(e *store.Error) string {
+			switch {
+			case !errors.Is(e.Err, store.ErrCold):
+				return ""
+			case strings.HasPrefix(e.Name, "data/"):
+				return "firn restore --plan says what thawing costs and how long it takes; firn restore does it, and goes on where it was interrupted"
+			}
+			return "a rule of the bucket moved it, most likely, and all that backups need with it: firn doctor tells which; firn thaw --metadata brings it back, and says before what that costs"
+		}),
+		is(store.ErrCold, "the object lies in an archive class and has to be thawed before it can be read: firn restore --plan says what that costs"),
+		as(func(e *price.UnknownError) string {
+			if len(e.Nearest) > 0 {
+				return "was " + strings.Join(e.Nearest[:min(len(e.Nearest), 3)], " or ") + " meant?"
+			}
+			return ""
+		}),
+		say[*price.ParseError]("the file of prices is TOML; an unknown key is an error, so that no price is left out by a slip"),
+		is(doctor.ErrDocument, "give what aws s3api get-bucket-lifecycle-configuration prints"),
+	}
+}
+
 func storeRules() []rule {
 	return []rule{
 		as(func(e *s3.Error) string {
@@ -115,14 +165,20 @@ func storeRules() []rule {
 			}
 			return "try --region " + e.Region
 		}),
+		as(func(e *s3.Error) string {
+			if !strings.HasPrefix(e.Code, "ExpiredToken") && e.Code != "TokenRefreshRequired" {
+				return ""
+			}
+			return "the credentials were good for a time that is over: log in again or get new ones, then " + again
+		}),
 		is(store.ErrAuth, "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws (--profile) or the instance: check that they are there, have not expired and belong to this --endpoint"),
 		is(store.ErrClock, "set this machine's clock, for example with: timedatectl set-ntp true"),
 		is(store.ErrDenied, "the credentials, or the owner and mode of the folder, must allow to list, read and create objects (and to delete, for pruning)"),
 		is(store.ErrReadOnly, "make the store writable, or choose another with --repo"),
 		is(store.ErrFull, "make room or raise the quota, then "+again),
-		is(store.ErrCold, "the object lies in an archive class and has to be thawed by the provider's means before it can be read"),
 		is(store.ErrNoStore, "check the bucket's name, --endpoint and --region; a new repository is made by: firn init REPO"),
 		is(store.ErrChecksum, "data were damaged on their way or in memory; "+again+", and test this machine's memory if it happens again"),
+		is(store.ErrUnsupported, "the server has not all of the S3 protocol: firn doctor tells what it lacks"),
 		is(store.ErrTimeout, "check the network and --endpoint, then "+again),
 	}
 }

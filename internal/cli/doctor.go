@@ -28,6 +28,7 @@ type doctorCommand struct {
 	rules    string
 	fixRules string
 	readOnly bool
+	thorough bool
 
 	bucket string // empty: the store is none
 }
@@ -54,6 +55,7 @@ or any other. Credentials that may not see the rules can be helped with --rules.
 	fl.StringVar(&x.fixRules, "fix-rules", "", "write the rules of the bucket as they should be to this new file")
 	fl.StringVar(&x.rules, "rules", "", "file with the rules of the bucket, as aws s3api get-bucket-lifecycle-configuration prints them")
 	fl.BoolVar(&x.readOnly, "read-only", false, "store no objects; what the store does and the credentials may stays unknown")
+	fl.BoolVar(&x.thorough, "thorough", false, "have a small object thawed, to know how the store does that, and count parts of uploads; costs about a cent")
 	fl.StringVar(&x.host.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
 	x.secrets.register(cmd)
 	x.store.register(cmd)
@@ -68,7 +70,7 @@ func (x *doctorCommand) run(ctx context.Context) error {
 	if _, err := wire.ParseLocation(location); err != nil {
 		return &advice.Error{Err: err, Code: advice.Usage}
 	}
-	o := doctor.Options{NoProbe: x.readOnly, Dirs: localDirs(), Now: x.c.now}
+	o := doctor.Options{NoProbe: x.readOnly, Thorough: x.thorough, Dirs: localDirs(), Now: x.c.now}
 	if o.Rules, err = x.given(); err != nil {
 		return err
 	}
