@@ -247,7 +247,7 @@ func (l *reel) content(e *manifest.Entry, s step) error {
 		s.pieces = append(s.pieces, held{c, int64(p.Offset), p.Length})
 	}
 	if err := it.Err(); err != nil {
-		if l.ctx.Err() != nil {
+		if l.ctx.Err() != nil || errors.Is(err, store.ErrCold) {
 			return err
 		}
 		d := damageOf(err)

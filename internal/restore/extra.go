@@ -28,7 +28,11 @@ type swept struct {
 
 // removeExtra removes what is in restored folders and not in the snapshot.
 func (r *run) removeExtra(ctx context.Context) error {
-	if r.res.Failed > 0 {
+	failed := r.res.Failed
+	if r.pass != nil {
+		failed += r.pass.p.sum.Failed
+	}
+	if failed > 0 {
 		r.mu.Lock()
 		r.res.NoDelete = true
 		r.mu.Unlock()
@@ -97,7 +101,7 @@ func (s *sweeper) sweep(f *swept) error {
 		removed = true
 		s.tell(path, typeName(typ))
 	})
-	if err == nil && removed && (len(f.rel) > 0 || !r.rootThere) {
+	if err == nil && removed && (len(f.rel) > 0 || !r.rootKept) {
 		err = r.to.Finish(f.rel, &f.meta)
 	}
 	if err != nil {

@@ -18,6 +18,8 @@ type folder struct {
 	meta   target.Meta
 	made   bool
 	there  bool // it was there before
+	keep   bool // its metadata stay as they are
+	late   bool // something is written into it, or below, at the end of the walk
 	failed error
 }
 
@@ -78,25 +80,33 @@ func (g *gatherer) makeFolders() error {
 	for i := first; i < len(g.stack); i++ {
 		f := g.stack[i]
 		f.made = true
-		g.r.total.dirs++
+		outcome := target.Created
 		if i > 0 && g.stack[i-1].failed != nil {
 			f.failed = g.stack[i-1].failed
-		} else if err := g.makeFolder(f, i == 0 || g.stack[i-1].there); err != nil {
-			f.failed = err
+		} else {
+			outcome, f.failed = g.makeFolder(f, i == 0 || g.stack[i-1].there)
+			f.keep = f.there && (g.r.o.Overwrite == target.Never || len(f.rel) == 0)
 		}
-		if f.failed != nil {
-			if err := g.r.failed(f.rel, "dir", 0, f.failed); err != nil {
-				return err
+		if g.quiet {
+			if f.failed != nil && fatal(f.failed) {
+				return f.failed
 			}
+			continue
+		}
+		g.r.total.dirs.Add(1)
+		if f.failed == nil {
+			g.r.done(outcome, "dir", f.rel, 0)
+		} else if err := g.r.failed(f.rel, "dir", 0, f.failed); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // makeFolder makes one folder; above tells that the one above it was there before.
-func (g *gatherer) makeFolder(f *folder, above bool) error {
+func (g *gatherer) makeFolder(f *folder, above bool) (outcome target.Outcome, err error) {
 	r := g.r
-	outcome := target.Created
+	outcome = target.Created
 	switch {
 	case len(f.rel) == 0:
 		if f.there = r.rootThere; f.there {
@@ -112,14 +122,12 @@ func (g *gatherer) makeFolder(f *folder, above bool) error {
 			outcome = target.Replaced
 		}
 	default:
-		var err error
 		if outcome, err = r.to.Mkdir(f.rel); err != nil {
-			return err
+			return 0, err
 		}
 		f.there = outcome == target.Kept
 	}
-	r.done(outcome, "dir", f.rel, 0)
-	return nil
+	return outcome, nil
 }
 
 // lstat looks at what stands in the target; it fails where nothing can, since the folder above is new.
@@ -136,12 +144,13 @@ func (r *run) path(rel []byte) string {
 }
 
 // finishFolders gives folders their metadata, the deepest first. What was there before keeps its own under the policy Never; the target itself keeps it in any case.
+// A folder that several passes write into is finished by each of them.
 func (r *run) finishFolders(ctx context.Context, folders []folder) error {
 	byDepth := map[int][]int{}
 	deepest := 0
 	for i := range folders {
 		f := &folders[i]
-		if f.there && (r.o.Overwrite == target.Never || len(f.rel) == 0) {
+		if f.keep {
 			continue
 		}
 		d := f.depth()

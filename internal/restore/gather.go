@@ -3,9 +3,11 @@ package restore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math"
 
 	"firn/internal/manifest"
+	"firn/internal/store"
 	"firn/internal/target"
 )
 
@@ -30,6 +32,7 @@ type gatherer struct {
 	win   *window
 	limit int
 	stack []*folder
+	quiet bool // folders have been counted and told of by an earlier walk
 	full  func(*window) (*window, error)
 }
 
@@ -73,7 +76,7 @@ func (g *gatherer) entry(e *manifest.Entry, chosen bool) error {
 		g.r.total.files.Add(1)
 		g.r.total.bytes.Add(e.Size)
 	} else {
-		g.r.total.others++
+		g.r.total.others.Add(1)
 	}
 	if n := len(g.stack); n > 0 && g.stack[n-1].failed != nil {
 		return g.r.failed(rel, e.Type.String(), e.Size, g.stack[n-1].failed)
@@ -139,13 +142,19 @@ func (g *gatherer) file(e *manifest.Entry, rel []byte) error {
 
 // small takes a file in one piece, or an empty one.
 func (g *gatherer) small(e *manifest.Entry, rel []byte) error {
-	w := g.win
+	var flags uint8
+	if info, err := g.r.lstat(g.above(), rel); err == nil {
+		flags = g.r.judge(info, e)
+	}
+	g.note(g.win, e, rel, flags)
+	return nil
+}
+
+// note enters a file in one piece into a window.
+func (g *gatherer) note(w *window, e *manifest.Entry, rel []byte, flags uint8) {
 	rec := record{
 		size: uint32(e.Size), chunk: noChunk, next: noNext, sec: e.Mtime.Sec, nsec: e.Mtime.Nsec, uid: narrow(e.UID), gid: narrow(e.GID),
-		user: g.r.name(e.User), group: g.r.name(e.Group), mode: uint16(e.Mode), hash: e.Hash,
-	}
-	if info, err := g.r.lstat(g.above(), rel); err == nil {
-		rec.flags = g.r.judge(info, e)
+		user: g.r.name(e.User), group: g.r.name(e.Group), mode: uint16(e.Mode), hash: e.Hash, flags: flags,
 	}
 	rec.path, rec.pathLen = w.addPath(rel)
 	if len(e.Content) > 0 {
@@ -158,7 +167,6 @@ func (g *gatherer) small(e *manifest.Entry, rel []byte) error {
 	}
 	w.records = append(w.records, rec)
 	w.weight += 100
-	return nil
 }
 
 // large takes a file in several pieces. Its pieces may fill several windows.
@@ -209,7 +217,7 @@ func (g *gatherer) pieces(e *manifest.Entry, l *large, have *existing) error {
 		g.win.addPiece(number, p, it.Offset())
 	}
 	if err := it.Err(); err != nil {
-		if g.ctx.Err() != nil {
+		if g.ctx.Err() != nil || errors.Is(err, store.ErrCold) {
 			return err
 		}
 		l.spoil(damageOf(err))

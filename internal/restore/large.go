@@ -18,6 +18,11 @@ type large struct {
 	spec    target.FileSpec
 	pending atomic.Int64 // pieces to come; one more until all are known
 
+	// Of a pass.
+	due     bool // no piece is left to later passes
+	trusted bool // what earlier passes have written counts without being read
+	again   bool // this pass has found that it cannot be trusted
+
 	// Guarded by run.openMu.
 	f       *target.File
 	begun   bool // CreateFile was called
@@ -27,6 +32,7 @@ type large struct {
 	used    uint64
 	kept    bool    // the target decided that it stays
 	fault   error   // it could not be written
+	defers  bool    // a piece could not be read in this pass
 	damage  *Damage // a piece of it is lost
 }
 
@@ -135,6 +141,9 @@ func (l *large) release() error {
 		return nil
 	}
 	r := l.run
+	if r.pass != nil && l.stays() {
+		return r.pass.leave(l)
+	}
 	r.openMu.Lock()
 	if l.fault == nil && l.damage == nil && l.f == nil && !l.kept {
 		l.open() // all holes, or all there, or suspended
@@ -160,8 +169,11 @@ func (l *large) finish(f *target.File) error {
 		}
 	} else if f != nil {
 		_ = f.Abort(false)
-	} else if l.begun && !l.kept {
+	} else if (l.begun || l.wrote) && !l.kept {
 		l.discard()
+	}
+	if r.pass != nil {
+		r.pass.decided(l)
 	}
 	switch {
 	case l.damage != nil:
@@ -202,6 +214,9 @@ func (r *run) leaveOpen() {
 		if l.f != nil {
 			_ = l.f.Abort(true)
 			l.f = nil
+			if l.trusted {
+				r.seal(l.rel, stoppedPart)
+			}
 		}
 	}
 	clear(r.open)

@@ -17,10 +17,11 @@ type packNumbers struct {
 }
 
 type packInfo struct {
-	name  digest.Object
-	kind  chunk.Kind
-	class string
-	size  int64
+	name   digest.Object
+	kind   chunk.Kind
+	class  string
+	size   int64
+	chunks int
 }
 
 // slot returns the slot of the pack with that number in the index. Errors are those of the index.
@@ -42,7 +43,7 @@ func (p *packNumbers) slot(number int) (int, error) {
 		if n := len(p.infos); n > 0 && p.infos[n-1].class == info.Class {
 			info.Class = p.infos[n-1].class // one string for all
 		}
-		p.infos = append(p.infos, packInfo{info.Name, info.Kind, info.Class, info.Size})
+		p.infos = append(p.infos, packInfo{info.Name, info.Kind, info.Class, info.Size, info.Count})
 	}
 	if number >= len(p.slots) {
 		p.slots = slices.Grow(p.slots, number+1-len(p.slots))[:number+1]

@@ -62,6 +62,15 @@ type Options struct {
 
 	Tar io.Writer // a PAX tar is written here instead of files
 
+	// Passes makes Run one pass of a restore whose packs cannot all be read at the same time: it brings what lies in the packs of Only, names as in PackNeed.Object,
+	// and defers the rest in silence. Empty files, links, devices and folders come with the first pass; a small file with the pass that has its pack; a
+	// large file piece by piece, its name with the last one; later names of a file right after it; metadata of folders with each pass that writes into
+	// them. What a pass brought is synced to the disk, and entered in Passes, before Run returns. Last defers nothing any more, whatever
+	// is in Only, and then deletes what Delete asks for. DryRun and Tar know no passes.
+	Passes *Passes
+	Only   []string
+	Last   bool
+
 	Workers int        // goroutines that fetch and write; 0: chosen by the number of cores
 	Window  int        // entries of the manifest worked on at once; two such windows are held. 0: 32,768
 	Each    func(Item) // is told of every entry, by several goroutines at once; nil: nobody is
@@ -106,7 +115,8 @@ func (d *Damage) Unwrap() error { return d.Err }
 // MaxDamages is how many damaged files a Result names; all are reported as event.Problem and counted.
 const MaxDamages = 10_000
 
-// Result is what a restore did. Numbers are of entries, sizes are bytes.
+// Result is what a restore did. Numbers are of entries, sizes are bytes. That of a pass counts what was decided by that pass: the results of all passes add up to
+// what a single run tells. A pass that ends with an error returns what it has entered in Passes.
 type Result struct {
 	Files    int64 `json:"files"` // with hard links
 	Dirs     int64 `json:"dirs"`
@@ -121,6 +131,10 @@ type Result struct {
 	BytesGot int64 `json:"bytes_got"` // frames fetched
 	Requests int64 `json:"requests"`  // for file content
 	NoDelete bool  `json:"no_delete"` // Delete was asked for and left out, since something failed before
+
+	// Cold names packs that a pass needed and could not read since they are not, or no longer, thawed, and packs that are needed once more since what
+	// they brought was lost from the target. What needs them is deferred, also in a last pass, which is then not the last one.
+	Cold []string `json:"cold,omitempty"`
 
 	Damaged []Damage       `json:"-"` // the first MaxDamages
 	Limits  []target.Limit `json:"-"` // what the user may not set, or the file system cannot hold, once a kind

@@ -18,6 +18,7 @@ import (
 	"firn/internal/manifest"
 	"firn/internal/repo"
 	"firn/internal/source"
+	"firn/internal/store"
 	"firn/internal/target"
 )
 
@@ -29,7 +30,9 @@ type run struct {
 	o         Options
 	choice    *choice
 	to        *target.Target
-	rootThere bool // the target was there before
+	rootThere bool     // the target is there
+	rootKept  bool     // it was there before the restore, so that its metadata stay
+	pass      *passRun // nil: all in one run
 	workers   []*worker
 	sum       *repo.Reader // of the gatherer: ids of content that is there
 
@@ -42,8 +45,7 @@ type run struct {
 	clock  uint64
 
 	total struct {
-		files, bytes atomic.Int64
-		dirs, others int64 // counted by the gatherer
+		files, bytes, dirs, others atomic.Int64
 	}
 	known     atomic.Bool // total is final
 	filesDone atomic.Int64
@@ -62,11 +64,15 @@ const maxNames = 4096
 
 // Run restores. Files that could not be restored are in the result and reported as event.Problem; they are no error. When ctx ends, Run returns what it did so far
 // together with the error; run again with target.Changed it goes on without writing what is complete.
+//
+// Where a pack lies in a cold class and is not thawed, a run that is no pass ends with *ColdError.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	if o.Tar != nil {
+	switch {
+	case o.Passes != nil && (o.Tar != nil || o.DryRun):
+		return nil, errPassOnly
+	case o.Tar != nil:
 		return runTar(ctx, o)
-	}
-	if o.Target == "" {
+	case o.Target == "":
 		return nil, ErrNowhere
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -76,10 +82,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	info, err := os.Lstat(o.Target)
-	r.rootThere = err == nil
+	r.rootThere, r.rootKept = err == nil, err == nil
 	if err == nil && !info.IsDir() {
 		if info, err := os.Stat(o.Target); err != nil || !info.IsDir() {
 			return nil, fmt.Errorf("%q: %w", o.Target, errNoFolder)
+		}
+	}
+	if o.Passes != nil {
+		if err := r.beginPass(ctx); err != nil {
+			return nil, err
 		}
 	}
 	if !o.DryRun {
@@ -91,9 +102,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		defer func() { _ = r.to.Close() }()
 	}
 	stop := r.reportProgress()
+	if r.pass != nil {
+		res, err := r.doPass(ctx)
+		stop()
+		return res, err
+	}
 	err = r.do(ctx)
 	stop()
-	return r.result(), err
+	return r.result(), coldError(ctx, o, err)
 }
 
 var errNoFolder = errors.New("not a folder")
@@ -185,7 +201,7 @@ func (r *run) result() *Result {
 	defer r.mu.Unlock()
 	res := r.res
 	res.Files, res.Bytes = r.total.files.Load(), r.total.bytes.Load()
-	res.Dirs, res.Others = r.total.dirs, r.total.others
+	res.Dirs, res.Others = r.total.dirs.Load(), r.total.others.Load()
 	res.BytesGot, res.Requests = r.bytesGot.Load(), r.requests.Load()
 	if r.to != nil {
 		res.Limits = r.to.Limits()
@@ -237,11 +253,24 @@ func (r *run) done(outcome target.Outcome, typ string, rel []byte, size int64) {
 		r.res.Skipped++
 	}
 	r.mu.Unlock()
+	r.count(typ, size)
+	if r.o.Each != nil {
+		r.o.Each(Item{action, typ, rel, size})
+	}
+}
+
+// count counts an entry that was decided on. What a single run decides on was counted when it was met.
+func (r *run) count(typ string, size int64) {
 	if typ == "file" {
 		r.filesDone.Add(1)
 	}
-	if r.o.Each != nil {
-		r.o.Each(Item{action, typ, rel, size})
+	switch {
+	case r.pass == nil || typ == "dir":
+	case typ == "file":
+		r.total.files.Add(1)
+		r.total.bytes.Add(size)
+	default:
+		r.total.others.Add(1)
 	}
 }
 
@@ -269,9 +298,7 @@ func (r *run) fail(rel []byte, typ string, size int64, err error, d *Damage) {
 		r.res.Damaged = append(r.res.Damaged, *d)
 	}
 	r.mu.Unlock()
-	if typ == "file" {
-		r.filesDone.Add(1)
-	}
+	r.count(typ, size)
 	if r.o.Each != nil {
 		r.o.Each(Item{Fail, typ, rel, size})
 	}
@@ -280,6 +307,9 @@ func (r *run) fail(rel []byte, typ string, size int64, err error, d *Damage) {
 
 // gap goes on behind what is damaged of the manifest, and counts and tells it once.
 func (r *run) gap(g manifest.Gap) bool {
+	if errors.Is(g.Err, store.ErrCold) {
+		return false // not lost
+	}
 	var damaged *repo.DamageError
 	var corrupt *manifest.CorruptError
 	if !errors.As(g.Err, &damaged) && !errors.As(g.Err, &corrupt) && !errors.Is(g.Err, repo.ErrUnknownChunk) {
@@ -291,7 +321,7 @@ func (r *run) gap(g manifest.Gap) bool {
 	}
 	err := fmt.Errorf("up to %d entries from here on are lost with a part of the manifest: %w", g.Lines, g.Err)
 	r.mu.Lock()
-	told := r.gaps[string(g.First)]
+	told := r.gaps[string(g.First)] || r.pass != nil && r.pass.p.begun
 	r.gaps[string(g.First)] = true
 	if !told {
 		r.res.Failed += g.Lines
@@ -311,6 +341,9 @@ func (r *run) isLost(rel []byte) (*Damage, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, ok := r.lost[string(rel)]
+	if !ok && r.pass != nil {
+		d, ok = r.pass.p.lost[string(rel)]
+	}
 	return d, ok
 }
 
@@ -339,7 +372,11 @@ func (r *run) reportProgress() (stop func()) {
 
 func (r *run) progress() {
 	p := event.Progress{Phase: "restore", FilesDone: r.filesDone.Load(), BytesDone: r.bytesDone.Load(), BytesGot: r.bytesGot.Load()}
+	if r.pass != nil {
+		r.pass.progress(&p)
+	}
 	switch {
+	case p.FilesTotal > 0:
 	case r.known.Load():
 		p.FilesTotal, p.BytesTotal = r.total.files.Load(), r.total.bytes.Load()
 	case len(r.choice.base) == 0 && r.choice.all():

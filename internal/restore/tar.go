@@ -47,7 +47,7 @@ func runTar(ctx context.Context, o Options) (*Result, error) {
 		r.o.Report.Emit(event.Note{Text: fmt.Sprintf("a tar cannot hold sockets: %d left out", a.sockets)})
 	}
 	r.known.Store(true)
-	return r.result(), err
+	return r.result(), coldError(ctx, o, err)
 }
 
 // errUnnamed tells of a name that PAX has no way to write.
@@ -85,9 +85,9 @@ func (a *archiver) begin(s *step) error {
 		r.total.files.Add(1)
 		r.total.bytes.Add(e.Size)
 	case manifest.Dir:
-		r.total.dirs++
+		r.total.dirs.Add(1)
 	default:
-		r.total.others++
+		r.total.others.Add(1)
 	}
 	bad := s.failed
 	if s.whole && bad == nil {

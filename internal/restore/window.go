@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"firn/internal/digest"
+	"firn/internal/index"
 	"firn/internal/manifest"
 	"firn/internal/repo"
 	"firn/internal/source"
@@ -67,6 +68,9 @@ type wanted struct {
 	tail   int32 // last record
 	piece  int32 // first piece, noNext
 	last   int32 // last piece
+
+	loc     index.Location // where located
+	located bool           // it is known already where it lies
 }
 
 // piece is a stretch of a file in several pieces.
@@ -127,7 +131,7 @@ func (w *window) chunk(id digest.Chunk) int32 {
 }
 
 // addPiece notes that a file needs a stretch of a chunk.
-func (w *window) addPiece(l int32, p manifest.Piece, at int64) {
+func (w *window) addPiece(l int32, p manifest.Piece, at int64) (chunk int32) {
 	c := w.chunk(p.Chunk)
 	n := int32(len(w.pieces))
 	w.pieces = append(w.pieces, piece{large: l, next: noNext, off: p.Offset, n: uint32(p.Length), at: at})
@@ -138,6 +142,7 @@ func (w *window) addPiece(l int32, p manifest.Piece, at int64) {
 		k.last = n
 	}
 	w.weight += 32
+	return c
 }
 
 // link strings together the records that need each chunk.
@@ -170,7 +175,10 @@ func (w *window) locate(scope *repo.ScopeState, miss missing) error {
 		if k.record == noNext && k.piece == noNext {
 			continue
 		}
-		loc, ok, err := scope.Set().Lookup(k.id)
+		loc, ok, err := k.loc, k.located, error(nil)
+		if !ok {
+			loc, ok, err = scope.Set().Lookup(k.id)
+		}
 		if err != nil {
 			return err
 		}

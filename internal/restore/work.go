@@ -222,7 +222,10 @@ func (k *worker) specials(part []*special) error {
 func (k *worker) fetch(ctx context.Context, t task) error {
 	w, r := t.w, k.run
 	wants, back := w.wants[t.from:t.to], w.back[t.from:t.to]
-	var bad []int
+	if r.pass != nil && r.pass.isCold(&wants[0].Loc) {
+		return r.pass.postpone(w, wants, back)
+	}
+	var bad, cold []int
 	var reasons []error
 	first, last := wants[0].Loc, wants[len(wants)-1].Loc
 	r.bytesGot.Add(int64(last.Offset) + int64(last.Frame) - int64(first.Offset))
@@ -231,13 +234,22 @@ func (k *worker) fetch(ctx context.Context, t task) error {
 		return k.use(w, back[i], raw)
 	}, func(i int, err error) error {
 		if errors.Is(err, store.ErrCold) {
-			return err
+			cold = append(cold, i)
+			if r.pass == nil {
+				return err
+			}
+			return nil
 		}
 		bad, reasons = append(bad, i), append(reasons, err)
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if r.pass != nil {
+		if err := r.pass.fetched(w, wants, back, cold); err != nil {
+			return err
+		}
 	}
 	for n, i := range bad {
 		if err := k.elsewhere(ctx, w, wants[i], back[i], reasons[n]); err != nil {
@@ -339,6 +351,9 @@ func (k *worker) links(w *window, part []hardLink) error {
 	r := k.run
 	for _, l := range part {
 		rel, first := w.text(l.path, l.pathLen), w.text(l.first, l.firstLen)
+		if r.pass != nil && r.pass.isDeferred(first) {
+			continue
+		}
 		r.bytesDone.Add(l.size)
 		var err error
 		if d, bad := r.isLost(first); bad {
