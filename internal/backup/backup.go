@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firn/internal/cdc"
+	"firn/internal/chunk"
 	"firn/internal/digest"
 	"firn/internal/event"
 	"firn/internal/frame"
@@ -106,6 +107,10 @@ type Result struct {
 	Unchanged bool // nothing differed from the last backup
 	Partial   bool // the run was stopped; the snapshot holds what was done until then
 	Resumed   int  // packs of an interrupted run that were taken up
+
+	Class           string // storage class of the packs of content that were sent; empty: the store's default
+	Packs, Bytes    int64  // of content that were sent
+	Metas, MetaSize int64  // packs of manifests that were sent, and their bytes
 }
 
 // run is one pass over the tree.
@@ -244,7 +249,10 @@ func newRun(o Options) (*run, error) {
 
 // do makes one pass.
 func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
-	res := &Result{}
+	res := &Result{Class: r.packs.Class}
+	if res.Class == "" {
+		res.Class = r.o.Repo.Config().Class.Data
+	}
 	journal, records, err := r.openJournal()
 	if err != nil {
 		return nil, err
@@ -259,6 +267,10 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 		return nil, err
 	}
 	defer r.writer.Abort()
+	defer func() {
+		res.Packs, res.Bytes = r.writer.Sent(chunk.Data)
+		res.Metas, res.MetaSize = r.writer.Sent(chunk.Meta)
+	}()
 	if res.Resumed, err = r.writer.Adopt(ctx, records); err != nil {
 		return nil, err
 	}

@@ -47,6 +47,17 @@ func lastDone(items []snapshot.Item, id snapshot.Source) (last snapshot.Item) {
 	return last
 }
 
+// PackSize returns how large packs of content are going to be, in bytes, as far as can be told before a run.
+func PackSize(o Options) int64 {
+	o.setDefaults()
+	o.setStorage()
+	w := o.packing()
+	if w.PackTime > 0 && w.Up > 0 {
+		return min(max(int64(w.Up*w.PackTime.Seconds()), w.PackLeast), w.PackMost)
+	}
+	return w.PackSize
+}
+
 // packing plans packs, workers and memory; it sets o.Workers.
 func (o *Options) packing() repo.WriterOptions {
 	class := o.Storage.Class

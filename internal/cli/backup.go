@@ -16,6 +16,7 @@ import (
 	"firn/internal/advice"
 	"firn/internal/backup"
 	"firn/internal/frame"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/units"
@@ -29,6 +30,8 @@ type backupCommand struct {
 	host    hostFlags
 	choose  excludeFlags
 	storage storageFlags
+	prices  priceFlags
+	region  *price.Region // nil: what the store asks is not known
 
 	name      string
 	tags      []string
@@ -80,6 +83,7 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
 	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
 	x.storage.register(cmd)
+	x.prices.register(cmd)
 	fl.StringVar(&x.compression, "compression", "fastest", "fastest, default, better or best")
 	fl.Var(&x.packSize, "pack-size", "size of packs of file content, up to 3G (16M; in a cold class what the link sends in 30 s, 16M to 256M)")
 	fl.Lookup("pack-size").DefValue = ""
@@ -148,6 +152,9 @@ func (x *backupCommand) run(ctx context.Context, paths []string) error {
 		return err
 	}
 	defer s.close()
+	if x.region, err = x.prices.orNone(s.st, &x.store); err != nil {
+		return err
+	}
 	x.limitMemory()
 	s.tellDamaged(scope)
 	worst := error(nil)
@@ -234,9 +241,8 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	if last != nil {
 		x.c.explain("the last snapshot of %s is %s, number %d, of %s", advice.SourceName(o.Source), shortID(last.ID), last.Sequence, last.Start.Local().Format(timeFormat))
 	}
-	if x.c.live && !x.c.quiet && last == nil {
-		var stop func()
-		o.Expect, stop = x.choose.count(ctx, s, r)
+	if last == nil {
+		stop := x.expect(ctx, s, r, &o)
 		defer stop()
 	}
 	if x.c.verbose || x.c.debug {
@@ -259,6 +265,28 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 		return incomplete()
 	}
 	return nil
+}
+
+// expect counts a source that is backed up for the first time: beside the backup, for the progress, or, where storing it costs something, before it, to say
+// how much.
+func (x *backupCommand) expect(ctx context.Context, s *session, r root, o *backup.Options) (stop func()) {
+	costs := x.region != nil && x.region.Monthly([]price.Sent{{Class: o.Storage.Class, Objects: 1, Bytes: 1 << 30}}).Total() > 0
+	if x.c.quiet || !x.c.live && !costs {
+		return func() {}
+	}
+	var wait func()
+	o.Expect, wait, stop = x.choose.count(ctx, s, r)
+	if !costs {
+		return stop
+	}
+	wait()
+	files, total := o.Expect()
+	class := o.Storage.Class
+	if class == "" {
+		class = s.repo.Config().Class.Data
+	}
+	x.c.dues(x.region, files, total, class, backup.PackSize(*o), linkOf(o.State, &x.store))
+	return stop
 }
 
 // newest finds the last snapshot of a source that is done; nil: there is none.
@@ -291,7 +319,7 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 	return backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
 		Workers: x.workers, PackSize: int64(x.packSize), Memory: int64(x.memory), Level: p.level,
-		Storage: p.storage, IsCold: x.store.isCold, Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
+		Storage: p.storage, IsCold: coldIn(x.region), Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
 	}, nil
 }
 
@@ -304,18 +332,21 @@ type backupJSON struct {
 	Unchanged bool               `json:"unchanged"`
 	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
 	Seconds   float64            `json:"seconds"`
-	Stats     snapshot.Stats     `json:"stats"`    // as in FORMAT §10
-	Problems  []snapshot.Problem `json:"problems"` // the first 100
+	Cost      *spentJSON         `json:"cost,omitempty"` // absent where nothing is known of it
+	Stats     snapshot.Stats     `json:"stats"`          // as in FORMAT §10
+	Problems  []snapshot.Problem `json:"problems"`       // the first 100
 	Error     string             `json:"error,omitempty"`
 }
 
 // show tells what a backup did.
 func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, took time.Duration) {
+	cost := spentOn(x.region, res, o.Repo.Config().Class.Meta, x.store.made.take(), x.dryRun)
 	if x.c.json != "" {
 		j := backupJSON{Event: "result", Source: originJSON(o.Source, o.Host), State: "failed", Seconds: seconds(took), Problems: []snapshot.Problem{}}
 		if res != nil && res.Snapshot != nil {
 			j.Snapshot, j.Unchanged, j.Resumed, j.Stats, j.State = res.Snapshot.ID.String(), res.Unchanged, res.Resumed, res.Snapshot.Stats, "done"
 			j.Problems = append(j.Problems, res.Snapshot.Problems...)
+			j.Cost = cost
 			switch {
 			case x.dryRun:
 				j.Snapshot, j.State = "", "dry run"
@@ -345,6 +376,17 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 	}
 	x.c.print("%s of %s (%s)\n  %s; %v read, %v new, %v stored, in %s\n", what, advice.SourceName(o.Source), o.Host,
 		files, units.Size(st.BytesRead), units.Size(st.BytesAdded), units.Size(st.BytesStored), duration(took))
+	if cost != nil {
+		verb := "it cost"
+		if x.dryRun {
+			verb = "it would cost"
+		}
+		text := sprintf("  %s %s, and costs %s a month more", verb, x.region.Format(cost.Now), x.region.Format(cost.Monthly))
+		if up := linkOf(o.State, &x.store).Up; x.dryRun && up > 0 {
+			text += sprintf("; %s at %v/s", longDuration(time.Duration(float64(st.BytesStored)/up*float64(time.Second))), units.Size(up))
+		}
+		x.c.print("%s\n", text)
+	}
 }
 
 // sourceJSON is a source in the JSON of all commands.

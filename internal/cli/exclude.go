@@ -177,8 +177,8 @@ func (f *excludeFlags) open(s *session, r root, unread *backup.Unread, hear even
 }
 
 // count goes through a source beside the backup, to know how much there is. The totals are 0 until it has seen everything; what is in the way of that
-// the backup itself will tell. stop waits until it has ended.
-func (f *excludeFlags) count(ctx context.Context, s *session, r root) (totals func() (files, bytes int64), stop func()) {
+// the backup itself will tell. wait waits until it has ended by itself, stop ends it.
+func (f *excludeFlags) count(ctx context.Context, s *session, r root) (totals func() (files, bytes int64), wait, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var files, bytes int64
 	var whole atomic.Bool
@@ -209,7 +209,8 @@ func (f *excludeFlags) count(ctx context.Context, s *session, r root) (totals fu
 		}
 		return files, bytes
 	}
-	return totals, func() { cancel(); _ = g.Wait() } // the backup tells of the same errors
+	wait = func() { _ = g.Wait() } // the backup tells of the same errors
+	return totals, wait, func() { cancel(); wait() }
 }
 
 // openWith opens a source. own are the folders in it that are firn's.

@@ -26,6 +26,7 @@ type storeFlags struct {
 	up, down                  units.Size
 	cacheMax                  units.Size
 	noCache                   bool
+	made                      tally
 	recall                    bool // no flag: what firn.json said the last time will do
 }
 
@@ -86,8 +87,10 @@ func (f *storeFlags) options(c *console) wire.StoreOptions {
 		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
 		Connections: f.connections, Up: f.up, Down: f.down, Idle: f.timeout, Retry: c.retrying(),
 	}
+	o.Trace = f.made.note
 	if c.debug {
 		o.Trace = func(r s3.Request) {
+			f.made.note(r)
 			text := ""
 			if r.Err != nil {
 				text = ": " + r.Err.Error()

@@ -107,3 +107,19 @@ func readLine(r io.Reader) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("more than %d bytes in a line", maxTyped)
 }
+
+// confirm asks whether to go on, and fails unless somebody says yes. Where nobody can be asked it says how to do without.
+func (c *console) confirm(ctx context.Context, question string) error {
+	if !c.terminal {
+		return failure("add --yes", "nobody can be asked: %s", strings.TrimSuffix(question, "?"))
+	}
+	answer, err := c.askLine(ctx, question+" [y/N] ")
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(answer) {
+	case "y", "yes":
+		return nil
+	}
+	return failure("", "nothing was done")
+}

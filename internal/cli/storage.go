@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"firn/internal/price"
 	"firn/internal/snapshot"
 )
 
@@ -72,13 +73,17 @@ func parseAge(text string) (time.Duration, error) {
 	return time.Duration(n) * unit, nil
 }
 
-// isCold reports whether objects of a class have to be thawed before they are read.
-func (f *storeFlags) isCold(class string) bool {
-	if class == "" {
-		return false
+// coldIn returns what tells whether objects of a class have to be thawed before they are read; region may be nil.
+func coldIn(region *price.Region) func(class string) bool {
+	return func(class string) bool {
+		if class == "" {
+			return false
+		}
+		if region != nil {
+			if k, ok := region.Class(class); ok {
+				return k.Cold
+			}
+		}
+		return strings.EqualFold(class, "GLACIER") || strings.EqualFold(class, "DEEP_ARCHIVE")
 	}
-	if k, ok := f.priceRegion().Class(class); ok {
-		return k.Cold
-	}
-	return strings.EqualFold(class, "GLACIER") || strings.EqualFold(class, "DEEP_ARCHIVE")
 }

@@ -184,8 +184,7 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	if err != nil && !isThere(err) {
 		return false, err
 	}
-	w.stored.Add(p.Size)
-	w.packs.Add(1)
+	w.wasSent(p)
 	return true, nil
 }
 

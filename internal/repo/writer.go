@@ -69,9 +69,8 @@ type Writer struct {
 	names     []digest.Object // the packs that it needs
 	parts     []snapshot.Part // its pack sets
 
-	stored atomic.Int64 // bytes of objects sent
-	packs  atomic.Int64
-	added  atomic.Int64 // bytes of content of new data chunks
+	sent  [2]struct{ packs, bytes atomic.Int64 } // by chunk.Kind
+	added atomic.Int64                           // bytes of content of new data chunks
 }
 
 type claimShard struct {
@@ -265,8 +264,7 @@ func (w *Writer) send(out *output, p index.Pack) error {
 	if err := out.commit(w.upCtx, name, p.Size, p.Name); err != nil && !isThere(err) {
 		return err
 	}
-	w.stored.Add(p.Size)
-	w.packs.Add(1)
+	w.wasSent(&p)
 	return w.adopt(&p)
 }
 
@@ -347,7 +345,21 @@ func (w *Writer) Unindexed() int {
 
 // Counts returns what the run has sent so far: content of new data chunks, bytes of objects, packs.
 func (w *Writer) Counts() (added, stored, packs int64) {
-	return w.added.Load(), w.stored.Load(), w.packs.Load()
+	for kind := range w.sent {
+		stored += w.sent[kind].bytes.Load()
+		packs += w.sent[kind].packs.Load()
+	}
+	return w.added.Load(), stored, packs
+}
+
+// Sent returns how many packs of one kind the run has sent so far, and their bytes.
+func (w *Writer) Sent(kind chunk.Kind) (packs, bytes int64) {
+	return w.sent[kind].packs.Load(), w.sent[kind].bytes.Load()
+}
+
+func (w *Writer) wasSent(p *index.Pack) {
+	w.sent[p.Kind].packs.Add(1)
+	w.sent[p.Kind].bytes.Add(p.Size)
 }
 
 // Up returns how many bytes a second the way to the store took in this run, 0 where nothing tells.
