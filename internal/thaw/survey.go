@@ -1,7 +1,6 @@
 package thaw
 
 import (
-	"context"
 	"time"
 
 	"firn/internal/price"
@@ -60,24 +59,18 @@ func (s *Survey) At(i int) Fact {
 	return Fact{Class: s.classes[f.class], Cold: f.cold, Copy: f.copy()}
 }
 
-// Look asks the store about needs: it lists, where that is cheaper only around what is wanted, and asks one by one where few are wanted of many or where listings do not
-// tell what is thawed. It repeats what fails for a reason that may pass. Needs are at most MaxNeeds, and name no object twice.
-func Look(ctx context.Context, st store.Store, needs []Need, o LookOptions) (*Survey, error) {
-	return look(ctx, st, needs, o)
-}
-
 // fact is 16 bytes of what is known of an object.
 type fact struct {
 	expires int64 // Unix seconds; 0: unknown
 	class   uint16
-	state   state
+	state   sight
 	cold    bool
 }
 
-type state uint8
+type sight uint8
 
 const (
-	unseen state = iota // or gone
+	unseen sight = iota // or gone
 	noCopy
 	thawing
 	thawed

@@ -22,7 +22,7 @@
 //
 // # Time
 //
-// A Clock is passed in. Run sleeps in one goroutine only, never while Fetch or a request is under way, so any virtual clock will do. Whether a copy has expired is the
+// A Clock is passed in. Run sleeps in one goroutine only, and never while Fetch or a listing is under way, so any virtual clock will do. Whether a copy has expired is the
 // store's to say (its listing, or a read that fails with store.ErrCold); the clock only decides when to extend one, with a margin.
 package thaw
 
@@ -100,8 +100,9 @@ type Header struct {
 	Created     time.Time       `json:"created"`
 	Host        string          `json:"host,omitempty"`
 
-	Tier     store.Tier   `json:"tier"` // classes that lack it are thawed with the nearest they have (see Nearest)
-	Days     int          `json:"days"` // that copies are kept; at least 1
+	Hold     bool         `json:"hold,omitempty"` // objects are made readable and not fetched
+	Tier     store.Tier   `json:"tier"`           // classes that lack it are thawed with the nearest they have (see Nearest)
+	Days     int          `json:"days"`           // that copies are kept; at least 1
 	MaxCost  *price.Money `json:"max_cost,omitempty"`
 	Provider string       `json:"provider,omitempty"` // of the prices that were accepted
 	Region   string       `json:"region,omitempty"`
@@ -126,7 +127,7 @@ const KeepEnded = 30 * 24 * time.Hour
 type Status struct {
 	State     State     `json:"state"`
 	At        time.Time `json:"at"`        // when it was written down
-	Requested Tally     `json:"requested"` // asked for by this job, over all its runs; an object counts each time
+	Requested Tally     `json:"requested"` // thaws that began for this job, in all its runs; an object counts each time; without Wanted
 	Thawing   Tally     `json:"thawing"`
 	Ready     Tally     `json:"ready"`   // to be read now, not fetched yet
 	Fetched   Tally     `json:"fetched"` // or, of a job that does not fetch, seen to be ready
@@ -145,12 +146,14 @@ type Tally struct {
 	Objects int64 `json:"objects"`
 	Bytes   int64 `json:"bytes"`
 	Wanted  int64 `json:"wanted"` // bytes of them that are fetched
+	Gets    int64 `json:"gets"`   // requests by which they are
 }
 
 func (t *Tally) add(n *Need) {
 	t.Objects++
 	t.Bytes += n.Size
 	t.Wanted += n.Wanted
+	t.Gets += max(n.Gets, 1)
 }
 
 // Entry is one line of List.
