@@ -42,7 +42,10 @@ const (
 // Money is an amount in the currency of the region that it comes from.
 type Money float64
 
-// String prints an amount of dollars for people: "$1,234.50", and small amounts with two digits that say something: "$0.0042".
+// tiny is the least amount that is printed as it is.
+const tiny Money = 1e-6
+
+// String prints an amount of dollars for people: "$1,234.50", and small amounts with two digits that say something: "$0.0042", down to "<$0.000001".
 func (m Money) String() string { return m.In("USD") }
 
 // In prints an amount in a currency, by its three letters, as String does.
@@ -51,10 +54,10 @@ func (m Money) In(currency string) string {
 	if m < 0 {
 		sign, m = "-", -m
 	}
-	digits := amount(float64(m))
-	if strings.Trim(digits, "0.") == "" {
-		sign = ""
+	if m > 0 && m < tiny {
+		sign, m = "<"+sign, tiny
 	}
+	digits := amount(float64(m))
 	switch currency {
 	case "USD", "":
 		return sign + "$" + digits
@@ -71,7 +74,7 @@ func amount(v float64) string {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return "?"
-	case v < 5e-9:
+	case v == 0:
 		return "0.00"
 	case v >= 0.0995:
 		return grouped(strconv.FormatFloat(v, 'f', 2, 64))
@@ -125,6 +128,15 @@ func (r *Region) Class(name string) (*Class, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Find is Class that fails with *UnknownError.
+func (r *Region) Find(name string) (*Class, error) {
+	c, ok := r.Class(name)
+	if !ok {
+		return nil, unknown("class", name, r.Key(), r.classNames())
+	}
+	return c, nil
 }
 
 // Route finds a route by name; "" is Direct.
