@@ -54,7 +54,7 @@ func TestS3Refusals(t *testing.T) {
 		{"clock", 403, "RequestTimeTooSkewed", []string{"hint: set this machine's clock"}},
 		{"key", 403, "InvalidAccessKeyId", []string{"credentials refused", "hint: credentials come from AWS_ACCESS_KEY_ID"}},
 		{"secret", 403, "SignatureDoesNotMatch", []string{"credentials refused", "hint: credentials come from"}},
-		{"expired", 400, "ExpiredToken", []string{"credentials refused", "have not expired"}},
+		{"expired", 400, "ExpiredToken", []string{"credentials refused", "log in again"}},
 		{"rights", 403, "AccessDenied", []string{"permission denied", "hint: the credentials"}},
 		{"region", 301, "PermanentRedirect", []string{"another region", "hint: try --region eu-west-3"}},
 		{"bucket", 404, "NoSuchBucket", []string{"no repository here", "hint: check --repo"}},

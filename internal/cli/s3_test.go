@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"firn/internal/store"
 	"firn/internal/storetest/versitygw"
+	"firn/internal/wire"
 )
 
 // terminal runs firn against an S3 server, each time as a process of its own.
@@ -110,6 +112,21 @@ func TestS3(t *testing.T) {
 	if err := json.Unmarshal([]byte(c.ok("backup", "src", "--json")), &line); err != nil || !line.Unchanged || line.State != "done" {
 		t.Errorf("second backup: %+v, %v", line, err)
 	}
+	var spent struct {
+		Unchanged bool
+		Cost      struct {
+			Now, Monthly float64
+			Requests     struct{ Put, Get, List int }
+		}
+	}
+	priced := c.set("FIRN_PRICE_REGION", "aws/us-east-1").set("FIRN_IDENTITY", "") // an identity would be checked, by one listing more
+	if err := json.Unmarshal([]byte(priced.ok("backup", "src", "--json")), &spent); err != nil || !spent.Unchanged {
+		t.Errorf("third backup: %+v, %v", spent, err)
+	}
+	// LIST hosts, index, snapshots, prune; PUT the snapshot and its mark.
+	if r := spent.Cost.Requests; r.Put != 2 || r.Get != 0 || r.List != 4 || spent.Cost.Now < 6*.005/1000*.999 || spent.Cost.Now > 6*.005/1000*1.001 {
+		t.Errorf("a backup of what has not changed: %+v", spent.Cost)
+	}
 	if out := c.ok("cat", "latest:one"); out != "one\n" {
 		t.Errorf("cat: %q", out)
 	}
@@ -132,4 +149,34 @@ func TestS3(t *testing.T) {
 	wrong.fails([]string{"firn: error: ", "credentials refused", "hint: credentials come from"}, "backup", "src")
 	none := c.set("AWS_ACCESS_KEY_ID", "")
 	none.fails([]string{"firn: error: ", "hint: credentials come from"}, "backup", "src")
+}
+
+// TestS3Replaced: what is remembered of a repository does not outlive it: a backup into a place where another one is now goes into that.
+func TestS3Replaced(t *testing.T) {
+	s := versitygw.Start(t)
+	c := newTerminal(t, s)
+	c.ok("init", "--recipient", recipient, "--kit-saved")
+	c.ok("backup", "src")
+	t.Setenv("AWS_ACCESS_KEY_ID", s.Access)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s.Secret)
+	st, err := wire.OpenStore(t.Context(), "s3://firn-test/nas", wire.StoreOptions{Endpoint: s.Endpoint, Region: s.Region})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	if err := st.List(t.Context(), "", "", func(i store.Info) error { names = append(names, i.Name); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := st.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.fails([]string{"no repository here"}, "backup", "src")
+	c.set("FIRN_STATE_DIR", filepath.Join(c.dir, "other")).ok("init", "--recipient", recipient, "--kit-saved")
+	c.ok("backup", "src")
+	c.ok("restore", "latest", "--target", "out")
+	if got, err := os.ReadFile(filepath.Join(c.dir, "out", "one")); err != nil || string(got) != "one\n" {
+		t.Errorf("restored %q, %v", got, err)
+	}
 }
