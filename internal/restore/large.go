@@ -173,7 +173,7 @@ func (l *large) finish(f *target.File) error {
 		l.discard()
 	}
 	if r.pass != nil {
-		r.pass.decided(l)
+		r.pass.decided(l, l.kept)
 	}
 	switch {
 	case l.damage != nil:

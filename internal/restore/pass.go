@@ -29,15 +29,15 @@ type passRun struct {
 	p   *Passes
 	sel *selection
 
-	mu       sync.Mutex
-	frames   map[int32][]uint32  // that were brought, by slot of their pack
-	cold     map[int32]struct{}  // slots of packs that could not be read
-	needed   map[int32]struct{}  // slots of packs that are needed once more
-	deferred map[string]struct{} // files of this walk that wait for a later pass after all
-	settled  []fileKey
-	again    [][]byte
-	whole    [][]byte
-	hurt     map[string]*Damage
+	mu                  sync.Mutex
+	frames              map[int32][]uint32  // that were brought, by slot of their pack
+	cold                map[int32]struct{}  // slots of packs that could not be read
+	needed              map[int32]struct{}  // slots of packs that are needed once more
+	deferred            map[string]struct{} // files of this walk that wait for a later pass after all
+	settled, settledDue []fileKey
+	again               [][]byte
+	whole               [][]byte
+	hurt                map[string]*Damage
 
 	entered Result // what has been entered
 	limits  []target.Limit
@@ -95,7 +95,7 @@ func (r *run) remember(ctx context.Context, b *before) error {
 // clear forgets what has been entered.
 func (s *passRun) clear() {
 	s.frames, s.deferred, s.hurt = map[int32][]uint32{}, map[string]struct{}{}, map[string]*Damage{}
-	s.settled, s.again, s.whole = nil, nil, nil
+	s.settled, s.settledDue, s.again, s.whole = nil, nil, nil, nil
 }
 
 // roundMemory is how many bytes of what is held until the end of a walk there may be for each entry of Options.Window.
@@ -151,6 +151,9 @@ func (s *passRun) enter(end bool) error {
 		Result: now.since(&s.entered), Limits: limitsSince(s.limits, now.Limits), Bytes: bytes - s.bytes, Begun: true,
 		Done: end && s.r.o.Last && len(s.cold)+len(s.needed) == 0,
 	}}
+	if len(s.cold) > 0 {
+		s.settled = append(s.settled, s.settledDue...)
+	}
 	for _, k := range s.settled {
 		rec.Settled = append(rec.Settled, k[:]...)
 	}
@@ -264,6 +267,7 @@ func (s *passRun) postpone(w *window, wants []repo.Want, back []int32) error {
 	s.mu.Lock()
 	s.cold[s.sel.slotOf(&wants[0].Loc)] = struct{}{}
 	for _, c := range back {
+		w.chunks[c].cold = true
 		for i := w.chunks[c].record; i != noNext; i = w.records[i].next {
 			s.deferred[string(w.text(w.records[i].path, w.records[i].pathLen))] = struct{}{}
 		}
@@ -281,6 +285,38 @@ func (s *passRun) postpone(w *window, wants []repo.Want, back []int32) error {
 		}
 	}
 	return nil
+}
+
+// keep counts the files of a walk that are there as they should be. Those that share a chunk with files that wait for a later pass wait with them, so that
+// each frame of a pack is dealt with as a whole.
+func (s *passRun) keep(ctx context.Context, w *window) error {
+	var some []int32
+	s.mu.Lock()
+	for i := range w.records {
+		rec := &w.records[i]
+		if rec.flags&isKept == 0 {
+			continue
+		}
+		c := &w.chunks[rec.chunk]
+		if c.cold {
+			s.deferred[string(w.text(rec.path, rec.pathLen))] = struct{}{}
+			continue
+		}
+		if c.record == noNext && c.piece == noNext && c.located {
+			slot := s.sel.slotOf(&c.loc)
+			s.frames[slot] = append(s.frames[slot], c.loc.Offset)
+		}
+		some = append(some, int32(i))
+	}
+	s.mu.Unlock()
+	return s.r.spread(ctx, func(send func(job) error) error {
+		for part := range slices.Chunk(some, choreSize) {
+			if err := send(func(k *worker) error { return k.plain(w, part) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // stays reports whether a file waits for later passes.
@@ -315,11 +351,14 @@ func (s *passRun) leave(l *large) error {
 	return nil
 }
 
-// decided notes that nothing more is to be done for a file, though later passes will meet it again.
-func (s *passRun) decided(l *large) {
+// decided notes that nothing more is to be done for a file, though later passes may meet it again: where not all of its packs have come, or one of them turns out
+// to have expired.
+func (s *passRun) decided(l *large, kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.kept && !l.due {
+	if l.due {
+		s.settledDue = append(s.settledDue, keyOf(l.rel))
+	} else if kept {
 		s.settled = append(s.settled, keyOf(l.rel))
 	}
 	if _, again := s.p.again[string(l.rel)]; again {

@@ -192,6 +192,9 @@ func (g *round) file(e *manifest.Entry, rel []byte) error {
 	}
 	g.decide(rel)
 	if err := g.barred(); err != nil {
+		if _, told := g.p.lost[string(rel)]; told {
+			return nil
+		}
 		return g.r.failed(rel, "file", e.Size, err)
 	}
 	return g.small(e, rel, f)
@@ -204,7 +207,7 @@ func (g *round) small(e *manifest.Entry, rel []byte, f found) error {
 		flags = g.r.judge(info, e)
 	}
 	to := g.win
-	if len(e.Content) > 0 && flags&isKept == 0 {
+	if f.verdict == ready || len(e.Content) > 0 && flags&isKept == 0 {
 		to = g.hold
 		g.wait()
 	}
@@ -362,9 +365,7 @@ func (g *round) judgeKept(e *manifest.Entry, l *large) (bool, error) {
 		return false, err
 	}
 	g.decide(l.rel)
-	if !l.due {
-		g.r.pass.settled = append(g.r.pass.settled, keyOf(l.rel))
-	}
+	g.r.pass.decided(l, true)
 	return true, g.r.keepLarge(l, flags)
 }
 
@@ -427,6 +428,7 @@ func (r *run) newRound(ctx context.Context, first bool) *round {
 		gatherer: &gatherer{r: r, ctx: ctx, win: newWindow(), limit: r.o.Window, quiet: !first}, p: r.pass.p, sel: r.pass.sel, first: first, last: r.o.Last,
 		hold: newWindow(), seed: maphash.MakeSeed(), due: map[uint64]struct{}{},
 	}
+	g.hold.held = true
 	g.full = func(w *window) (*window, error) {
 		err := r.work(ctx, w)
 		w.reset()

@@ -27,6 +27,7 @@ type window struct {
 	folders []folder // that the walk has left
 	weight  int      // rough bytes held
 	entries int
+	held    bool // it is all of a walk of a pass that needs packs
 
 	wants []repo.Want // in order of packs and frames
 	back  []int32     // chunk of each want
@@ -71,6 +72,7 @@ type wanted struct {
 
 	loc     index.Location // where located
 	located bool           // it is known already where it lies
+	cold    bool           // it could not be read in this pass
 }
 
 // piece is a stretch of a file in several pieces.

@@ -89,6 +89,11 @@ func (r *run) work(ctx context.Context, w *window) error {
 	if err != nil {
 		return err
 	}
+	if w.held {
+		if err := r.pass.keep(ctx, w); err != nil {
+			return err
+		}
+	}
 	if err := r.makeLinks(ctx, w); err != nil {
 		return err
 	}
@@ -120,7 +125,7 @@ func (r *run) compare(ctx context.Context, w *window) error {
 func (r *run) chores(w *window, send func(job) error) error {
 	var some []int32
 	for i := range w.records {
-		if w.records[i].chunk == noChunk || w.records[i].flags&isKept != 0 {
+		if w.records[i].chunk == noChunk || w.records[i].flags&isKept != 0 && !w.held {
 			some = append(some, int32(i))
 		}
 	}
