@@ -200,7 +200,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	s.c.explain("writing as host %q (%v) in scope %q", host.Name, host.Host, host.ScopeName)
 	s.verify(ctx, cred)
 	var scope *repo.ScopeState
-	var revoked bool
+	var revoked, certified bool
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if scope, err = s.repo.LoadToWrite(gctx, host.ScopeID); err != nil {
@@ -209,10 +209,17 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 		return s.stillThere(scope)
 	})
 	g.Go(func() (err error) {
-		revoked, err = s.repo.Standing(gctx)
+		revoked, certified, err = s.repo.Standing(gctx)
 		return err
 	})
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	if errors.Is(err, errMoved) {
+		return nil, err
+	}
+	if err == nil && !revoked {
+		err = s.repo.KeepCertificate(ctx, certified)
+	}
+	if err != nil {
 		if wrong := s.ready(ctx); wrong != nil {
 			return nil, wrong // what the user wants to hear of first
 		}

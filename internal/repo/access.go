@@ -158,34 +158,33 @@ func (r *Repository) Enroll(ctx context.Context, name, scopeName string, role ke
 	return host, r.put(ctx, hostsPrefix+host.Host.String(), object, r.hotClass())
 }
 
-// Standing reports whether the host that writes was revoked, and makes sure that its certificate is in the store, and can be read: nobody trusts what a host writes whose
-// certificate is lost. The host's own key holds a copy, which is stored again; a damaged one is deleted first, which takes the right to.
-//
-// One listing tells of both; a copy near by would hide that the certificate is gone.
-func (r *Repository) Standing(ctx context.Context) (revoked bool, err error) {
+// Standing tells by one listing whether the host that writes was revoked, and whether its certificate is there; a copy near by would hide that it is gone.
+func (r *Repository) Standing(ctx context.Context) (revoked, certified bool, err error) {
 	name := hostsPrefix + r.host.Host.String()
 	k, err := r.scope(r.host.ScopeID)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	certified := false
 	err = r.st.List(ctx, name, "", func(i store.Info) error {
 		certified = certified || i.Name == name
 		revoked = revoked || i.Name == name+revokeSuffix
 		return nil
 	})
-	if err != nil {
-		return false, err
+	if err == nil && revoked {
+		_, bad := k.revocation(ctx, r.host.Host) // anybody can put an object there
+		revoked = bad == nil
 	}
-	if revoked {
-		_, err := k.revocation(ctx, r.host.Host) // anybody can put an object there
-		revoked = err == nil
-	}
-	return revoked, r.keepCertificate(ctx, k, name, certified)
+	return revoked, certified, err
 }
 
-// keepCertificate stores the certificate of this host again if it is not there, or damaged.
-func (r *Repository) keepCertificate(ctx context.Context, k *scopeKit, name string, there bool) (err error) {
+// KeepCertificate makes sure that the certificate of the host that writes can be read, and stores it where it is not there: nobody trusts what a host writes whose certificate
+// is lost. The host's own key holds a copy, which is stored again; a damaged one is deleted first, which takes the right to.
+func (r *Repository) KeepCertificate(ctx context.Context, there bool) error {
+	name := hostsPrefix + r.host.Host.String()
+	k, err := r.scope(r.host.ScopeID)
+	if err != nil {
+		return err
+	}
 	if there {
 		_, err = k.certificate(ctx, r.host.Host)
 	} else {
