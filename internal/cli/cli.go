@@ -15,6 +15,7 @@
 //	find          version: entry, source, first and last snapshot
 //	diff          change, and a last summary
 //	restore       result; with --json=events also progress, problem, note; with --plan: plan; with --dry-run: item before the result
+//	cost          cost, then cost_class, cost_backup, cost_month, cost_restore, and cost_elsewhere for each --what-if
 //	keys, source, cache, init, version: one object for each thing named
 package cli
 
@@ -70,7 +71,7 @@ encrypted before it leaves the machine, in formats that age, zstd and a short sc
 	c.register(root.PersistentFlags())
 	complete(root, "json", "result", "events")
 	root.AddCommand(newInit(c), newBackup(c), newSnapshots(c), newList(c), newFind(c), newDiff(c), newCat(c), newRestore(c),
-		newTransition(c), newKeys(c), newSource(c), newCache(c), newDoctor(c), newVersion(c), newMan(c))
+		newTransition(c), newKeys(c), newSource(c), newCache(c), newCost(c), newDoctor(c), newVersion(c), newMan(c))
 	root.AddGroup(&cobra.Group{ID: "data", Title: "Backing up and restoring:"}, &cobra.Group{ID: "manage", Title: "Looking after it:"})
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
