@@ -73,13 +73,7 @@ func TestRecoverDamaged(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	w.must(err)
 
-	cmd := exec.Command("par2", "create", "-q", "-q", "-s65536", "-r30", "-n1", path+".par2", path)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	volumes, err := filepath.Glob(path + ".vol*")
-	w.must(err)
-	w.must(os.Rename(volumes[0], path+".par2"))
+	protect(t, path)
 	flip(t, path, int(size)/2)
 
 	target := filepath.Join(t.TempDir(), "mended")
@@ -108,6 +102,35 @@ func TestRecoverDamaged(t *testing.T) {
 	w.must(os.Truncate(filepath.Join(w.root, name), 1000))
 	if _, errs, err := recoverPy(t, w.root, key, id, filepath.Join(t.TempDir(), "no lists")); err == nil || !strings.Contains(errs, name) || !strings.Contains(errs, "list") {
 		t.Errorf("damage to a pack of lists is not told: %v\n%s", err, errs)
+	}
+}
+
+// protect makes the recovery volume of a pack.
+func protect(t *testing.T, path string) {
+	t.Helper()
+	cmd := exec.Command("par2", "create", "-q", "-q", "-s65536", "-r30", "-n1", path+".par2", path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	volumes, err := filepath.Glob(path + ".vol*")
+	if err != nil || len(volumes) != 1 {
+		t.Fatal(volumes, err)
+	}
+	if err := os.Rename(volumes[0], path+".par2"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMendByHand follows RECOVER.md with the par2 program.
+func TestMendByHand(t *testing.T) {
+	need(t, "bash", "par2", "sha256sum")
+	w, _, _ := smallWorld(t)
+	name, size := largest(t, w.root, "data")
+	protect(t, filepath.Join(w.root, name))
+	flip(t, filepath.Join(w.root, name), int(size)/3)
+	script := strings.Replace(block(t, w.root, "par2 repair"), "data/SCOPE/AA/PACKNAME", name, 1)
+	if out := shell(t, w.root, script); !strings.Contains(out, "\n"+filepath.Base(name)+"  "+filepath.Base(name)) {
+		t.Errorf("not mended: %s", out)
 	}
 }
 

@@ -68,13 +68,15 @@ func TestFrozenRecover(t *testing.T) {
 	}
 }
 
-// TestMain lets the test binary stand in for an age program that knows hybrid keys (1.3 or newer), which many systems do not have yet.
+// TestMain lets the test binary stand in for an age program that knows hybrid keys (1.3 or newer), which many systems do not have yet, and for the AWS program.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) != "age" {
+	name := filepath.Base(os.Args[0])
+	standIn, ok := map[string]func([]string) error{"age": standInForAge, "aws": standInForAWS}[name]
+	if !ok {
 		os.Exit(m.Run())
 	}
-	if err := standInForAge(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "age:", err)
+	if err := standIn(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
 		os.Exit(1)
 	}
 }
@@ -126,10 +128,16 @@ func openKey(t *testing.T, root, identity string) string {
 // newerAge puts the stand-in first in the PATH.
 func newerAge(t *testing.T) {
 	t.Helper()
+	standsIn(t, "age")
+}
+
+// standsIn puts the test binary first in the PATH, as another program.
+func standsIn(t *testing.T, name string) {
+	t.Helper()
 	self, err := os.Executable()
 	dir := t.TempDir()
 	if err == nil {
-		err = os.Symlink(self, filepath.Join(dir, "age"))
+		err = os.Symlink(self, filepath.Join(dir, name))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"firn/internal/snapshot"
 	"firn/internal/source/dir"
 	"firn/internal/state"
+	"firn/internal/store"
 	"firn/internal/store/local"
 )
 
@@ -28,7 +29,7 @@ type world struct {
 	root   string // of the repository
 	src    string
 	own    string // an age identity file that opens it
-	store  *local.Store
+	store  store.Store
 	access repo.Access
 	state  state.Dirs
 }
@@ -37,6 +38,16 @@ type world struct {
 const passphrase = "correct horse battery staple"
 
 func newWorld(t testing.TB, base string, o repo.InitOptions) *world {
+	t.Helper()
+	st, err := local.Open(filepath.Join(base, "repository"), local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newWorldIn(t, base, st, o)
+}
+
+// newWorldIn is newWorld in any store.
+func newWorldIn(t testing.TB, base string, st store.Store, o repo.InitOptions) *world {
 	t.Helper()
 	w := &world{t: t, root: filepath.Join(base, "repository"), src: filepath.Join(base, "source"), own: filepath.Join(base, "own.key"),
 		state: state.Dirs{Cache: filepath.Join(base, "cache"), State: filepath.Join(base, "state")}}
@@ -55,8 +66,7 @@ func newWorld(t testing.TB, base string, o repo.InitOptions) *world {
 	w.must(err)
 	o.Keys = append(o.Keys, repo.NewKey{Label: "own", Recipient: list[0]})
 	o.HostName = "nas"
-	w.store, err = local.Open(w.root, local.Options{})
-	w.must(err)
+	w.store = st
 	w.access, err = repo.Init(context.Background(), w.store, o)
 	w.must(err)
 	return w
@@ -128,24 +138,27 @@ func mustRecover(t testing.TB, root string, args ...string) string {
 // dataKey writes the file that `age -d -i own.key keys/….age` gives.
 func (w *world) dataKey() string {
 	w.t.Helper()
-	for _, name := range objects(w.t, w.root, "keys") {
-		raw, err := os.ReadFile(filepath.Join(w.root, name))
-		w.must(err)
+	var text bytes.Buffer
+	w.must(w.store.List(context.Background(), "keys/", "", func(i store.Info) error {
+		object, err := w.store.Get(context.Background(), i.Name, 0, -1)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = object.Close() }()
 		id, err := keys.PassphraseIdentity([]byte(passphrase))
 		w.must(err)
-		r, err := age.Decrypt(bytes.NewReader(raw), id)
-		if err != nil {
-			continue
+		if r, err := age.Decrypt(object, id); err == nil && text.Len() == 0 {
+			_, err = text.ReadFrom(r)
+			return err
 		}
-		var text bytes.Buffer
-		_, err = text.ReadFrom(r)
-		w.must(err)
-		path := filepath.Join(w.t.TempDir(), "d.key")
-		w.must(os.WriteFile(path, text.Bytes(), 0o600))
-		return path
+		return nil
+	}))
+	if text.Len() == 0 {
+		w.t.Fatal("no key opens with the passphrase")
 	}
-	w.t.Fatal("no key opens with the passphrase")
-	return ""
+	path := filepath.Join(w.t.TempDir(), "d.key")
+	w.must(os.WriteFile(path, text.Bytes(), 0o600))
+	return path
 }
 
 // objects lists the names below a folder of a repository.
