@@ -8,11 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"firn/internal/store"
 	"firn/internal/store/mem"
 	"firn/internal/storetest"
+	"firn/internal/units"
 )
 
 // busy counts the calls under way.
@@ -95,5 +97,68 @@ func TestRates(t *testing.T) {
 	err := slow.Put(ctx, "b", bytes.NewReader(content), size, store.PutOptions{})
 	if !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+}
+
+// shown keeps the content that it was given to put.
+type shown struct {
+	store.Store
+	r io.ReadSeeker
+}
+
+func (s *shown) Put(_ context.Context, _ string, r io.ReadSeeker, _ int64, _ store.PutOptions) error {
+	s.r = r
+	return nil
+}
+
+// Content can be read at several places where it could before, and for its sum as fast as it goes.
+func TestPaced(t *testing.T) {
+	content := storetest.Content(1, 300<<10)
+	base := &shown{Store: mem.New(mem.Options{})}
+	s := New(base, Options{Up: units.GiB})
+	if err := s.Put(t.Context(), "a", bytes.NewReader(content), int64(len(content)), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	at, ok := base.r.(io.ReaderAt)
+	if !ok {
+		t.Fatal("no io.ReaderAt")
+	}
+	if err := iotest.TestReader(base.r, content); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ offset, length int }{{0, len(content)}, {1, 200 << 10}, {len(content) - 1, 1}, {len(content), 0}} {
+		got := make([]byte, c.length)
+		if n, err := at.ReadAt(got, int64(c.offset)); n != c.length || err != nil || !bytes.Equal(got, content[c.offset:][:c.length]) {
+			t.Errorf("at %d+%d: %d, %v", c.offset, c.length, n, err)
+		}
+	}
+	if n, err := at.ReadAt(make([]byte, 10), int64(len(content))-5); n != 5 || err != io.EOF {
+		t.Errorf("past the end: %d, %v", n, err)
+	}
+	plain := store.Unpaced(base.r)
+	if _, limited := plain.(store.Paced); limited || plain == base.r {
+		t.Errorf("%T", plain)
+	}
+	if _, err := base.r.Seek(7, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(plain); err != nil || !bytes.Equal(b, content[7:]) {
+		t.Errorf("%d bytes, %v: the position is not shared", len(b), err)
+	}
+	type onlySeeker struct{ io.ReadSeeker }
+	if err := s.Put(t.Context(), "a", onlySeeker{bytes.NewReader(content)}, int64(len(content)), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := base.r.(io.ReaderAt); ok {
+		t.Error("content that cannot be read at several places")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	slow := New(base, Options{Up: 1024})
+	if err := slow.Put(ctx, "a", bytes.NewReader(content), int64(len(content)), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := base.r.(io.ReaderAt).ReadAt(make([]byte, 1<<20), 0); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -149,5 +150,59 @@ func TestReaderResumes(t *testing.T) {
 		if last := log[len(log)-1]; last.Offset < 1000+int64(len(want))*15/16-1 {
 			t.Errorf("the last try began at %d", last.Offset)
 		}
+	}
+}
+
+// The answers of a cold store are final, but for the one that says: not now.
+func TestColdErrors(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		tries int
+	}{
+		{store.ErrCold, 1}, {store.ErrThawing, 1}, {store.ErrNotCold, 1}, {store.ErrTier, 1}, {store.ErrNoStatus, 1}, {store.ErrUnsupported, 1}, {store.ErrNoCapacity, 4},
+	} {
+		tries := 0
+		o := patient(nil)
+		o.Tries = 4
+		s := New(mem.New(mem.Options{Watch: func(mem.Request) error { tries++; return c.err }}), o)
+		if _, err := s.Get(t.Context(), "a", 0, -1); !errors.Is(err, c.err) || tries != c.tries {
+			t.Errorf("get: %v after %d tries", err, tries)
+		}
+		tries = 0
+		thawer, ok := store.As[store.Thawer](s)
+		if !ok {
+			t.Fatal("no Thawer behind the wrapper")
+		}
+		if _, err := thawer.Thaw(t.Context(), "a", store.ThawOptions{Days: 1}); !errors.Is(err, c.err) || tries != 1 {
+			t.Errorf("thaw: %v after %d tries: it is the caller who paces", err, tries)
+		}
+	}
+}
+
+// memory remembers an upload.
+type memory struct{ id string }
+
+func (m *memory) Upload() string      { return m.id }
+func (m *memory) SetUpload(id string) { m.id = id }
+
+// passing shows what options a Put was given, and fails the first time.
+type passing struct {
+	store.Store
+	seen []store.PutOptions
+}
+
+func (p *passing) Put(_ context.Context, _ string, _ io.ReadSeeker, _ int64, o store.PutOptions) error {
+	p.seen = append(p.seen, o)
+	if len(p.seen) == 1 {
+		return store.ErrTimeout
+	}
+	return nil
+}
+
+func TestPutOptionsPass(t *testing.T) {
+	p := &passing{Store: mem.New(mem.Options{})}
+	o := store.PutOptions{Class: "GLACIER", Parts: 7, Memory: &memory{"u1"}}
+	if err := New(p, patient(nil)).Put(t.Context(), "a", bytes.NewReader(nil), 0, o); err != nil || len(p.seen) != 2 || p.seen[0] != o || p.seen[1] != o {
+		t.Errorf("%v, %+v", err, p.seen)
 	}
 }
