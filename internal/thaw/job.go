@@ -18,6 +18,7 @@ import (
 type Job struct {
 	header Header
 	needs  []Need
+	order  []int32      // indexes of needs by name
 	s      *state.State // nil: none
 	log    log          // nil: the job is kept nowhere
 	lock   *state.Lock
@@ -73,13 +74,15 @@ func Create(s *state.State, h Header, needs []Need, now time.Time) (*Job, error)
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	if _, err := byName(needs); err != nil {
+	order, err := byName(needs)
+	if err != nil {
 		return nil, err
 	}
 	var id state.SourceID
 	_, _ = rand.Read(id[:])
 	h.ID, h.Created = hex.EncodeToString(id[:]), now.UTC().Truncate(time.Second)
 	j := newJob(h, needs)
+	j.order = order
 	j.status.At = h.Created
 	j.sum()
 	if s == nil {
@@ -184,7 +187,7 @@ func open(id string, openLog func(replay func([]byte) error) (log, error)) (*Job
 		l.Close()
 		return nil, &NoJobError{ID: id, Reason: reason}
 	}
-	if _, err := byName(j.needs); err != nil {
+	if j.order, err = byName(j.needs); err != nil {
 		l.Close()
 		return nil, &NoJobError{ID: id, Reason: err}
 	}
@@ -367,6 +370,31 @@ func (j *Job) bring(set ranges) {
 		j.log.Sync()
 	}
 	j.brought(set)
+}
+
+// Brought notes that objects are fetched, before Fetch returns, so that a kill in the middle of a long pass costs nothing. Fetch alone may call it, from one goroutine at
+// a time. Objects that the job is not about are left out.
+func (j *Job) Brought(objects ...string) {
+	var list []int32
+	for _, name := range objects {
+		if i, ok := j.index(name); ok {
+			list = append(list, i)
+		}
+	}
+	got := set(list)
+	if len(got) > 0 {
+		j.append(encodeSets(recFetched, got))
+		j.brought(got)
+	}
+}
+
+// index finds an object by its name.
+func (j *Job) index(name string) (int32, bool) {
+	k, ok := slices.BinarySearchFunc(j.order, name, func(i int32, name string) int { return strings.Compare(j.needs[i].Object, name) })
+	if !ok {
+		return 0, false
+	}
+	return j.order[k], true
 }
 
 func (j *Job) brought(set ranges) {

@@ -3,7 +3,6 @@ package thaw
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -90,21 +89,24 @@ func (e *engine) fetch(ctx context.Context, pass []int32) error {
 	}
 	begun := e.clock.Now()
 	cold, err := e.o.Fetch(ctx, names)
-	if err != nil {
-		return err
-	}
 	e.res.Passes++
 	missed := e.indexes(cold)
 	var got ranges
 	var bytes int64
 	for _, i := range pass {
-		if !missed[i] {
-			got = got.with(i)
+		if e.j.fetched.has(i) || err == nil && !missed[i] {
+			delete(missed, i)
+			if !e.j.fetched.has(i) {
+				got = got.with(i)
+			}
 			bytes += e.j.needs[i].Wanted
 			e.put(i, brought)
 		}
 	}
 	e.j.bring(got)
+	if err != nil {
+		return err
+	}
 	e.meter.pass(bytes, e.clock.Now().Sub(begun))
 	if len(missed) == 0 {
 		return nil
@@ -122,9 +124,8 @@ func (e *engine) fetch(ctx context.Context, pass []int32) error {
 func (e *engine) indexes(names []string) map[int32]bool {
 	out := make(map[int32]bool, len(names))
 	for _, name := range names {
-		k, ok := slices.BinarySearchFunc(e.order, name, func(i int32, name string) int { return strings.Compare(e.j.needs[i].Object, name) })
-		if ok {
-			out[e.order[k]] = true
+		if i, ok := e.j.index(name); ok {
+			out[i] = true
 		}
 	}
 	return out

@@ -20,7 +20,7 @@ type RunOptions struct {
 	Clock  Clock // default: WallClock
 	// Fetch brings objects home that are readable, in order of need, and returns those that were cold after all, or could not be read as they were; these are looked at and,
 	// where they must, thawed again. An object counts as fetched once Fetch returned no error without naming it; after a kill in between it is fetched
-	// again. It must not use the job. Jobs that hold (Header.Hold) do without.
+	// again. It must not use the job, but for Job.Brought. Jobs that hold (Header.Hold) do without.
 	Fetch func(ctx context.Context, objects []string) (cold []string, err error)
 	// NoWait returns as soon as all that may be asked for is asked for and all that is ready is fetched.
 	NoWait bool
@@ -155,11 +155,7 @@ func newEngine(j *Job, o RunOptions) (*engine, error) {
 		return nil, errors.New("a job that fetches needs to know how")
 	}
 	o.fill()
-	order, err := byName(j.needs)
-	if err != nil {
-		return nil, err
-	}
-	e := &engine{j: j, o: o, clock: o.Clock, order: order, items: make([]item, len(j.needs)), seen: make([]fact, len(j.needs)), tiers: map[uint16]*tiers{},
+	e := &engine{j: j, o: o, clock: o.Clock, order: j.order, items: make([]item, len(j.needs)), seen: make([]fact, len(j.needs)), tiers: map[uint16]*tiers{},
 		rand: rand.New(rand.NewPCG(1, 2)), res: &Result{}, notedOnce: map[string]bool{}, asked0: j.ledger.Asked}
 	e.look = newLooker(o.Store, j.needs, LookOptions{Region: o.Region, Total: o.Total, Clock: o.Clock})
 	e.look.set = func(i int32, f fact) { e.seen[i] = f }

@@ -30,6 +30,7 @@ type simObject struct {
 	expired int // copies that expired before the object was fetched
 	kept    int // extensions
 	fetched bool
+	known   bool // some journal says that it is fetched, or the caller knows
 	want    int64
 }
 
@@ -103,7 +104,7 @@ func (s *simStore) state(o *simObject) store.Copy {
 		return store.Copy{State: store.Thawed, Expires: o.expires}
 	}
 	o.copyAt = time.Time{}
-	if !o.fetched {
+	if !o.known {
 		o.expired++
 	}
 	return store.Copy{}
@@ -310,6 +311,7 @@ type simLink struct {
 	passes   int
 	again    int // objects fetched more than once
 	broken   map[string]bool
+	tell     *Job // is told of every object as it comes
 }
 
 func (l *simLink) fetch(ctx context.Context, names []string) (cold []string, err error) {
@@ -341,6 +343,9 @@ func (l *simLink) fetch(ctx context.Context, names []string) (cold []string, err
 		if dead {
 			return nil, context.Canceled
 		}
+		if l.tell != nil {
+			l.tell.Brought(name)
+		}
 	}
 	return cold, ctx.Err()
 }
@@ -351,6 +356,7 @@ func sleep(ctx context.Context, d time.Duration) error { return WallClock{}.Slee
 type simLog struct {
 	s       *simStore
 	records [][]byte
+	needs   []Need
 	wrote   int
 }
 
@@ -362,6 +368,10 @@ func (l *simLog) Append(r []byte) {
 	}
 	l.wrote += len(r)
 	l.records = append(l.records, slices.Clone(r))
+	var got ranges
+	if r[0] == recFetched && decodeSets(r[1:], len(l.needs), &got) == nil {
+		got.each(func(i int32) { l.s.find(l.needs[i].Object).known = true })
+	}
 }
 func (l *simLog) Sync()      {}
 func (l *simLog) Err() error { return nil }
@@ -401,7 +411,7 @@ func (l *simLog) write(t testing.TB, h Header, needs []Need) *Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.log = l
+	j.log, l.needs = l, needs
 	return j
 }
 
@@ -419,9 +429,11 @@ func packs(seed uint64, n int, class string, size int64) []Need {
 	return needs
 }
 
+var table = sync.OnceValue(price.Default)
+
 func aws(t testing.TB) *price.Region {
 	t.Helper()
-	r, err := price.Default().Region("aws", "us-east-1")
+	r, err := table().Region("aws", "us-east-1")
 	if err != nil {
 		t.Fatal(err)
 	}
