@@ -143,6 +143,9 @@ func (x *costCommand) summary(p *costPicture) costJSON {
 	r, g := p.region, p.outlook.Growth
 	bill := p.inv.Month(r)
 	objects, bytes := p.inv.Total()
+	if p.keyless {
+		g.Span = 0
+	}
 	return costJSON{
 		Event: "cost", Provider: r.Provider, Region: r.Name, Currency: r.Currency, Date: r.Date, Source: r.Source, Note: r.Note, Listed: p.inv.Listed,
 		Requests: p.inv.Requests, RequestCost: r.List(p.inv.Requests).Cost, Objects: objects, Bytes: bytes, Month: bill.Total(), Early: p.inv.Early,

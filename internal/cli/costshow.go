@@ -42,6 +42,14 @@ func (x *costCommand) showNow(p *costPicture) {
 	t.print()
 }
 
+// days counts days.
+func days(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return units.Count(int64(n)) + " days"
+}
+
 // orUnknown is text, or a mark where the table does not know all of a bill.
 func orUnknown(b price.Bill, text string) string {
 	if len(b.Unknown()) > 0 {
@@ -71,9 +79,9 @@ func (x *costCommand) showMonths(p *costPicture) {
 	case p.keyless:
 		x.c.print("growth: unknown without a key; the months ahead are shown as if nothing were added\n")
 	case g.Backups == 0:
-		x.c.print("growth: none to see yet, since no source has a second backup in the last %s\n", counted(int64(x.growthDays), "day"))
+		x.c.print("growth: none to see yet, since no source has a second backup in the last %s\n", days(x.growthDays))
 	default:
-		x.c.print("growth: %v a day, from %s in %s\n", units.Size(g.Bytes), counted(int64(g.Backups), "backup"), counted(int64(math.Ceil(g.Span.Hours()/24)), "day"))
+		x.c.print("growth: %v a day, from %s in %s\n", units.Size(g.Bytes), counted(int64(g.Backups), "backup"), days(int(math.Ceil(g.Span.Hours()/24))))
 	}
 	x.c.print("next %s: %s, the last of them %s with %v; everything is taken to be kept\n", counted(int64(len(months)), "month"), money(cost.Sum(months)), money(end.Total()), units.Size(end.Bytes))
 	if x.plot {

@@ -290,7 +290,7 @@ func TestRestores(t *testing.T) {
 	tiers := map[string]bool{}
 	for _, o := range Restores(us, mixed, 1) {
 		tiers[o.Tier] = true
-		if o.Tier == "Expedited" && (!near(o.Thaw.Of(price.WhatRetrieval), 0.03+1000*0.0025) || o.First != 0) {
+		if o.Tier == "Expedited" && (!near(o.Thaw.Of(price.WhatRetrieval), 0.03+1000*0.0025) || o.First != time.Minute) {
 			t.Errorf("%+v", o)
 		}
 	}

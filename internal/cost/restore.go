@@ -79,7 +79,7 @@ func thawed(r *price.Region, needed []Holding, tier string, days float64) Restor
 		o.Get = append(o.Get, r.Get(h.Class, h.Objects, h.Bytes))
 		c, ok := r.Class(h.Class)
 		if !ok || !c.Cold {
-			if h.Kind == Data {
+			if ok && h.Kind == Data {
 				o.First = 0
 			}
 			continue

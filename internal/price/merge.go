@@ -116,8 +116,8 @@ func Parsed(key string) (provider, region string) {
 	return provider, region
 }
 
-// Region returns the prices of a region. A provider with the same prices everywhere has them for any name; an empty name is the provider's only region, or
-// its first in the table. It fails with *UnknownError, or with *ParseError where the figures of a region are not all there.
+// Region returns the prices of a region. A provider with the same prices everywhere has them for any name; an empty name is the provider's region with the most
+// classes, the first of them by name, and us-east-1 of Amazon. It fails with *UnknownError, or with *ParseError where the figures of a region are not all there.
 func (t *Table) Region(provider, region string) (*Region, error) {
 	provider = strings.ToLower(provider)
 	regions := t.entries[provider]
@@ -132,7 +132,8 @@ func (t *Table) Region(provider, region string) (*Region, error) {
 	case region == "" && provider == "aws" && regions["us-east-1"] != nil:
 		entryName, region = "us-east-1", "us-east-1"
 	case region == "":
-		entryName, region = names[0], names[0]
+		entryName = t.richest(provider, names)
+		region = entryName
 	}
 	if _, ok := regions[entryName]; !ok {
 		lower := strings.ToLower(region)
@@ -149,6 +150,17 @@ func (t *Table) Region(provider, region string) (*Region, error) {
 		return nil, err
 	}
 	return e.region(provider, entryName, region)
+}
+
+// richest names the region of a provider with the most classes.
+func (t *Table) richest(provider string, names []string) string {
+	best, most := names[0], -1
+	for _, name := range names {
+		if e, err := t.resolved(provider, name, 0); err == nil && len(e.Class) > most {
+			best, most = name, len(e.Class)
+		}
+	}
+	return best
 }
 
 // resolved is an entry laid over those that it is like.

@@ -212,8 +212,10 @@ func TestTable(t *testing.T) {
 
 func TestUnknown(t *testing.T) {
 	us := region(t, "aws")
-	if us.Key() != "aws/us-east-1" {
-		t.Errorf("aws is %s", us.Key())
+	for provider, want := range map[string]string{"aws": "aws/us-east-1", "ovh": "ovh/eu-west-par", "scaleway": "scaleway/fr-par", "r2": "r2/any", "gcs": "gcs/europe-north1"} {
+		if got := region(t, provider).Key(); got != want {
+			t.Errorf("%s is %s", provider, got)
+		}
 	}
 	bill := append(us.HoldMonths("NEW_CLASS", 1, 1, 1), us.Put("NEW_CLASS", 1, 1), us.Egress("tape", 1, 0))
 	bill = append(bill, us.Move("NEW_CLASS", "", 1, 1)...)
