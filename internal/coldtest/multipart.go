@@ -157,22 +157,19 @@ func (q *request) uploadPart() error {
 	return nil
 }
 
-// partSum holds a part to the algorithm of its upload.
+// partSum holds a part to the algorithm of its upload. Where the upload has none, any will do, as Amazon's own client needs it.
 func (q *request) partSum(u *upload, got *received) error {
 	if q.s.o.Provider.Checksums != ChecksumsVerified {
 		return nil
 	}
 	have, want := strings.ToLower(got.sum.Algorithm), strings.ToLower(u.algorithm)
-	if have == want || have == "" && u.sumType == full || want == "" && have == strings.ToLower(nvme) {
+	if have == want || want == "" || have == "" && u.sumType == full {
 		return nil
 	}
-	name := func(s string) string {
-		if s == "" {
-			return "null"
-		}
-		return s
+	if have == "" {
+		have = "null"
 	}
-	return invalidRequest(fmt.Sprintf("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", name(want), name(have)))
+	return invalidRequest(fmt.Sprintf("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", want, have))
 }
 
 // keepPart stores a part in place of one of its number.
@@ -344,13 +341,15 @@ func (q *request) chosen(u *upload, c *completion) ([]*part, error) {
 	if len(c.Parts) == 0 || len(c.Parts) > maxParts {
 		return nil, malformedXML()
 	}
+	for i := range c.Parts[1:] {
+		if c.Parts[i+1].PartNumber <= c.Parts[i].PartNumber {
+			return nil, fail(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
+		}
+	}
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	var out []*part
 	for i, named := range c.Parts {
-		if i > 0 && named.PartNumber <= c.Parts[i-1].PartNumber {
-			return nil, fail(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
-		}
 		p := u.parts[named.PartNumber]
 		if p == nil || strings.Trim(named.ETag, `"`) != hexOf(p.MD5[:]) {
 			return nil, invalidPart(u, named.PartNumber, named.ETag)
