@@ -5,25 +5,25 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"firn/internal/par2/gf16"
 )
 
-// Encoder makes the volume of one file that is written to it from beginning to end. It keeps the recovery slices and up to a few slices
-// of the file in memory (batchBytes, at least one slice). It is not for concurrent use.
+// Encoder makes the volume of one file that is written to it from beginning to end. Beside the recovery slices it keeps two batches of slices
+// in memory: 14 MiB together, or two slices if these are larger. It is not for concurrent use.
 type Encoder struct {
 	name     string
 	params   Params
 	limit    int64
 	hash     *hasher
 	recovery [][]byte
-	batch    [][]byte // room for slices that wait to be added
+	batch    [][]byte // room for slices
 	waiting  int      // slices begun there
 	filled   int64    // of the last of them
 	done     int      // slices before the batch
+	before   [][]byte // room of the batch before, which pending adds
+	pending  *adder
 }
 
-const batchBytes = 8 << 20
+const batchBytes = 7 << 20
 
 // NewEncoder returns an encoder for a file of that name with up to maxSize bytes, from which the size of slices is derived. The name
 // is what other programs will look for beside the volume; it must be neither empty nor longer than 16 KiB.
@@ -34,7 +34,8 @@ func NewEncoder(name string, maxSize int64, p Params) (*Encoder, error) {
 	slice := p.SliceSize(maxSize)
 	e := &Encoder{name: name, params: p, limit: maxSize, hash: newHasher(slice)}
 	e.recovery = makeSlices(p.recovery(int((maxSize+slice-1)/slice)), slice)
-	e.batch = make([][]byte, min(64, max(1, batchBytes/slice)))
+	e.batch = make([][]byte, min(weaveBatch, max(1, batchBytes/slice)))
+	e.before = make([][]byte, len(e.batch))
 	return e, nil
 }
 
@@ -64,13 +65,13 @@ func (e *Encoder) Write(b []byte) (int, error) {
 	if int64(len(b)) > e.limit-e.hash.size {
 		return 0, ErrTooLarge
 	}
-	e.hash.write(b)
-	slice := e.hash.slice
 	for rest := b; len(rest) > 0; {
-		if e.waiting == 0 || e.filled == slice {
+		if e.waiting == 0 || e.filled == e.hash.slice {
 			e.nextSlice()
 		}
-		n := copy(e.batch[e.waiting-1][e.filled:], rest)
+		to := e.batch[e.waiting-1][e.filled:]
+		n := min(len(rest), len(to))
+		e.hash.write(rest[:n], to[:n], e.pending)
 		e.filled += int64(n)
 		rest = rest[n:]
 	}
@@ -89,29 +90,14 @@ func (e *Encoder) nextSlice() {
 	e.filled = 0
 }
 
-// addBatch adds what waits to the recovery slices.
+// addBatch leaves the full batch to an adder and takes the room of the one before.
 func (e *Encoder) addBatch() {
-	addSlices(e.recovery, e.batch[:e.waiting], e.done)
-	e.done += e.waiting
-	e.waiting = 0
-}
-
-// addSlices adds slices first, first+1, … of a set to the recovery slices with exponents 0, 1, …
-func addSlices(recovery, in [][]byte, first int) {
-	gf16.NewMatrix(len(recovery), len(in), factors(len(recovery), len(in), first)).MulAdd(recovery, in)
-}
-
-// factors returns the factor of each input slice from first on in each recovery slice.
-func factors(recovery, n, first int) []uint16 {
-	f := make([]uint16, recovery*n)
-	for i := range n {
-		base, x := gf16.Base(first+i), uint16(1)
-		for e := range recovery {
-			f[e*n+i] = x
-			x = gf16.Mul(x, base)
-		}
+	if e.pending != nil {
+		e.pending.finish(1)
 	}
-	return f
+	e.pending = &adder{recovery: e.recovery, in: e.batch[:e.waiting], first: e.done, slice: e.hash.slice}
+	e.done += e.waiting
+	e.batch, e.before, e.waiting = e.before, e.batch, 0
 }
 
 // Finish returns the volume. The encoder must not be used afterwards.
@@ -120,76 +106,42 @@ func (e *Encoder) Finish() *Volume {
 		clear(e.batch[e.waiting-1][e.filled:])
 		e.addBatch()
 	}
-	e.batch = nil
+	if e.pending != nil {
+		e.pending.finish(1)
+	}
+	e.batch, e.before, e.pending = nil, nil, nil
 	d, sums := e.hash.finish(e.name)
 	return newVolume(d, e.hash.slice, sums, e.recovery[:e.params.recovery(len(sums))])
 }
 
-// Encode makes the volume of a file that lies in memory, on up to that many processors. It allocates the volume and less than 1 MiB more.
+// Encode makes the volume of a file that lies in memory, on up to that many processors. It allocates the volume, one slice, and less than 1 MiB more.
 func Encode(name string, data []byte, p Params, workers int) (*Volume, error) {
 	if err := checkNew(name, int64(len(data)), p); err != nil {
 		return nil, err
 	}
 	slice := p.SliceSize(int64(len(data)))
-	n := int((int64(len(data)) + slice - 1) / slice)
-	recovery := makeSlices(p.recovery(n), slice)
+	var in [][]byte
+	for off := int64(0); off < int64(len(data)); off += slice {
+		if int64(len(data))-off < slice {
+			in = append(in, make([]byte, slice))
+			copy(in[len(in)-1], data[off:])
+			break
+		}
+		in = append(in, data[off:off+slice])
+	}
+	a := &adder{recovery: makeSlices(p.recovery(len(in)), slice), in: in, slice: slice}
 	h := newHasher(slice)
-	var wg sync.WaitGroup
-	if workers > 1 {
-		wg.Go(func() { h.write(data) })
-		addAll(recovery, data, slice, workers-1)
+	if weaves(slice) && len(a.recovery) <= weaveOuts || workers < 2 {
+		h.write(data, nil, a)
+		a.finish(max(1, workers))
 	} else {
-		h.write(data)
-		addAll(recovery, data, slice, 1)
+		var wg sync.WaitGroup
+		wg.Go(func() { h.write(data, nil, nil) })
+		a.finish(workers - 1)
+		wg.Wait()
 	}
-	wg.Wait()
 	d, sums := h.finish(name)
-	return newVolume(d, slice, sums, recovery), nil
-}
-
-// addAll adds all slices of data to the recovery slices.
-func addAll(recovery [][]byte, data []byte, slice int64, workers int) {
-	whole := int(int64(len(data)) / slice)
-	in := make([][]byte, 0, 64)
-	for i := 0; i < whole; i += len(in) {
-		in = in[:0]
-		for j := i; j < whole && len(in) < cap(in); j++ {
-			in = append(in, data[int64(j)*slice:][:slice])
-		}
-		inColumns(recovery, in, workers, func(r, d [][]byte) { addSlices(r, d, i) })
-	}
-	if rest := data[int64(whole)*slice:]; len(rest) > 0 {
-		n := len(rest) &^ 3
-		addSlices(cut(recovery, 0, n), [][]byte{rest[:n]}, whole)
-		if n < len(rest) {
-			last := append(make([]byte, 0, 4), rest[n:]...)
-			addSlices(cut(recovery, n, n+4), [][]byte{last[:4]}, whole)
-		}
-	}
-}
-
-// inColumns calls f with columns of the buffers, at once on so many processors.
-func inColumns(out, in [][]byte, workers int, f func(out, in [][]byte)) {
-	if len(in) == 0 {
-		return
-	}
-	n := len(in[0])
-	step := int(up(int64(n/workers)+1, 4096))
-	var wg sync.WaitGroup
-	for off := step; off < n; off += step {
-		wg.Go(func() { f(cut(out, off, min(off+step, n)), cut(in, off, min(off+step, n))) })
-	}
-	f(cut(out, 0, min(step, n)), cut(in, 0, min(step, n)))
-	wg.Wait()
-}
-
-// cut returns the columns from off to end.
-func cut(b [][]byte, off, end int) [][]byte {
-	c := make([][]byte, len(b))
-	for i := range b {
-		c[i] = b[i][off:end:end]
-	}
-	return c
+	return newVolume(d, slice, sums, a.recovery), nil
 }
 
 // Volume is a finished volume in memory.

@@ -88,6 +88,9 @@ type shape interface {
 	xor() string
 }
 
+// ahead is how many bytes ahead the inputs are called for: there are more of them than the processor follows on its own.
+const ahead = 512
+
 func (g *generator) kernel(s shape) {
 	g.line("")
 	g.line("// func %s(out, in *[]byte, coef *byte, outs, ins, off, end int)", s.name())
@@ -120,6 +123,9 @@ func (g *generator) loop(s shape, n int) {
 	g.line("")
 	g.line("ins%d:", n)
 	g.op("MOVQ (R10), R13")
+	for i := 0; i < s.unit(); i += 64 {
+		g.op("PREFETCHT0 %d(R13)(R8*1)", ahead+i)
+	}
 	s.input(g)
 	for k := range n {
 		s.add(g, k)

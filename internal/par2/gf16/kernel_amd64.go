@@ -83,6 +83,10 @@ func affineForm(c int) (form [4]uint64) {
 	return form
 }
 
+// AffineFactor writes the form of a factor for which 8 words, their low bytes first, and the same with their high bytes first, are multiplied by one
+// instruction of GFNI each: four matrices of 8 bytes, low to low and high to high bytes, then high to low and low to high.
+func AffineFactor(dst []byte, c uint16) { prepareAffine(dst, c) }
+
 func prepareAffine(dst []byte, c uint16) {
 	f := affineForms()
 	a, b := &f[0][c&255], &f[1][c>>8]

@@ -1,0 +1,290 @@
+package par2
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the assembly files anew")
+
+// TestAssembly holds the assembly files to the generators below, which are their source.
+func TestAssembly(t *testing.T) {
+	for name, write := range map[string]func(*generator){"chains_amd64.s": (*generator).chains} {
+		g := new(generator)
+		g.line("// Written by assembly_test.go; do not edit.")
+		g.line("")
+		g.line("//go:build !purego")
+		g.line("")
+		g.line("#include \"textflag.h\"")
+		write(g)
+		if *update {
+			if err := os.WriteFile(name, g.Bytes(), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytes.ReplaceAll(have, []byte("\r\n"), []byte("\n")), g.Bytes()) {
+			t.Errorf("%s is not what its generator writes: go test -tags purego -run TestAssembly -update", name)
+		}
+	}
+}
+
+type generator struct{ bytes.Buffer }
+
+func (g *generator) line(format string, args ...any) { fmt.Fprintf(g, format+"\n", args...) }
+
+// op writes an instruction.
+func (g *generator) op(format string, args ...any) { g.line("\t"+format, args...) }
+
+// md5Step tells step i of MD5 (RFC 1321): which word of the block it takes, its constant, and by how much it rotates.
+func md5Step(i int) (word int, constant uint32, rotate int) {
+	round, n := i/16, i%16
+	word = [4]int{n, 5*n + 1, 3*n + 5, 7 * n}[round] % 16
+	rotate = [4][4]int{{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}}[round][n%4]
+	return word, uint32(math.Floor(math.Abs(math.Sin(float64(i+1))) * (1 << 32))), rotate
+}
+
+// chains writes the kernels that hash a file and its slices at once. A chain of MD5 is bound by the latency of its steps: two take little longer than one, and
+// whatever else is woven in between takes no time at all.
+func (g *generator) chains() {
+	g.line("")
+	g.line("// func md5Pair(s *[2][4]uint32, p *byte, blocks int)")
+	g.line("TEXT ·md5Pair(SB), NOSPLIT, $0-24")
+	for _, arg := range []string{"s+0(FP), R13", "p+8(FP), SI", "blocks+16(FP), AX"} {
+		g.op("MOVQ %s", arg)
+	}
+	g.end("blocks+16(FP)")
+	g.loadChains()
+	g.line("")
+	g.line("loop:")
+	g.block(nil)
+	g.op("ADDQ $64, SI")
+	g.op("CMPQ SI, blocks+16(FP)")
+	g.op("JNE  loop")
+	g.op("RET")
+
+	g.line("")
+	g.line("// What CRC-32 multiplies low and high quadwords by to move them on by 64 bytes.")
+	g.line("DATA fold<>+0(SB)/8, $0x154442bd4")
+	g.line("DATA fold<>+8(SB)/8, $0x1c6e41596")
+	g.line("GLOBL fold<>(SB), RODATA|NOPTR, $16")
+	g.line("DATA apart<>+0(SB)/8, $0x0e0c0a0806040200")
+	g.line("DATA apart<>+8(SB)/8, $0x0f0d0b0907050301")
+	g.line("GLOBL apart<>(SB), RODATA|NOPTR, $16")
+	g.line("DATA together<>+0(SB)/8, $0x0b030a0209010800")
+	g.line("DATA together<>+8(SB)/8, $0x0f070e060d050c04")
+	g.line("GLOBL together<>(SB), RODATA|NOPTR, $16")
+	g.woven("weave0", 0)
+	g.woven("weave1", 1)
+}
+
+// The registers of both chains, their temporaries, and that of the block's word. SI is the data, R13 the state, DI is free.
+var (
+	chainRegs = [2][]string{{"AX", "BX", "CX", "DX"}, {"R8", "R9", "R10", "R11"}}
+	chainTemp = [2]string{"R12", "R14"}
+)
+
+const wordReg = "R15"
+
+// end turns a number of blocks in AX into the address where they end.
+func (g *generator) end(slot string) {
+	g.op("SHLQ $6, AX")
+	g.op("ADDQ SI, AX")
+	g.op("MOVQ AX, %s", slot)
+}
+
+func (g *generator) loadChains() {
+	for k, regs := range chainRegs {
+		for i, r := range regs {
+			g.op("MOVL %d(R13), %s", 16*k+4*i, r)
+		}
+	}
+}
+
+// block writes the 64 steps with other instructions evenly between them.
+func (g *generator) block(other []string) {
+	for i := range 64 {
+		for _, s := range other[len(other)*i/64 : len(other)*(i+1)/64] {
+			g.op("%s", s)
+		}
+		g.pairStep(i)
+	}
+	for k, regs := range chainRegs {
+		for i, r := range regs {
+			g.op("ADDL %d(R13), %s", 16*k+4*i, r)
+			g.op("MOVL %s, %d(R13)", r, 16*k+4*i)
+		}
+	}
+}
+
+// Offsets in type weaver.
+const (
+	atCRC       = 32
+	atIn        = 96
+	atInOff     = 104
+	atInEnd     = 112
+	atFactors   = 120
+	atFactorOff = 128
+	atOut       = 136
+	atOff       = 144
+	atEnd       = 152
+	atSums      = 160
+)
+
+// woven writes the kernel that hashes, computes the CRC and copies, and adds n times 64 bytes of slices to 10 recovery slices for each 64 bytes hashed.
+func (g *generator) woven(name string, n int) {
+	g.line("")
+	g.line("// func %s(w *weaver, p, dst *byte, step, blocks int) (left int)", name)
+	g.line("TEXT ·%s(SB), NOSPLIT, $0-48", name)
+	for _, arg := range []string{"w+0(FP), R13", "p+8(FP), SI", "blocks+32(FP), AX"} {
+		g.op("MOVQ %s", arg)
+	}
+	g.end("blocks+32(FP)")
+	g.op("VBROADCASTI64X2 fold<>(SB), Z29")
+	g.op("VMOVDQU64 %d(R13), Z25", atCRC)
+	if n > 0 {
+		g.op("VBROADCASTI64X2 apart<>(SB), Z30")
+		g.op("VBROADCASTI64X2 together<>(SB), Z31")
+		for k := range 10 {
+			g.op("VMOVDQU64 %d(R13), Z%d", atSums+64*k, k)
+		}
+	}
+	g.loadChains()
+	g.line("")
+	g.line("loop:")
+	other := []string{
+		"VMOVDQU64 (SI), Z24",
+		"MOVQ dst+16(FP), DI",
+		"VMOVDQU64 Z24, (DI)",
+		"ADDQ step+24(FP), DI",
+		"MOVQ DI, dst+16(FP)",
+		"VPCLMULQDQ $0x00, Z29, Z25, Z26",
+		"VPCLMULQDQ $0x11, Z29, Z25, Z27",
+		"VMOVDQA64 Z24, Z25",
+		"VPTERNLOGQ $0x96, Z26, Z27, Z25",
+	}
+	if n > 0 {
+		other = append(other, addQuantum()...)
+	}
+	g.block(other)
+	g.op("ADDQ $64, SI")
+	if n > 0 {
+		g.flush()
+		g.line("")
+		g.line("next:")
+	}
+	g.op("CMPQ SI, blocks+32(FP)")
+	g.op("JNE  loop")
+	g.line("")
+	g.line("done:")
+	g.op("VMOVDQU64 Z25, %d(R13)", atCRC)
+	if n > 0 {
+		for k := range 10 {
+			g.op("VMOVDQU64 Z%d, %d(R13)", k, atSums+64*k)
+		}
+	}
+	g.op("MOVQ blocks+32(FP), AX")
+	g.op("SUBQ SI, AX")
+	g.op("SHRQ $6, AX")
+	g.op("MOVQ AX, left+40(FP)")
+	g.op("VZEROUPPER")
+	g.op("RET")
+}
+
+// addQuantum returns instructions that add 64 bytes of one slice, times its factors, to the sums of 10 recovery slices (see package gf16 for how).
+func addQuantum() []string {
+	s := []string{
+		fmt.Sprintf("MOVQ %d(R13), DI", atIn),
+		fmt.Sprintf("ADDQ %d(R13), DI", atInOff),
+		"MOVQ (DI), DI",
+		fmt.Sprintf("ADDQ %d(R13), DI", atOff),
+		"VMOVDQU64 (DI), Z20",
+		"PREFETCHT0 512(DI)",
+		"VPSHUFB Z30, Z20, Z20",
+		"VPSHUFD $0x4e, Z20, Z21",
+		fmt.Sprintf("MOVQ %d(R13), DI", atFactors),
+		fmt.Sprintf("ADDQ %d(R13), DI", atFactorOff),
+	}
+	for k := range 10 {
+		s = append(s,
+			fmt.Sprintf("VBROADCASTI64X2 %d(DI), Z22", 32*k),
+			fmt.Sprintf("VBROADCASTI64X2 %d(DI), Z23", 32*k+16),
+			"VGF2P8AFFINEQB $0, Z22, Z20, Z22",
+			"VGF2P8AFFINEQB $0, Z23, Z21, Z23",
+			fmt.Sprintf("VPTERNLOGQ $0x96, Z22, Z23, Z%d", k))
+	}
+	return append(s,
+		fmt.Sprintf("ADDQ $24, %d(R13)", atInOff),
+		fmt.Sprintf("ADDQ $320, %d(R13)", atFactorOff))
+}
+
+// flush writes what follows the last slice of a column: the sums are added to the recovery slices. After the last column the kernel ends.
+func (g *generator) flush() {
+	g.op("MOVQ %d(R13), DI", atInOff)
+	g.op("CMPQ DI, %d(R13)", atInEnd)
+	g.op("JNE  next")
+	for k := range 10 {
+		g.op("MOVQ %d(R13), DI", atOut)
+		g.op("MOVQ %d(DI), DI", 24*k)
+		g.op("ADDQ %d(R13), DI", atOff)
+		g.op("VPSHUFB Z31, Z%d, Z%d", k, k)
+		g.op("VPXORQ (DI), Z%d, Z%d", k, k)
+		g.op("VMOVDQU64 Z%d, (DI)", k)
+		g.op("PREFETCHT0 512(DI)")
+		g.op("VPXORQ Z%d, Z%d, Z%d", k, k, k)
+	}
+	g.op("MOVQ $0, %d(R13)", atInOff)
+	g.op("MOVQ $0, %d(R13)", atFactorOff)
+	g.op("MOVQ %d(R13), DI", atOff)
+	g.op("ADDQ $64, DI")
+	g.op("MOVQ DI, %d(R13)", atOff)
+	g.op("CMPQ DI, %d(R13)", atEnd)
+	g.op("JEQ  done")
+}
+
+func (g *generator) pairStep(i int) {
+	word, constant, rotate := md5Step(i)
+	const m = wordReg
+	g.op("MOVL %d(SI), %s", 4*word, m)
+	g.op("ADDL $%#x, %s", constant, m)
+	var a, b, c, d, t [2]string
+	for k, r := range chainRegs {
+		a[k], b[k], c[k], d[k], t[k] = r[(64-i)%4], r[(65-i)%4], r[(66-i)%4], r[(67-i)%4], chainTemp[k]
+		g.op("ADDL %s, %s", m, a[k])
+	}
+	for k := range chainRegs {
+		switch i / 16 {
+		case 0:
+			g.op("MOVL %s, %s", c[k], t[k])
+			g.op("XORL %s, %s", d[k], t[k])
+			g.op("ANDL %s, %s", b[k], t[k])
+			g.op("XORL %s, %s", d[k], t[k])
+		case 1:
+			g.op("MOVL %s, %s", d[k], t[k])
+			g.op("NOTL %s", t[k])
+			g.op("ANDL %s, %s", c[k], t[k])
+			g.op("ADDL %s, %s", t[k], a[k])
+			g.op("MOVL %s, %s", d[k], t[k])
+			g.op("ANDL %s, %s", b[k], t[k])
+		case 2:
+			g.op("MOVL %s, %s", c[k], t[k])
+			g.op("XORL %s, %s", d[k], t[k])
+			g.op("XORL %s, %s", b[k], t[k])
+		case 3:
+			g.op("MOVL %s, %s", d[k], t[k])
+			g.op("NOTL %s", t[k])
+			g.op("ORL %s, %s", b[k], t[k])
+			g.op("XORL %s, %s", c[k], t[k])
+		}
+		g.op("ADDL %s, %s", t[k], a[k])
+		g.op("ROLL $%d, %s", rotate, a[k])
+		g.op("ADDL %s, %s", b[k], a[k])
+	}
+}

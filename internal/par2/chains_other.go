@@ -1,0 +1,14 @@
+//go:build !amd64 || purego
+
+package par2
+
+type chains = plainChains
+
+func newChains(int64) *chains { return newPlainChains() }
+
+// Nothing is woven here.
+type weave struct{}
+
+func weaves(int64) bool { return false }
+
+const weaveOuts, weaveBatch = 1, 1
