@@ -313,32 +313,12 @@ func (r *Repository) foreign(err error) bool {
 
 // loadSnapshots lists and reads all snapshots of the scope.
 func (s *ScopeState) loadSnapshots(ctx context.Context) error {
-	r, prefix := s.kit.r, snapshotPrefix(s.kit.id)
-	type entry struct {
-		info store.Info
-		done bool
-	}
-	found := map[string]*entry{}
-	err := r.st.List(ctx, prefix, "", func(i store.Info) error {
-		base := strings.TrimPrefix(i.Name, prefix)
-		id, isDone := strings.CutSuffix(base, doneSuffix)
-		e := found[id]
-		if e == nil {
-			e = &entry{}
-			found[id] = e
-		}
-		if isDone {
-			e.done = true
-		} else {
-			e.info = i
-		}
-		return nil
-	})
+	found, err := s.listSnapshots(ctx)
 	if err != nil {
 		return err
 	}
 	s.seen = len(found) > 0
-	ids := make([]string, 0, len(found))
+	var ids []string
 	for id, e := range found {
 		if e.info.Name != "" { // a mark without its snapshot: forgotten half-way
 			ids = append(ids, id)
@@ -382,6 +362,33 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// listedSnapshot is what the listing tells of a snapshot.
+type listedSnapshot struct {
+	info store.Info // Name is empty where only the mark is there
+	done bool       // its mark is there
+}
+
+// listSnapshots lists the snapshots of the scope and their marks, by id.
+func (s *ScopeState) listSnapshots(ctx context.Context) (map[string]*listedSnapshot, error) {
+	prefix := snapshotPrefix(s.kit.id)
+	found := map[string]*listedSnapshot{}
+	err := s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
+		id, isDone := strings.CutSuffix(strings.TrimPrefix(i.Name, prefix), doneSuffix)
+		e := found[id]
+		if e == nil {
+			e = &listedSnapshot{}
+			found[id] = e
+		}
+		if isDone {
+			e.done = true
+		} else {
+			e.info = i
+		}
+		return nil
+	})
+	return found, err
 }
 
 // dropUnread leaves out the snapshots that vanished between listing and reading.
