@@ -125,13 +125,14 @@ func bucketOf(st store.Store) (bucket, root string) {
 }
 
 // scopes loads what the keys at hand open. Nobody is asked for a passphrase.
-func (x *doctorCommand) scopes(ctx context.Context, st store.Store, h *repo.Header, cred *credential) (all []*repo.ScopeState, err error) {
+func (x *doctorCommand) scopes(ctx context.Context, st store.Store, h *repo.Header, cred *credential) ([]*repo.ScopeState, error) {
 	s := &session{c: x.c, st: st, header: h, dirs: localDirs()}
 	s.state = state.Open(s.dirs, h.ID, x.c.without())
 	if dir := s.state.StoreCacheDir(); dir != "" && x.bucket != "" && !x.store.noCache {
 		s.st = wire.Cached(st, dir, min(x.store.cacheMax, defaultCacheMax)/4)
 	}
 	var access repo.Access
+	var err error
 	if cred != nil {
 		access.Secrets, err = unlock(ctx, x.c, s.st, cred)
 	} else if access.Host, err = s.hostKey(&x.host); access.Host == nil || errors.As(err, new(*state.ModeError)) {
@@ -144,6 +145,7 @@ func (x *doctorCommand) scopes(ctx context.Context, st store.Store, h *repo.Head
 		return nil, err
 	}
 	ids, err := s.repo.Scopes(ctx)
+	all := []*repo.ScopeState{}
 	for _, id := range ids {
 		scope, err := s.repo.Load(ctx, id, true)
 		if err != nil {
@@ -304,7 +306,7 @@ func (x *doctorCommand) remedy(f doctor.Finding) (do []string) {
 		do = append(do, x.grant(f.Fix.Grant))
 	}
 	if len(f.Fix.Delete) > 0 {
-		do = append(do, "delete by hand, with another key: "+strings.Join(f.Fix.Delete, ", "))
+		do = append(do, "delete by hand, with other credentials: "+strings.Join(f.Fix.Delete, ", ")+"; --read-only stores none")
 	}
 	if hint := advice.Hint(f.Fix.Why); hint != "" && len(do) == 0 {
 		do = append(do, hint)

@@ -88,7 +88,7 @@ type Options struct {
 	NoProbe bool
 	// Thorough has a probe object thawed where packs lie in a cold class, and counts parts, which costs about a cent (store.ProbeOptions).
 	Thorough bool
-	// Open loads the scopes that the keys at hand open; it may return none, or be nil.
+	// Open loads the scopes that the keys at hand open, and returns nil where there is no key; it may be nil.
 	Open func(context.Context, *repo.Header) ([]*repo.ScopeState, error)
 	// Dirs are the folders of this machine, where the host key lies, too.
 	Dirs state.Dirs

@@ -19,6 +19,9 @@ const (
 // abortDays is after how many days an upload that was cut off can be taken for given up.
 const abortDays = 7
 
+// smallToo is the value of TransitionDefaultMinimumObjectSize that lets rules move small objects, too.
+const smallToo = "varies_by_storage_class"
+
 // ErrDocument is the reason of all errors about rule documents.
 var ErrDocument = errors.New("not rules of a bucket as JSON of the S3 API")
 
@@ -73,6 +76,11 @@ func parseDocument(raw []byte) (*document, error) {
 		return nil, fmt.Errorf("%w: more than %d rules", ErrDocument, maxRules)
 	}
 	for i, l := range d.Rules {
+		for member, value := range l {
+			if string(value) == "null" {
+				delete(l, member)
+			}
+		}
 		if err := l.check(); err != nil {
 			return nil, fmt.Errorf("%w: rule %d: %w", ErrDocument, i+1, err)
 		}
@@ -110,6 +118,16 @@ func (l lifecycle) text(member string) (s string) {
 
 func (l lifecycle) filter() (f filter) {
 	_ = json.Unmarshal(l["Filter"], &f)
+	for _, part := range []*filter{&f, f.And} {
+		if part == nil {
+			continue
+		}
+		for _, raw := range []*json.RawMessage{&part.Tag, &part.Tags, &part.Greater, &part.Less} {
+			if string(*raw) == "null" {
+				*raw = nil
+			}
+		}
+	}
 	return f
 }
 
@@ -168,9 +186,9 @@ func (d *document) about(root string) []rule {
 		if inside {
 			r.Prefix = below
 		}
-		var sized bool
-		r.tagged, sized = l.narrowed()
-		r.ID, r.Enabled, r.Narrowed = l.text("ID"), l.text("Status") == "Enabled", sized || r.tagged
+		r.tagged, r.sized = l.narrowed()
+		r.large = !r.sized && d.MinimumSize != smallToo
+		r.ID, r.Enabled, r.Narrowed = l.text("ID"), l.text("Status") == "Enabled", r.sized || r.tagged
 		for _, t := range l.transitions() {
 			move := r
 			move.Days, move.Class = t.Days, t.Class

@@ -133,7 +133,7 @@ func (d *doctor) packs(ctx context.Context) {
 		}
 	}
 	switch {
-	case len(scopes) == 0:
+	case scopes == nil:
 		d.unknown(CheckPacks, "no key at hand opens the index", nil)
 	case seen == 0:
 		d.ok(CheckPacks, "there are none that the store tells a class of")

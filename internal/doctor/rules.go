@@ -23,6 +23,8 @@ type RulesFix struct {
 type rule struct {
 	store.Rule
 	tagged bool // it is about objects with certain tags only; firn sets none
+	sized  bool // it is about objects of certain sizes only
+	large  bool // it is about objects of 128 KiB and more, as all rules that say no size where the bucket does not ask for more
 	wider  bool // it is about objects above the root of the store, too
 }
 
@@ -136,7 +138,10 @@ func (r rule) examine(root string) (out []Finding) {
 	default:
 		return nil
 	}
-	if r.Narrowed && f.Severity == Problem {
+	if r.large && r.Class != "" {
+		f.Evidence = append(f.Evidence, "it leaves objects of less than 128 KiB where they are")
+	}
+	if r.Narrowed && !r.sized && f.Severity == Problem {
 		f.Severity = Warning
 		f.Why += "; the rule is about some of these objects only, by size or by tags"
 	}
@@ -153,6 +158,9 @@ func (r rule) describe(root string) string {
 		about = "of the whole repository"
 	default:
 		about = fmt.Sprintf("that begin with %q", root+r.Prefix)
+	}
+	if r.sized {
+		about += ", of certain sizes"
 	}
 	return "it is about objects " + about
 }

@@ -177,7 +177,7 @@ func TestTrapsByDocument(t *testing.T) {
 	got := tell(Traps(t.Context(), st, "nas/"), CheckRules)
 	want := []string{
 		`problem: rule "archive" moves everything but data/ to GLACIER 30 days`, `ok: rule "data" moves data/`, `problem: rule "old" moves meta/ to DEEP_ARCHIVE 3 days`,
-		`warning: rule "big" moves everything but data/ to GLACIER at once, or at a set date`, `warning: rule "small and dead" deletes the whole repository 5 days`,
+		`problem: rule "big" moves everything but data/ to GLACIER at once, or at a set date`, `problem: rule "small and dead" deletes the whole repository 5 days`,
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%q", got)
@@ -200,6 +200,17 @@ func TestTrapsByDocument(t *testing.T) {
 		if got := tell(Traps(t.Context(), st, ""), CheckRules); len(got) != 1 || !strings.HasPrefix(got[0], "note: not known") {
 			t.Errorf("%.40q: %q", bad, got)
 		}
+	}
+}
+
+// TestNull: members that are null are none, as some programs write them.
+func TestNull(t *testing.T) {
+	doc := `{"Rules": [{"ID": "x", "Status": "Enabled", "Prefix": null, "Expiration": null, "Filter": {"Prefix": "", "Tag": null, "And": null, "ObjectSizeLessThan": null}, "Transitions": [{"Days": 1, "Date": null, "StorageClass": "GLACIER"}]}]}`
+	if got := tell(Traps(t.Context(), documented{mem.New(mem.Options{}), doc}, ""), CheckRules); len(got) != 1 || !strings.HasPrefix(got[0], "problem: ") {
+		t.Errorf("%q", got)
+	}
+	if rules, fix := correct(t, doc, ""); len(rules) != 2 || strings.Contains(string(fix.Document), "null,") && !strings.Contains(string(fix.Document), `"Date": null`) {
+		t.Errorf("%s", fix.Document)
 	}
 }
 

@@ -132,7 +132,7 @@ func (d *doctor) rights(found store.Abilities) {
 		f.Why = "every backup needs these rights"
 	case len(others) > 0:
 		f.Severity, f.What = Note, "the credentials may not "+list(others)+" objects"
-		f.Why = "as it should be for a host that only writes; pruning needs to delete, restoring from cold classes to have objects restored"
+		f.Why = "as it should be for a host that only writes; pruning needs to delete"
 	default:
 		d.ok(CheckRights, "the credentials may store, read, list and delete objects")
 		return
