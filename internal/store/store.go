@@ -150,6 +150,15 @@ func IsTemporary(err error) bool {
 	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrNoCapacity) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// Throttled is implemented by errors by which a store says that it is asked too much at once.
+type Throttled interface{ Throttled() bool }
+
+// IsThrottled reports whether the call that failed with err was one too many. It is temporary, too.
+func IsThrottled(err error) bool {
+	var t Throttled
+	return errors.As(err, &t) && t.Throttled()
+}
+
 // Wrapper is a store that adds something to another one.
 type Wrapper interface{ Unwrap() Store }
 

@@ -1,5 +1,8 @@
 // Package limit bounds what a store is asked at once and how many bytes flow in each direction.
 //
+// Where the store says that it is asked too much (store.IsThrottled) the number of slots is halved, and it grows again by one with every round of calls that go
+// well (the way in which TCP shares a line), up to what was configured.
+//
 // Reads and writes have separate slots, so that a caller who holds a reader open can put. A reader holds its slot until it is
 // closed: who opens more readers than there are slots, without closing any, waits for ever. Listings, Stat and Delete take no slot.
 package limit
@@ -7,9 +10,7 @@ package limit
 import (
 	"context"
 	"io"
-	"sync"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"firn/internal/store"
@@ -18,7 +19,7 @@ import (
 
 // Options of a limited store; zero values are no limit.
 type Options struct {
-	Connections int        // Puts at once, and Gets at once
+	Connections int        // most Puts at once, and Gets at once
 	Up, Down    units.Size // bytes a second, over all connections
 }
 
@@ -31,15 +32,15 @@ const (
 // Store limits another store. Optional powers (store.As) other than store.Creator go past the limits.
 type Store struct {
 	s          store.Store
-	puts, gets *semaphore.Weighted // nil: no limit
-	up, down   *rate.Limiter       // nil: no limit
+	puts, gets *gate         // nil: no limit
+	up, down   *rate.Limiter // nil: no limit
 }
 
 // New returns a store that asks s within the limits of o. It is a store.Creator where s is one.
 func New(s store.Store, o Options) store.Store {
 	l := &Store{s: s, up: bucket(o.Up), down: bucket(o.Down)}
 	if o.Connections > 0 {
-		l.puts, l.gets = semaphore.NewWeighted(int64(o.Connections)), semaphore.NewWeighted(int64(o.Connections))
+		l.puts, l.gets = newGate(o.Connections), newGate(o.Connections)
 	}
 	if c, ok := store.As[store.Creator](s); ok && l.up != nil {
 		return &creator{l, c}
@@ -57,41 +58,32 @@ func bucket(perSecond units.Size) *rate.Limiter {
 // Unwrap implements store.Wrapper.
 func (s *Store) Unwrap() store.Store { return s.s }
 
-func acquire(ctx context.Context, slots *semaphore.Weighted) (release func(), err error) {
-	if slots == nil {
-		return func() {}, nil
-	}
-	if err := slots.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	return sync.OnceFunc(func() { slots.Release(1) }), nil
-}
-
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	release, err := acquire(ctx, s.puts)
+	leave, err := s.puts.enter(ctx)
 	if err != nil {
 		return store.Fail("put", name, err)
 	}
-	defer release()
 	if s.up != nil {
 		r = paced(ctx, r, s.up)
 	}
-	return s.s.Put(ctx, name, r, size, o)
+	err = s.s.Put(ctx, name, r, size, o)
+	leave(err)
+	return err
 }
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	release, err := acquire(ctx, s.gets)
+	leave, err := s.gets.enter(ctx)
 	if err != nil {
 		return nil, store.Fail("get", name, err)
 	}
 	r, err := s.s.Get(ctx, name, offset, length)
 	if err != nil {
-		release()
+		leave(err)
 		return nil, err
 	}
-	return &reader{r: slow{ctx, r, s.down}, c: r, release: release}, nil
+	return &reader{r: slow{ctx, r, s.down}, c: r, leave: leave}, nil
 }
 
 // slow reads no faster than its bucket fills.
@@ -159,15 +151,22 @@ func (s *slowReaderAt) ReadAt(p []byte, offset int64) (n int, err error) {
 }
 
 type reader struct {
-	r       slow
-	c       io.Closer
-	release func()
+	r     slow
+	c     io.Closer
+	leave func(error)
+	err   error // that ended the reading
 }
 
-func (r *reader) Read(p []byte) (int, error) { return r.r.Read(p) }
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
 
 func (r *reader) Close() error {
-	defer r.release()
+	defer r.leave(r.err)
 	return r.c.Close()
 }
 

@@ -95,8 +95,8 @@ func TestThawRefuses(t *testing.T) {
 	if _, err := s.Thaw(t.Context(), "a", store.ThawOptions{Tier: store.Bulk, Days: 1}); !errors.Is(err, store.ErrTier) {
 		t.Errorf("a tier where there are none: %v", err)
 	}
-	for _, days := range []int{0, -1, 1 << 40} {
-		if _, err := s.Thaw(t.Context(), "a", store.ThawOptions{Days: days}); err == nil {
+	for _, days := range []int64{0, -1, 1 << 40} {
+		if _, err := s.Thaw(t.Context(), "a", store.ThawOptions{Days: int(days)}); err == nil {
 			t.Errorf("%d days", days)
 		}
 	}

@@ -204,7 +204,7 @@ func TestPartsThroughFaults(t *testing.T) {
 			t.Errorf("seed %d: %d bytes, %v, remembered %q", seed, len(got), err, m.id)
 		}
 		arrived := server.CountFunc(func(r coldtest.Request) bool { return r.Operation == "UploadPart" && r.Status == 200 && r.Fault == "" })
-		if arrived > 7 {
+		if arrived > 7+partsAtOnce { // one whose answer came too late is sent twice
 			t.Errorf("seed %d: %d parts arrived of 7", seed, arrived)
 		}
 	}

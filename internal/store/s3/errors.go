@@ -57,6 +57,15 @@ func (e *Error) Unwrap() []error {
 // Temporary implements store.Temporary.
 func (e *Error) Temporary() bool { return e.temporary }
 
+// Throttled implements store.Throttled.
+func (e *Error) Throttled() bool {
+	switch e.Code {
+	case "SlowDown", "Throttling", "ThrottlingException", "RequestThrottledException", "RequestLimitExceeded", "TooManyRequests", "BandwidthLimitExceeded":
+		return true
+	}
+	return e.Reason == nil && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
+}
+
 // answer is what an error code means.
 type answer struct {
 	reason    error

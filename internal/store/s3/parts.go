@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	api "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -166,29 +167,38 @@ func (s *Store) listParts(ctx context.Context, name, id string) (map[int32]types
 }
 
 // send sends the parts that are not there and returns the sum of them all. The content is read twice: for the sums, one part after another, and to send it, from
-// several places at once where that can be done.
+// several places at once where that can be done. Where one part fails no others are begun, and those under way come to their end: what has arrived need not be sent again.
 func (u *upload) send(ctx context.Context) (whole [32]byte, err error) {
 	parallel := readsAt(u.r) && readsAt(store.Unpaced(u.r))
 	u.done = make([]types.CompletedPart, max(1, (u.size+u.part-1)/u.part))
-	work, workCtx := errgroup.WithContext(ctx)
+	var work errgroup.Group
+	var failed atomic.Bool
 	work.SetLimit(partsAtOnce)
 	all := sha256.New()
-	for i := range u.done {
+	for i := 0; i < len(u.done) && !failed.Load(); i++ {
 		var todo func() error
-		if todo, err = u.prepare(workCtx, i, parallel, all); err != nil {
+		if todo, err = u.prepare(ctx, i, parallel, all); err != nil {
 			break
 		}
 		if todo == nil {
 			continue
 		}
-		if parallel {
-			work.Go(todo)
-		} else if err = todo(); err != nil {
-			break
+		if !parallel {
+			if err = todo(); err != nil {
+				break
+			}
+			continue
 		}
+		work.Go(func() error {
+			err := todo()
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
 	}
-	if failed := work.Wait(); failed != nil {
-		return whole, failed // it ended the reading, too
+	if err := work.Wait(); err != nil {
+		return whole, err
 	}
 	return [32]byte(all.Sum(nil)), err
 }

@@ -85,6 +85,9 @@ func TestErrors(t *testing.T) {
 			if err != nil && (strings.Contains(err.Error(), testSecret) || strings.Contains(err.Error(), "Signature=")) {
 				t.Errorf("error tells a secret: %v", err)
 			}
+			if throttled := c.code == "SlowDown" || c.status == 429; store.IsThrottled(err) != throttled {
+				t.Errorf("%s, %d %s: throttled %v", op, c.status, c.code, !throttled)
+			}
 			for _, other := range []error{store.ErrNotExist, store.ErrExist, store.ErrDenied, store.ErrAuth, store.ErrClock, store.ErrCold} {
 				if other != c.want && errors.Is(err, other) {
 					t.Errorf("%s, %d %s is %v too", op, c.status, c.code, other)
