@@ -2,6 +2,7 @@ package coldtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -48,6 +49,9 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(p); err != nil {
 		return nil, err
+	}
+	if d.More() {
+		return nil, errors.New("something follows the policy")
 	}
 	for i, s := range p.Statement {
 		if s.Effect != "Allow" && s.Effect != "Deny" || len(s.Action) == 0 || len(s.Resource) == 0 {
