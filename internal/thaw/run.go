@@ -1,10 +1,12 @@
 package thaw
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"firn/internal/event"
@@ -45,9 +47,9 @@ type RunOptions struct {
 
 // Result is what Run did.
 type Result struct {
-	Status   Status // of the job, all its runs together
-	Missing  []string
-	Refused  []Refusal
+	Status   Status     // of the job, all its runs together
+	Missing  []string   // in order of need
+	Refused  []Refusal  // likewise
 	Bill     price.Bill // what the job cost so far, by the price table: at most, since copies are counted to the end of their last day
 	Requests Requests   // listings and heads of this run
 	Thaws    int64      // requests of this run that began a thaw
@@ -258,6 +260,8 @@ func (e *engine) untilNext() time.Duration {
 
 // finish writes down how it ended.
 func (e *engine) finish(err error) (*Result, error) {
+	at := func(r Refusal) int32 { i, _ := e.j.index(r.Object); return i }
+	slices.SortStableFunc(e.res.Refused, func(a, b Refusal) int { return cmp.Compare(at(a), at(b)) })
 	for i := range e.items {
 		if e.items[i].stage == gone {
 			e.res.Missing = append(e.res.Missing, e.j.needs[i].Object)

@@ -55,8 +55,8 @@ type simStore struct {
 	faults  simFaults
 	latency time.Duration
 	silent  bool
+	jump    *jumpClock
 	clock   time.Duration // how far the store's clock is ahead
-	days    func(time.Time) time.Time
 
 	calls    map[string]int
 	die      int // at which call or write; 0: never
@@ -80,7 +80,31 @@ func newSim(seed uint64, needs []Need) *simStore {
 	return s
 }
 
-func (s *simStore) now() time.Time { return time.Now().Add(s.clock) }
+func (s *simStore) now() time.Time {
+	if s.jump != nil {
+		return s.jump.Now()
+	}
+	return time.Now().Add(s.clock)
+}
+
+// jumpClock is a clock that passes only when somebody sleeps.
+type jumpClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *jumpClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *jumpClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(max(d, 0))
+	return ctx.Err()
+}
 
 func (s *simStore) find(name string) *simObject {
 	k := sort.Search(len(s.objects), func(k int) bool { return s.objects[k].name >= name })
