@@ -85,6 +85,11 @@ func (x *doctorCommand) run(ctx context.Context) error {
 	defer func() { _ = st.Close() }()
 	o.Store = st
 	x.bucket, o.Root = bucketOf(st)
+	if raw := o.Dirs.Place(x.store.place(location)); raw != nil && x.bucket != "" {
+		if h, err := repo.ParseHeader(raw); err == nil {
+			o.Header = h
+		}
+	}
 	o.Open = func(ctx context.Context, h *repo.Header) ([]*repo.ScopeState, error) {
 		return x.scopes(ctx, st, h, cred)
 	}

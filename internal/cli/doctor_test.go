@@ -134,6 +134,46 @@ func TestDoctorProviders(t *testing.T) {
 	}
 }
 
+// TestChilled: a rule of the bucket took everything into a cold class. Backups go on by what this machine knows, and store nothing where it knows nothing any more.
+func TestChilled(t *testing.T) {
+	server := coldtest.Start(t, coldtest.Options{})
+	c := coldTerminal(t, server)
+	c.ok("init", "--recipient", recipient, "--kit-saved", "--class", "DEEP_ARCHIVE")
+	c.ok("backup", "src")
+	list, err := rulesClient(server).ListObjectsV2(t.Context(), &api.ListObjectsV2Input{Bucket: aws.String("firn-test")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range list.Contents {
+		if !strings.HasPrefix(*o.Key, "nas/data/") {
+			if err := server.Change("firn-test", *o.Key, coldtest.Change{Class: "GLACIER"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.ok("backup", "src")
+	if err := os.WriteFile(filepath.Join(c.dir, "src", "three"), []byte("three\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.set("FIRN_IDENTITY", "").ok("backup", "src")
+	server.ForgetRequests()
+	out, _, code := c.run("doctor")
+	if missing := lacks(out, []string{"repository problem firn.json lies in a cold class", "hot objects problem ", "host key ok ", "packs ok 2 packs looked at"}); code != 1 || len(missing) > 0 {
+		t.Errorf("code %d, no %q in %s", code, missing, out)
+	}
+	if n := server.Count("RestoreObject"); n != 1 { // of a probe object that is not cold, to see whether it may be asked for
+		t.Errorf("doctor asked for %d copies", n)
+	}
+	if err := os.RemoveAll(filepath.Join(c.dir, "cache")); err != nil {
+		t.Fatal(err)
+	}
+	server.ForgetRequests()
+	c.fails([]string{"in a cold class and not thawed", "hint: a rule of the bucket", "firn thaw --metadata"}, "backup", "src")
+	if n := server.Count("PutObject"); n != 0 {
+		t.Errorf("%d objects were stored", n)
+	}
+}
+
 // lacks returns those of some texts that do not stand in out, whatever the width of its columns.
 func lacks(out string, texts []string) (missing []string) {
 	out = regexp.MustCompile("  +").ReplaceAllString(out, " ")

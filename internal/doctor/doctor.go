@@ -80,6 +80,8 @@ type ThawFix struct {
 // Options say what to look at. Nothing but Store is needed.
 type Options struct {
 	Store store.Store
+	// Header is what firn.json said some time ago, for a store where it cannot be read any more; may be nil.
+	Header *repo.Header
 	// Root is what stands before the names of firn's objects in the rules of a bucket, such as "nas/".
 	Root string
 	// Rules are those of the bucket, as JSON of the S3 API, for a store that does not show them; nil: they are asked of the store.
@@ -100,7 +102,7 @@ type Options struct {
 // doctor is one examination.
 type doctor struct {
 	o        Options
-	header   *repo.Header // nil: firn.json could not be read
+	header   *repo.Header // nil: not known
 	findings []Finding
 }
 
@@ -148,12 +150,13 @@ func (d *doctor) reach(ctx context.Context) bool {
 		d.ok(CheckRepository, "%x, made %s", d.header.ID, d.header.Created.Format(time.DateOnly))
 		return true
 	}
+	d.header = d.o.Header
 	var object *repo.ObjectError
 	f := Finding{Check: CheckStore, Severity: Problem, What: err.Error(), Fix: Fix{Why: err}}
 	switch {
 	case errors.Is(err, store.ErrCold):
 		d.ok(CheckStore, "%s answers and takes the credentials", d.o.Store.Location())
-		f.Check, f.What, f.Why = CheckRepository, "firn.json lies in a cold class and cannot be read", whyHot
+		f = Finding{Check: CheckRepository, Severity: Problem, What: "firn.json lies in a cold class and cannot be read", Why: whyHot}
 	case errors.As(err, &object):
 		f.Check, f.Why = CheckRepository, "firn.json is damaged, or a newer program wrote it"
 	case errors.Is(err, store.ErrDenied):
