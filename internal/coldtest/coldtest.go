@@ -51,6 +51,7 @@ type Options struct {
 	Prices *price.Region // nil: Amazon's in us-east-1
 	Route  string        // by which answers leave, for the bill; empty: price.Direct
 	Scale  int64         // every object counts as so many times as large, for the bill alone; 0: 1
+	Scaled string        // the class whose objects Scale is about; empty: every one
 
 	TLS     bool   // serve HTTPS, by a certificate of its own (Server.Certificate)
 	Address string // to listen on; empty: a free port of 127.0.0.1
@@ -207,6 +208,14 @@ func (s *Server) Advance(d time.Duration) {
 }
 
 // now is the clock's time.
+// scale is how much larger an object of a class is than it is, on the bill.
+func (s *Server) scale(class string) int64 {
+	if s.o.Scaled != "" && class != s.o.Scaled {
+		return 1
+	}
+	return s.o.Scale
+}
+
 func (s *Server) now() time.Time { return s.clock.Now().UTC() }
 
 // random makes names that nobody guesses.

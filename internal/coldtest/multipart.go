@@ -183,13 +183,13 @@ func (q *request) keepPart(u *upload, p *part) error {
 		return err
 	}
 	if old := u.parts[p.Number]; old != nil {
-		q.s.meter.partGoes(q.s.billed(q.s.moment), u.class, old.Size*q.s.o.Scale)
+		q.s.meter.partGoes(q.s.billed(q.s.moment), u.class, old.Size*q.s.scale(u.class))
 		old.content.drop()
 	}
 	p.Modified = q.s.moment.Truncate(time.Second)
 	u.parts[p.Number] = p
 	q.entry.Class = u.class
-	q.s.meter.partComes(q.s.billed(q.s.moment), u.class, p.Size*q.s.o.Scale)
+	q.s.meter.partComes(q.s.billed(q.s.moment), u.class, p.Size*q.s.scale(u.class))
 	return nil
 }
 
@@ -224,7 +224,7 @@ func (q *request) uploadPartCopy() error {
 		return err
 	}
 	q.s.mu.Lock()
-	q.s.meter.read(q.s.billed(q.s.moment), n.Class, length*q.s.o.Scale)
+	q.s.meter.read(q.s.billed(q.s.moment), n.Class, length*q.s.scale(n.Class))
 	q.s.mu.Unlock()
 	out := newPage()
 	out.root("CopyPartResult")
@@ -442,7 +442,7 @@ func (q *request) finish(u *upload, v *version, parts []*part) error {
 // endUpload forgets an upload; the content of the parts in keep lives on. s.mu is held.
 func (s *Server) endUpload(b *bucket, u *upload, keep []*part) {
 	for _, p := range u.parts {
-		s.meter.partGoes(s.billed(s.moment), u.class, p.Size*s.o.Scale)
+		s.meter.partGoes(s.billed(s.moment), u.class, p.Size*s.scale(u.class))
 		if !slices.Contains(keep, p) {
 			p.content.drop()
 		}

@@ -491,7 +491,7 @@ func (q *request) copyObject() error {
 		return err
 	}
 	q.s.mu.Lock()
-	q.s.meter.read(q.s.billed(q.s.moment), n.Class, n.Size*q.s.o.Scale)
+	q.s.meter.read(q.s.billed(q.s.moment), n.Class, n.Size*q.s.scale(n.Class))
 	q.s.mu.Unlock()
 	if v.ID != "null" {
 		q.w.Header().Set("x-amz-version-id", v.ID)

@@ -140,7 +140,7 @@ func (q *request) restore(v *version, tier string, days int) (int, error) {
 			s.thawed(v, r, at)
 		}
 	})
-	s.meter.retrieve(s.billed(s.moment), v.Class, tier, v.Size*s.o.Scale)
+	s.meter.retrieve(s.billed(s.moment), v.Class, tier, v.Size*s.scale(v.Class))
 	if s.o.Provider.RestoreOK {
 		return http.StatusOK, nil
 	}
@@ -165,7 +165,7 @@ func (s *Server) thawed(v *version, r *restore, at time.Time) {
 		r.fast = false
 		s.fast--
 	}
-	s.meter.copyBegins(s.billed(at), v.Size*s.o.Scale)
+	s.meter.copyBegins(s.billed(at), v.Size*s.scale(v.Class))
 	s.extend(v, r, at)
 }
 

@@ -227,7 +227,7 @@ func (q *request) log() {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	q.s.log = append(q.s.log, e)
-	q.s.meter.request(q.s.billed(q.s.now()), e, q.s.o.Scale)
+	q.s.meter.request(q.s.billed(q.s.now()), e, q.s.scale(e.Class))
 }
 
 // refuse answers with an error.

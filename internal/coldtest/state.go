@@ -161,7 +161,7 @@ func (s *Server) gone(v *version) {
 func (s *Server) enter(v *version, since time.Time) {
 	v.Since = since
 	v.billed = true
-	s.meter.enter(s.billed(s.moment), v.Class, v.Size*s.o.Scale)
+	s.meter.enter(s.billed(s.moment), v.Class, v.Size*s.scale(v.Class))
 }
 
 // leave ends it, with the copy that it may have.
@@ -171,7 +171,7 @@ func (s *Server) leave(v *version) {
 	}
 	v.billed = false
 	s.endRestore(v)
-	s.meter.leave(s.billed(s.moment), v.Class, v.Size*s.o.Scale, s.billed(v.Since))
+	s.meter.leave(s.billed(s.moment), v.Class, v.Size*s.scale(v.Class), s.billed(v.Since))
 }
 
 // endRestore forgets the copy, or that one was asked for.
@@ -181,7 +181,7 @@ func (s *Server) endRestore(v *version) {
 		return
 	}
 	if !r.expires.IsZero() {
-		s.meter.copyEnds(s.billed(s.moment), v.Size*s.o.Scale)
+		s.meter.copyEnds(s.billed(s.moment), v.Size*s.scale(v.Class))
 	} else if r.fast {
 		s.fast--
 	}
