@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write the assembly files anew")
 
 // TestAssembly holds the assembly files to the generators below, which are their source.
 func TestAssembly(t *testing.T) {
-	for name, write := range map[string]func(*generator){"chains_amd64.s": (*generator).chains} {
+	for name, write := range map[string]func(*generator){"chains_amd64.s": (*generator).chains, "lanes_amd64.s": (*generator).lanes} {
 		g := new(generator)
 		g.line("// Written by assembly_test.go; do not edit.")
 		g.line("")
@@ -287,4 +287,151 @@ func (g *generator) pairStep(i int) {
 		g.op("ROLL $%d, %s", rotate, a[k])
 		g.op("ADDL %s, %s", b[k], a[k])
 	}
+}
+
+// lanes writes MD5 of 16 or 8 streams at once, a word of each in one register.
+func (g *generator) lanes() {
+	g.line("")
+	for i := range 64 {
+		_, k, _ := md5Step(i)
+		g.line("DATA md5k<>+%d(SB)/4, $%#08x", 4*i, k)
+	}
+	g.line("GLOBL md5k<>(SB), RODATA|NOPTR, $256")
+	g.lanesKernel(16, "Z", g.transpose16, g.laneStep16)
+	g.lanesKernel(8, "Y", g.transpose8, g.laneStep8)
+}
+
+// lanesKernel writes the frame of one width. Words of a block, one register each, wait in memory between the transposition and the steps.
+func (g *generator) lanesKernel(n int, reg string, transpose func(), step func(i int)) {
+	g.line("")
+	g.line("// func md5Lanes%d(s *laneState, p *[16]*byte, blocks int)", n)
+	g.line("TEXT ·md5Lanes%d(SB), NOSPLIT, $0-24", n)
+	for _, arg := range []string{"s+0(FP), DI", "p+8(FP), SI", "blocks+16(FP), CX"} {
+		g.op("MOVQ %s", arg)
+	}
+	g.op("XORL DX, DX")
+	g.op("LEAQ md5k<>(SB), BX")
+	g.line("")
+	g.line("loop:")
+	transpose()
+	for i := range 4 {
+		g.op("VMOVDQU%s %d(DI), %s%d", map[string]string{"Z": "32"}[reg], 4*n*i, reg, i)
+	}
+	for i := range 64 {
+		step(i)
+	}
+	for i := range 4 {
+		g.op("VPADDD %d(DI), %s%d, %s%d", 4*n*i, reg, i, reg, i)
+		g.op("VMOVDQU%s %s%d, %d(DI)", map[string]string{"Z": "32"}[reg], reg, i, 4*n*i)
+	}
+	g.op("ADDQ $64, DX")
+	g.op("DECQ CX")
+	g.op("JNE  loop")
+	g.op("VZEROUPPER")
+	g.op("RET")
+}
+
+// Words begin behind the four registers of the state.
+func laneWord(n, word int) string { return fmt.Sprintf("%d(DI)", 4*n*(4+word)) }
+
+func (g *generator) transpose16() {
+	for i := range 16 {
+		g.op("MOVQ %d(SI), AX", 8*i)
+		g.op("VMOVDQU32 (AX)(DX*1), Z%d", i)
+	}
+	for i := 0; i < 16; i += 2 { // words 0, 1 and 2, 3 of two streams side by side
+		g.op("VPUNPCKLDQ Z%d, Z%d, Z%d", i+1, i, 16+i)
+		g.op("VPUNPCKHDQ Z%d, Z%d, Z%d", i+1, i, 17+i)
+	}
+	for i := 0; i < 16; i += 4 { // register i+j: word j, of each 16 bytes, of streams i to i+3
+		g.op("VPUNPCKLQDQ Z%d, Z%d, Z%d", 18+i, 16+i, i)
+		g.op("VPUNPCKHQDQ Z%d, Z%d, Z%d", 18+i, 16+i, i+1)
+		g.op("VPUNPCKLQDQ Z%d, Z%d, Z%d", 19+i, 17+i, i+2)
+		g.op("VPUNPCKHQDQ Z%d, Z%d, Z%d", 19+i, 17+i, i+3)
+	}
+	for j := range 4 {
+		g.op("VSHUFI32X4 $0x88, Z%d, Z%d, Z16", 4+j, j)
+		g.op("VSHUFI32X4 $0xdd, Z%d, Z%d, Z17", 4+j, j)
+		g.op("VSHUFI32X4 $0x88, Z%d, Z%d, Z18", 12+j, 8+j)
+		g.op("VSHUFI32X4 $0xdd, Z%d, Z%d, Z19", 12+j, 8+j)
+		for k, r := range [][3]int{{16, 18, 0x88}, {17, 19, 0x88}, {16, 18, 0xdd}, {17, 19, 0xdd}} {
+			g.op("VSHUFI32X4 $%#x, Z%d, Z%d, Z%d", r[2], r[1], r[0], 20+k)
+			g.op("VMOVDQU32 Z%d, %s", 20+k, laneWord(16, 4*k+j))
+		}
+	}
+}
+
+func (g *generator) laneStep16(i int) {
+	word, _, rotate := md5Step(i)
+	a, b, c, d := (64-i)%4, (65-i)%4, (66-i)%4, (67-i)%4
+	truth := 0 // of the round's function, for each d, c, b
+	for x := range 8 {
+		d, c, b := x>>2, x>>1&1, x&1
+		f := [4]int{b&c | (1-b)&d, b&d | c&(1-d), b ^ c ^ d, c ^ (b | (1 - d))}[i/16]
+		truth |= f << x
+	}
+	g.op("VPADDD %s, Z%d, Z%d", laneWord(16, word), a, a)
+	g.op("VPADDD.BCST %d(BX), Z%d, Z%d", 4*i, a, a)
+	g.op("VMOVDQA32 Z%d, Z4", d)
+	g.op("VPTERNLOGD $%#x, Z%d, Z%d, Z4", truth, b, c)
+	g.op("VPADDD Z4, Z%d, Z%d", a, a)
+	g.op("VPROLD $%d, Z%d, Z%d", rotate, a, a)
+	g.op("VPADDD Z%d, Z%d, Z%d", b, a, a)
+}
+
+// transpose8 takes half a block of each stream at a time.
+func (g *generator) transpose8() {
+	for half := 0; half < 16; half += 8 {
+		for i := range 8 {
+			g.op("MOVQ %d(SI), AX", 8*i)
+			g.op("VMOVDQU %d(AX)(DX*1), Y%d", 4*half, i)
+		}
+		for i := 0; i < 8; i += 2 {
+			g.op("VPUNPCKLDQ Y%d, Y%d, Y%d", i+1, i, 8+i)
+			g.op("VPUNPCKHDQ Y%d, Y%d, Y%d", i+1, i, 9+i)
+		}
+		for i := 0; i < 8; i += 4 {
+			g.op("VPUNPCKLQDQ Y%d, Y%d, Y%d", 10+i, 8+i, i)
+			g.op("VPUNPCKHQDQ Y%d, Y%d, Y%d", 10+i, 8+i, i+1)
+			g.op("VPUNPCKLQDQ Y%d, Y%d, Y%d", 11+i, 9+i, i+2)
+			g.op("VPUNPCKHQDQ Y%d, Y%d, Y%d", 11+i, 9+i, i+3)
+		}
+		for j := range 4 {
+			g.op("VPERM2I128 $0x20, Y%d, Y%d, Y8", 4+j, j)
+			g.op("VPERM2I128 $0x31, Y%d, Y%d, Y9", 4+j, j)
+			g.op("VMOVDQU Y8, %s", laneWord(8, half+j))
+			g.op("VMOVDQU Y9, %s", laneWord(8, half+4+j))
+		}
+	}
+	g.op("VPCMPEQD Y15, Y15, Y15")
+}
+
+func (g *generator) laneStep8(i int) {
+	word, _, rotate := md5Step(i)
+	a, b, c, d := (64-i)%4, (65-i)%4, (66-i)%4, (67-i)%4
+	g.op("VPADDD %s, Y%d, Y%d", laneWord(8, word), a, a)
+	g.op("VPBROADCASTD %d(BX), Y6", 4*i)
+	g.op("VPADDD Y6, Y%d, Y%d", a, a)
+	switch i / 16 {
+	case 0:
+		g.op("VPXOR Y%d, Y%d, Y4", c, d)
+		g.op("VPAND Y%d, Y4, Y4", b)
+		g.op("VPXOR Y%d, Y4, Y4", d)
+	case 1:
+		g.op("VPANDN Y%d, Y%d, Y5", c, d)
+		g.op("VPADDD Y5, Y%d, Y%d", a, a)
+		g.op("VPAND Y%d, Y%d, Y4", b, d)
+	case 2:
+		g.op("VPXOR Y%d, Y%d, Y4", c, d)
+		g.op("VPXOR Y%d, Y4, Y4", b)
+	case 3:
+		g.op("VPXOR Y15, Y%d, Y4", d)
+		g.op("VPOR Y%d, Y4, Y4", b)
+		g.op("VPXOR Y%d, Y4, Y4", c)
+	}
+	g.op("VPADDD Y4, Y%d, Y%d", a, a)
+	g.op("VPSLLD $%d, Y%d, Y5", rotate, a)
+	g.op("VPSRLD $%d, Y%d, Y%d", 32-rotate, a, a)
+	g.op("VPOR Y5, Y%d, Y%d", a, a)
+	g.op("VPADDD Y%d, Y%d, Y%d", b, a, a)
 }

@@ -1,7 +1,6 @@
 package par2
 
 import (
-	"crypto/md5"
 	"fmt"
 	"io"
 	"sync"
@@ -155,12 +154,13 @@ func newVolume(d *description, slice int64, sums []sliceSum, recovery [][]byte) 
 	v := new(Volume)
 	n := copies(len(recovery), int64(len(critical)), slice)
 	v.add(critical)
+	heads := make([][]byte, len(recovery))
+	for e := range heads {
+		heads[e] = recoveryHead(set, uint32(e), slice)
+	}
+	hashRecovery(heads, recovery)
 	for e, data := range recovery {
-		head := recoveryHead(set, uint32(e), slice)
-		hash := md5.New()
-		hash.Write(head[32:])
-		hash.Write(data)
-		hash.Sum(head[16:16])
+		head := heads[e]
 		v.add(head)
 		v.add(data)
 		// Copies after the first are spread evenly, the last one at the end.
@@ -169,6 +169,27 @@ func newVolume(d *description, slice int64, sums []sliceSum, recovery [][]byte) 
 		}
 	}
 	return v
+}
+
+// hashRecovery fills in the MD5 of recovery packets, which their heads have room for.
+func hashRecovery(heads, recovery [][]byte) {
+	for first := 0; first < len(heads); first += maxLanes {
+		last := min(first+maxLanes, len(heads))
+		l := newLanes(last - first)
+		begin, rest := make([][]byte, last-first), make([][]byte, last-first)
+		n := min(28, len(recovery[first])) // what fits into a block behind the 36 bytes of the head that are hashed
+		for i := range begin {
+			begin[i] = append(append(make([]byte, 0, 64), heads[first+i][32:]...), recovery[first+i][:n]...)
+			rest[i] = recovery[first+i][n:]
+		}
+		l.write(begin)
+		if len(rest[0]) > 0 {
+			l.write(rest)
+		}
+		for i, s := range l.sums() {
+			copy(heads[first+i][16:], s[:])
+		}
+	}
 }
 
 func (v *Volume) add(part []byte) {
