@@ -57,8 +57,9 @@ type Thawer interface {
 	// taken up, and is ThawBegun), with ErrNotCold where the object can be read as it is, with ErrTier where the class or the store does not have the tier, and with
 	// ErrNoCapacity where the store has no room for it now; both cost nothing.
 	Thaw(ctx context.Context, name string, o ThawOptions) (Answer, error)
-	// ListCopies is List that also fills Info.Copy. Where the store's listings are known not to tell, it fails with ErrNoStatus before fn is called. A store that leaves out
-	// what it does not know cannot always be told from one where nothing is thawed: a state other than NoCopy is true; NoCopy is, once a copy was asked for by this Store.
+	// ListCopies is List that also fills Info.Copy. Where the store's listings are known not to tell, it fails with ErrNoStatus, as a rule before fn is called. Servers leave
+	// out of a listing what they do not know, without a word: the store finds that out for certain once a copy was asked for through it, or a probe did. Until then NoCopy
+	// can also mean that nobody knows.
 	ListCopies(ctx context.Context, prefix, after string, fn func(Info) error) error
 }
 

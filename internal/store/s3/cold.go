@@ -135,9 +135,22 @@ func (s *Store) ListCopies(ctx context.Context, prefix, after string, fn func(st
 		return nil
 	})
 	if err != nil {
+		if s.declines(err) {
+			s.silent.Store(true)
+			return store.Fail("list", prefix, store.ErrNoStatus)
+		}
 		return err
 	}
 	return release()
+}
+
+// declines reports whether a listing failed because the server does not like to be asked for the state of copies. Amazon's does.
+func (s *Store) declines(err error) bool {
+	var e *Error
+	if s.amazon || !errors.As(err, &e) {
+		return false
+	}
+	return e.Reason == store.ErrUnsupported || e.Reason == nil && e.Status == http.StatusBadRequest && !e.temporary
 }
 
 // sure reports whether nothing has to be found out about the listings.

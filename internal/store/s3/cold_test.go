@@ -337,6 +337,32 @@ func TestListCopiesSilent(t *testing.T) {
 	}
 }
 
+// A server that does not like the question does not tell either.
+func TestListCopiesDeclined(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		want   error
+	}{
+		{501, "NotImplemented", store.ErrNoStatus}, {400, "InvalidArgument", store.ErrNoStatus}, {403, "AccessDenied", store.ErrDenied}, {404, "NoSuchBucket", store.ErrNoStore},
+		{400, "ExpiredToken", store.ErrAuth},
+	} {
+		s := against(t, refuse(c.status, c.code), nil)
+		for range 2 {
+			if _, err := copies(t, s, ""); !errors.Is(err, c.want) {
+				t.Errorf("%d %s: %v", c.status, c.code, err)
+			}
+		}
+		if n := s.Requests()["ListObjectsV2"]; (c.want == store.ErrNoStatus) != (n == 1) {
+			t.Errorf("%d %s: %d listings", c.status, c.code, n)
+		}
+	}
+	s := against(t, refuse(503, "SlowDown"), nil)
+	if _, err := copies(t, s, ""); !store.IsTemporary(err) || errors.Is(err, store.ErrNoStatus) {
+		t.Error(err)
+	}
+}
+
 // What is held back until the listing is known to tell is shown in the end, and no more than a page of it is held.
 func TestListCopiesHeld(t *testing.T) {
 	f := &shelf{objects: map[string]shelved{}}

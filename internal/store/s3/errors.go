@@ -131,7 +131,7 @@ var answers = map[string]answer{
 	"NotImplemented":                     {reason: store.ErrUnsupported},
 	"XNotImplemented":                    {reason: store.ErrUnsupported},
 	"UnsupportedOperation":               {reason: store.ErrUnsupported},
-	"MethodNotAllowed":                   {},
+	"MethodNotAllowed":                   {reason: store.ErrUnsupported},
 	"XMinioServerNotInitialized":         {temporary: true},
 	"IncompleteBody":                     {temporary: true},
 	"BucketRegionError":                  {reason: ErrRegion},
@@ -249,7 +249,7 @@ func (e *Error) byStatus() {
 		e.Reason = ErrRegion
 	case e.Status == http.StatusInsufficientStorage:
 		e.Reason = store.ErrFull
-	case e.Status == http.StatusNotImplemented:
+	case e.Status == http.StatusNotImplemented, e.Status == http.StatusMethodNotAllowed:
 		e.Reason = store.ErrUnsupported
 	case e.Status >= 500, e.Status == http.StatusTooManyRequests, e.Status == http.StatusRequestTimeout,
 		e.Status == http.StatusConflict, e.Status == http.StatusTemporaryRedirect:

@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 
 	"firn/internal/store"
 	"firn/internal/store/retry"
@@ -614,5 +617,34 @@ func TestPartsOfServer(t *testing.T) {
 	}
 	if n, err := s.CountParts(t.Context(), "data/c"); n != maxParts || err != nil {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+func BenchmarkPutParts(b *testing.B) {
+	content := storetest.Content(1, 256<<20)
+	sum := sha256.Sum256(content)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Query().Has("uploads") {
+			_, _ = io.WriteString(w, `<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>`)
+		} else if r.Method == http.MethodPost {
+			_, _ = io.WriteString(w, `<CompleteMultipartUploadResult/>`)
+		}
+	}))
+	defer server.Close()
+	s, err := Open(b.Context(), Options{Bucket: "bucket", Endpoint: server.URL, Credentials: awscredentials.NewStaticCredentialsProvider("x", "y", "")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, r := range map[string]io.ReadSeeker{"at once": bytes.NewReader(content), "one by one": onlySeeker{bytes.NewReader(content)}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(content)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Put(b.Context(), "a", r, int64(len(content)), store.PutOptions{Sum: sum, Parts: 16 << 20}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

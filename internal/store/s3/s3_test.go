@@ -68,7 +68,8 @@ func TestErrors(t *testing.T) {
 		{403, "SignatureDoesNotMatch", store.ErrAuth, false}, {400, "ExpiredToken", store.ErrAuth, false},
 		{403, "RequestTimeTooSkewed", store.ErrClock, false}, {403, "InvalidObjectState", store.ErrCold, false},
 		{412, "PreconditionFailed", store.ErrExist, false}, {409, "ConditionalRequestConflict", nil, true}, {503, "SlowDown", nil, true},
-		{500, "InternalError", nil, true}, {500, "", nil, true}, {502, "Whatever", nil, true}, {429, "", nil, true}, {501, "NotImplemented", nil, false},
+		{500, "InternalError", nil, true}, {500, "", nil, true}, {502, "Whatever", nil, true}, {429, "", nil, true}, {501, "NotImplemented", store.ErrUnsupported, false},
+		{405, "MethodNotAllowed", store.ErrUnsupported, false}, {405, "", store.ErrUnsupported, false},
 		{400, "BadDigest", store.ErrChecksum, false}, {400, "XAmzContentChecksumMismatch", store.ErrChecksum, false},
 		{507, "", store.ErrFull, false}, {400, "InvalidStorageClass", nil, false}, {400, "RequestTimeout", nil, true},
 	} {
