@@ -38,7 +38,7 @@ type Options struct {
 	Seed   uint64  // of everything that is left to chance
 	Region string  // empty: us-east-1
 	Users  []User  // empty: one with all rights and random keys, see Server.User
-	Folder string  // where content is kept; empty: in memory
+	Folder string  // where content is kept, and, once the server is closed, everything else, for the next one; empty: in memory
 
 	Provider Provider      // how the server differs from Amazon's
 	Faults   string        // rules, see Fault
@@ -127,6 +127,11 @@ func New(o Options) (*Server, error) {
 	s.begin = s.now()
 	s.moment = s.begin
 	s.meter = newMeter(o.Prices, o.Route, s.begin)
+	if o.Folder != "" {
+		if err := s.load(); err != nil {
+			return nil, fmt.Errorf("state in %q: %w", o.Folder, err)
+		}
+	}
 	return s, nil
 }
 
@@ -160,16 +165,27 @@ func Start(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatalf("coldtest: %v", err)
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("coldtest: %v", err)
+		}
+	})
 	return s
 }
 
-// Close ends the server: requests under way are cut off.
-func (s *Server) Close() {
+// Close ends the server: requests under way are cut off. Where it has a folder it writes its state there.
+func (s *Server) Close() error {
 	if s.http != nil {
 		s.http.CloseClientConnections()
 		s.http.Close()
 	}
+	if s.o.Folder == "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick()
+	return s.save()
 }
 
 // Endpoint is the server's URL.

@@ -133,18 +133,30 @@ func (q *request) restore(v *version, tier string, days int) (int, error) {
 	if r.fast = tier == expedited; r.fast {
 		s.fast++
 	}
-	r.tier, r.ready, r.number = tier, ready, s.thaws
-	number := r.number
-	s.at(ready, func(at time.Time) {
-		if v.restore == r && r.number == number {
-			s.thawed(v, r, at)
-		}
-	})
+	r.tier, r.ready = tier, ready
+	s.whenReady(v, r)
 	s.meter.retrieve(s.billed(s.moment), v.Class, tier, v.Size*s.scale(v.Class))
 	if s.o.Provider.RestoreOK {
 		return http.StatusOK, nil
 	}
 	return http.StatusAccepted, nil
+}
+
+// whenReady has the copy be there at r.ready, unless another request changes that.
+func (s *Server) whenReady(v *version, r *restore) {
+	number := s.number(r)
+	s.at(r.ready, func(at time.Time) {
+		if v.restore == r && r.number == number {
+			s.thawed(v, r, at)
+		}
+	})
+}
+
+// number makes what was to happen with a copy void.
+func (s *Server) number(r *restore) uint64 {
+	s.thaws++
+	r.number = s.thaws
+	return r.number
 }
 
 // span tells how long a tier takes with a class.
@@ -172,9 +184,12 @@ func (s *Server) thawed(v *version, r *restore, at time.Time) {
 // extend keeps a copy for r.days from then on, "rounded to the next day midnight UTC" (User Guide, "Restoring an archived object"). That may be less than before.
 func (s *Server) extend(v *version, r *restore, from time.Time) {
 	r.expires = s.due(from, r.days)
-	s.thaws++
-	r.number = s.thaws
-	number := r.number
+	s.whenExpired(v, r)
+}
+
+// whenExpired has the copy go at r.expires.
+func (s *Server) whenExpired(v *version, r *restore) {
+	number := s.number(r)
 	s.at(r.expires, func(time.Time) {
 		if v.restore == r && r.number == number {
 			s.endRestore(v)

@@ -1,10 +1,14 @@
 package coldtest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+	api "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"firn/internal/store"
 	"firn/internal/store/s3"
@@ -38,16 +42,16 @@ func TestSuite(t *testing.T) {
 		tune  func(*s3.Options)
 	}{
 		"amazon":     {suite: storetest.Suite{Objects: 2500}},
-		"pages":      {o: Options{PageKeys: 7}, suite: storetest.Suite{Objects: 60}},
-		"folder":     {o: Options{Folder: "folder"}, suite: storetest.Suite{Objects: 30}},
+		"pages":      {o: Options{PageKeys: 7}, suite: storetest.Suite{Big: 1 << 20, Objects: 60}},
+		"folder":     {o: Options{Folder: "folder"}, suite: storetest.Suite{Big: 1 << 20, Objects: 30}},
 		"parts":      {suite: storetest.Suite{Objects: 3, Big: 12 << 20}, tune: func(o *s3.Options) { o.PartsAbove, o.PartSize = 1, 5<<20 }},
-		"elsewhere":  {o: Options{Region: "eu-north-1"}, suite: storetest.Suite{Objects: 5}},
-		"no tiers":   {o: Options{Provider: NoTiers}, suite: storetest.Suite{Objects: 5}},
-		"scaleway":   {o: Options{Provider: Scaleway}, suite: storetest.Suite{Objects: 5}},
-		"ceph":       {o: Options{Provider: Ceph}, suite: storetest.Suite{Objects: 5}},
-		"versity":    {o: Options{Provider: Versity}, suite: storetest.Suite{Objects: 5}},
-		"conditions": {o: Options{Provider: Provider{ConditionsIgnored: true}}, suite: storetest.Suite{Objects: 5, NoCreateOnly: true}},
-		"old":        {o: Options{Provider: Old}, suite: storetest.Suite{Objects: 5, NoCreateOnly: true, NoSums: true}},
+		"elsewhere":  {o: Options{Region: "eu-north-1"}, suite: storetest.Suite{Big: 1 << 20, Objects: 5}},
+		"no tiers":   {o: Options{Provider: NoTiers}, suite: storetest.Suite{Big: 1 << 20, Objects: 5}},
+		"scaleway":   {o: Options{Provider: Scaleway}, suite: storetest.Suite{Big: 1 << 20, Objects: 5}},
+		"ceph":       {o: Options{Provider: Ceph}, suite: storetest.Suite{Big: 1 << 20, Objects: 5}},
+		"versity":    {o: Options{Provider: Versity}, suite: storetest.Suite{Big: 1 << 20, Objects: 5}},
+		"conditions": {o: Options{Provider: Provider{ConditionsIgnored: true}}, suite: storetest.Suite{Big: 1 << 20, Objects: 5, NoCreateOnly: true}},
+		"old":        {o: Options{Provider: Old}, suite: storetest.Suite{Big: 1 << 20, Objects: 5, NoCreateOnly: true, NoSums: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.o.Folder != "" {
@@ -57,6 +61,45 @@ func TestSuite(t *testing.T) {
 			c.suite.Open = func(t *testing.T) store.Store { return open(t, s, c.tune) }
 			c.suite.Run(t)
 		})
+	}
+}
+
+// setRules puts rules on the bucket of a store, by Amazon's client.
+func setRules(t *testing.T, server *Server, st store.Store, rules []store.Rule) {
+	t.Helper()
+	s := st.(*s3.Store)
+	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(s.Location(), "s3://"), "/")
+	var list []types.LifecycleRule
+	for _, r := range rules {
+		x := types.LifecycleRule{ID: &r.ID, Status: types.ExpirationStatusDisabled}
+		if r.Enabled {
+			x.Status = types.ExpirationStatusEnabled
+		}
+		x.Filter = &types.LifecycleRuleFilter{Prefix: aws.String(prefix + "/" + r.Prefix)}
+		if r.Narrowed {
+			x.Filter = &types.LifecycleRuleFilter{And: &types.LifecycleRuleAndOperator{Prefix: x.Filter.Prefix, ObjectSizeGreaterThan: aws.Int64(7)}}
+		}
+		days := aws.Int32(int32(r.Days))
+		switch {
+		case r.Noncurrent:
+			x.NoncurrentVersionExpiration = &types.NoncurrentVersionExpiration{NoncurrentDays: days}
+		case r.Aborts > 0:
+			x.AbortIncompleteMultipartUpload = &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(int32(r.Aborts))}
+		case r.Expires:
+			x.Expiration = &types.LifecycleExpiration{Days: days}
+		default:
+			x.Transitions = []types.Transition{{Days: days, StorageClass: types.TransitionStorageClass(r.Class)}}
+		}
+		if n := len(list); n > 0 && *list[n-1].ID == r.ID {
+			list[n-1].Expiration = x.Expiration
+			continue
+		}
+		list = append(list, x)
+	}
+	_, err := client(server, server.User()).PutBucketLifecycleConfiguration(t.Context(), &api.PutBucketLifecycleConfigurationInput{Bucket: &bucket,
+		LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: list}})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -76,6 +119,7 @@ func TestColdSuite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := Start(t, c.o)
 			c.suite.Open = func(t *testing.T) (store.Store, func(time.Duration)) { return open(t, s, nil), s.Advance }
+			c.suite.SetRules = func(t *testing.T, st store.Store, rules []store.Rule) { setRules(t, s, st, rules) }
 			c.suite.Run(t)
 		})
 	}
