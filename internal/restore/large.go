@@ -22,6 +22,7 @@ type large struct {
 	due     bool // no piece is left to later passes
 	trusted bool // what earlier passes have written counts without being read
 	again   bool // this pass has found that it cannot be trusted
+	last    bool // nothing else of the walk is to come: see waits
 
 	// Guarded by run.openMu.
 	f       *target.File
@@ -143,6 +144,9 @@ func (l *large) release() error {
 	r := l.run
 	if r.pass != nil && l.stays() {
 		return r.pass.leave(l)
+	}
+	if r.pass != nil && r.pass.waits(l) {
+		return nil
 	}
 	r.openMu.Lock()
 	if l.fault == nil && l.damage == nil && l.f == nil && !l.kept {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -34,6 +35,7 @@ type passRun struct {
 	cold                map[int32]struct{}  // slots of packs that could not be read
 	needed              map[int32]struct{}  // slots of packs that are needed once more
 	deferred            map[string]struct{} // files of this walk that wait for a later pass after all
+	damaged             []*large            // wait for the end of the walk
 	settled, settledDue []fileKey
 	again               [][]byte
 	whole               [][]byte
@@ -56,6 +58,10 @@ func (r *run) beginPass(ctx context.Context) error {
 	}
 	r.pass = &passRun{r: r, p: p, sel: newSelection(r.o.Scope, p, only, r.o.Last), cold: map[int32]struct{}{}, needed: map[int32]struct{}{}}
 	r.pass.clear()
+	if p.begun && !r.rootThere {
+		r.o.Report.Emit(event.Note{Text: fmt.Sprintf("%q is gone with all that was restored there; the restore begins anew", r.o.Target)})
+		p.restart()
+	}
 	if p.before == nil {
 		b := &before{Root: r.rootThere}
 		if err := r.remember(ctx, b); err != nil {
@@ -104,10 +110,9 @@ const roundMemory = 2 << 10
 // doPass works on all packs of the pass, as many at a time as their files fit into memory.
 func (r *run) doPass(ctx context.Context) (*Result, error) {
 	s := r.pass
-	for {
+	for check := r.o.Last && s.p.begun; ; check = false {
 		s.sel.begin(r.o.Window * roundMemory)
-		first := !s.p.begun
-		g := r.newRound(ctx, first)
+		g := r.newRound(ctx, !s.p.begun, check)
 		err := g.walk()
 		if err == nil {
 			err = r.work(ctx, g.hold)
@@ -147,6 +152,7 @@ func (s *passRun) enter(end bool) error {
 	}
 	now := s.r.result()
 	bytes := s.r.bytesDone.Load()
+	s.whole = slices.DeleteFunc(s.whole, func(rel []byte) bool { _, left := s.deferred[string(rel)]; return left })
 	rec := &passRecord{Again: s.again, Whole: s.whole, Commit: &passCommit{
 		Result: now.since(&s.entered), Limits: limitsSince(s.limits, now.Limits), Bytes: bytes - s.bytes, Begun: true,
 		Done: end && s.r.o.Last && len(s.cold)+len(s.needed) == 0,
@@ -290,6 +296,12 @@ func (s *passRun) postpone(w *window, wants []repo.Want, back []int32) error {
 // keep counts the files of a walk that are there as they should be. Those that share a chunk with files that wait for a later pass wait with them, so that
 // each frame of a pack is dealt with as a whole.
 func (s *passRun) keep(ctx context.Context, w *window) error {
+	for _, l := range s.damaged {
+		if err := l.release(); err != nil {
+			return err
+		}
+	}
+	s.damaged = nil
 	var some []int32
 	s.mu.Lock()
 	for i := range w.records {
@@ -349,6 +361,32 @@ func (s *passRun) leave(l *large) error {
 		s.hurt[string(l.rel)] = damage
 	}
 	return nil
+}
+
+// waits keeps what is there of a damaged file until the rest of the walk is done: were it given up at once and this pass cut off, it would seem to be lost.
+func (s *passRun) waits(l *large) bool {
+	r := s.r
+	r.openMu.Lock()
+	defer r.openMu.Unlock()
+	if l.damage == nil || l.last {
+		return false
+	}
+	if l.f != nil {
+		delete(r.open, l)
+		if err := l.f.Abort(true); err != nil && l.fault == nil {
+			l.fault = err
+		}
+		l.f = nil
+		if l.trusted {
+			r.seal(l.rel, stoppedPart)
+		}
+	}
+	l.last = true
+	l.pending.Store(1)
+	s.mu.Lock()
+	s.damaged = append(s.damaged, l)
+	s.mu.Unlock()
+	return true
 }
 
 // decided notes that nothing more is to be done for a file, though later passes may meet it again: where not all of its packs have come, or one of them turns out

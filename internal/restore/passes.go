@@ -23,8 +23,9 @@ import (
 // already by then count as kept.
 type Passes struct {
 	j     *state.Journal // nil: in memory only
-	id    [16]byte       // of the restore
-	fresh *passRecord    // read and not yet committed
+	head  passHead
+	id    [16]byte    // of the restore
+	fresh *passRecord // read and not yet committed
 
 	before  *before
 	begun   bool // what needs no pack is done
@@ -162,22 +163,31 @@ func OpenPasses(s *state.State, name string, o *Options, plan *Needs) (*Passes, 
 			p.fresh = nil
 		}
 		if known != nil && known.Version == head.Version && known.Snapshot == head.Snapshot && known.Target == head.Target && string(known.Path) == string(head.Path) {
-			p.id = known.ID
+			p.head, p.id = *known, known.ID
 			return p, nil
 		}
 		p.j.Clear()
 		p.reset()
 	}
-	_, _ = rand.Read(p.id[:]) // never fails
-	head.ID = p.id
-	p.append(&passRecord{Head: &head})
-	var sums []byte
+	p.head = head
 	for i := range plan.Packs {
 		sum, err := packSum(plan.Packs[i].Object)
 		if err != nil {
 			return nil, err
 		}
 		p.planned[sum] = struct{}{}
+	}
+	p.begin()
+	return p, nil
+}
+
+// begin writes the start of a journal.
+func (p *Passes) begin() {
+	_, _ = rand.Read(p.id[:]) // never fails
+	p.head.ID = p.id
+	p.append(&passRecord{Head: &p.head})
+	var sums []byte
+	for sum := range p.planned {
 		sums = append(sums, sum[:]...)
 	}
 	p.appendSums(sums, func(r *passRecord, part []byte) { r.Planned = part })
@@ -185,11 +195,19 @@ func OpenPasses(s *state.State, name string, o *Options, plan *Needs) (*Passes, 
 	if p.j != nil {
 		p.j.Sync()
 	}
-	return p, nil
+}
+
+// restart forgets all passes, but not what the restore needs.
+func (p *Passes) restart() {
+	planned := p.planned
+	p.Forget()
+	p.reset()
+	p.planned = planned
+	p.begin()
 }
 
 func (p *Passes) reset() {
-	*p = Passes{j: p.j, files: p.files, content: p.content, had: packSet{}, planned: packSet{}, parts: map[digest.Object]map[uint32]struct{}{}, lost: map[string]*Damage{}, hurt: map[string]*Damage{},
+	*p = Passes{j: p.j, head: p.head, files: p.files, content: p.content, had: packSet{}, planned: packSet{}, parts: map[digest.Object]map[uint32]struct{}{}, lost: map[string]*Damage{}, hurt: map[string]*Damage{},
 		settled: map[fileKey]struct{}{}, again: map[string]struct{}{}}
 }
 

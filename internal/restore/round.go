@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"math"
+	"os"
 
 	"firn/internal/event"
 	"firn/internal/manifest"
@@ -22,7 +24,7 @@ type round struct {
 	p     *Passes
 	sel   *selection
 	first bool
-	last  bool
+	check bool // whether what earlier passes have restored is there
 	hold  *window
 	seed  maphash.Seed
 	due   map[uint64]struct{} // paths of files that this round decides on, for their later names
@@ -124,7 +126,7 @@ func (g *round) decides(rel []byte) bool {
 
 // special is for links, devices and so on: they come with the first round.
 func (g *round) special(e *manifest.Entry, rel []byte) error {
-	if !g.first {
+	if !g.first && !g.gone(rel) {
 		return nil
 	}
 	if err := g.open(); err != nil {
@@ -145,7 +147,7 @@ func (g *round) hardLink(e *manifest.Entry, rel []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case first == nil && real == nil && !g.first, first != nil && !g.decides(first):
+	case first == nil && real == nil && !g.first, first != nil && !g.decides(first) && (!g.gone(rel) || g.gone(first)):
 		return nil
 	case real != nil && real.Type == manifest.File:
 		return g.file(real, rel)
@@ -181,8 +183,11 @@ func (g *round) file(e *manifest.Entry, rel []byte) error {
 			return err
 		}
 	}
+	if f.verdict == had {
+		g.missed(e, rel, &f)
+	}
 	switch {
-	case f.verdict == had, f.verdict == later, f.verdict == nowhere && !g.first:
+	case f.verdict == had, f.verdict == later, f.verdict == nowhere && !g.first && (len(e.Content) > 0 || !g.gone(rel)):
 		return nil
 	case f.verdict == ready && !g.sel.take(f.slot):
 		return nil
@@ -198,6 +203,42 @@ func (g *round) file(e *manifest.Entry, rel []byte) error {
 		return g.r.failed(rel, "file", e.Size, err)
 	}
 	return g.small(e, rel, f)
+}
+
+// gone reports, in the first walk of the last pass, whether what earlier passes have made is not there any more.
+func (g *round) gone(rel []byte) bool {
+	if !g.check {
+		return false
+	}
+	if _, lost := g.p.lost[string(rel)]; lost {
+		return false
+	}
+	_, err := os.Lstat(g.r.path(rel))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// missed makes a file that came in an earlier pass ready once more, where it is not there any more. That is found out by the last pass; there and in those that follow, the
+// pack is asked for again.
+func (g *round) missed(e *manifest.Entry, rel []byte, f *found) {
+	_, again := g.p.again[string(rel)]
+	if !again {
+		if !g.gone(rel) {
+			return
+		}
+		g.r.tellLost(rel)
+	}
+	if !g.sel.ofPass(f.slot) {
+		g.r.pass.needed[f.slot] = struct{}{}
+		return
+	}
+	f.verdict = ready
+	g.r.pass.whole = append(g.r.pass.whole, bytes.Clone(rel))
+}
+
+// tellLost notes that what earlier passes have restored of a file is not there as they left it.
+func (r *run) tellLost(rel []byte) {
+	r.pass.again = append(r.pass.again, bytes.Clone(rel))
+	r.o.Report.Emit(event.Note{Text: fmt.Sprintf("%q: what was restored of it is gone from the target or was changed; some of it is needed once more", r.choice.full(rel))})
 }
 
 // small is gatherer.small, into the window that fits.
@@ -275,13 +316,20 @@ func (g *round) large(e *manifest.Entry, rel []byte) error {
 	if err != nil {
 		return err
 	}
+	if s.had > 0 && s.ready+s.later == 0 && !again && g.gone(rel) {
+		g.r.tellLost(rel)
+		if s, err = g.survey(e, true); err != nil {
+			return err
+		}
+		again = true
+	}
 	if s.ready == 0 && (!g.first || s.had+s.later > 0) {
 		return nil
 	}
 	if err := g.open(); err != nil {
 		return err
 	}
-	l := &large{run: g.r, rel: bytes.Clone(rel), size: e.Size, due: s.later == 0, trusted: s.had > 0 && !again, damage: g.p.hurt[string(rel)]}
+	l := &large{run: g.r, rel: bytes.Clone(rel), size: e.Size, due: s.later == 0, trusted: s.had > 0 && !again, again: again, damage: g.p.hurt[string(rel)]}
 	if _, lost := g.p.lost[string(rel)]; lost || g.barred() != nil {
 		return g.lostLarge(l, lost)
 	}
@@ -334,24 +382,39 @@ func (g *round) examine(e *manifest.Entry, l *large, judged, again bool) (have *
 	if again || part == stoppedPart {
 		return have, false, nil
 	}
-	whole := part != noPart
-	it := r.choice.m.Pieces(e)
-	for whole && it.Next() {
-		f := found{verdict: nowhere}
-		if !it.Piece().IsHole() {
-			if f, err = g.sel.look(it.Piece().Chunk); err != nil {
-				return nil, false, err
-			}
-		}
-		whole = f.verdict != had || have.r != nil && have.holds(r, it.Piece(), it.Offset())
-	}
+	whole := part != noPart || l.damage != nil // all that came before may have been damaged
 	if whole {
-		return have, false, g.ctx.Err()
+		if whole, err = g.verify(e, l, have); err != nil {
+			return nil, false, err
+		}
 	}
-	r.o.Report.Emit(event.Note{Text: fmt.Sprintf("%q: what was restored of it is gone from the target or was changed; some of it is needed once more", r.choice.full(l.rel))})
-	r.pass.again = append(r.pass.again, l.rel)
-	l.trusted, l.again = false, true
+	if !whole {
+		r.tellLost(l.rel)
+		l.trusted, l.again = false, true
+	}
 	return have, false, nil
+}
+
+// verify reads what earlier passes have written of a file. Of one that is known to miss something, what is not there becomes a hole.
+func (g *round) verify(e *manifest.Entry, l *large, have *existing) (bool, error) {
+	it := g.r.choice.m.Pieces(e)
+	for it.Next() {
+		p := it.Piece()
+		if p.IsHole() {
+			continue
+		}
+		f, err := g.sel.look(p.Chunk)
+		switch {
+		case err != nil:
+			return false, err
+		case f.verdict != had || have.r != nil && have.holds(g.r, p, it.Offset()):
+		case l.damage == nil:
+			return false, g.ctx.Err()
+		case have.punch != nil:
+			_ = have.punch(it.Offset(), p.Length) // it is reported as damaged in any case
+		}
+	}
+	return true, g.ctx.Err()
 }
 
 // judgeKept decides whether what stands in the place of a file stays.
@@ -423,9 +486,9 @@ func (g *round) pieces(e *manifest.Entry, l *large, have *existing) error {
 }
 
 // newRound prepares a walk.
-func (r *run) newRound(ctx context.Context, first bool) *round {
+func (r *run) newRound(ctx context.Context, first, check bool) *round {
 	g := &round{
-		gatherer: &gatherer{r: r, ctx: ctx, win: newWindow(), limit: r.o.Window, quiet: !first}, p: r.pass.p, sel: r.pass.sel, first: first, last: r.o.Last,
+		gatherer: &gatherer{r: r, ctx: ctx, win: newWindow(), limit: r.o.Window, quiet: !first}, p: r.pass.p, sel: r.pass.sel, first: first, check: check,
 		hold: newWindow(), seed: maphash.MakeSeed(), due: map[uint64]struct{}{},
 	}
 	g.hold.held = true
