@@ -110,6 +110,7 @@ var house = []room{
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
 	{"tidy", testsOnly, "these rules"},
+	{"bench/bill", testsOnly, "prints what a year in cold storage costs; a program, but none that ships"},
 	{"bench", testsOnly, "runs the finished program beside its peers; a program, but none that ships"},
 }
 
