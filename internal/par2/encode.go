@@ -30,12 +30,27 @@ func NewEncoder(name string, maxSize int64, p Params) (*Encoder, error) {
 	if err := checkNew(name, maxSize, p); err != nil {
 		return nil, err
 	}
-	slice := p.SliceSize(maxSize)
-	e := &Encoder{name: name, params: p, limit: maxSize, hash: newHasher(slice)}
-	e.recovery = makeSlices(p.recovery(int((maxSize+slice-1)/slice)), slice)
+	return newEncoder(name, maxSize, p.SliceSize(maxSize), p), nil
+}
+
+func newEncoder(name string, size, slice int64, p Params) *Encoder {
+	e := &Encoder{name: name, params: p, limit: size, hash: newHasher(slice)}
+	e.recovery = makeSlices(p.recovery(int((size+slice-1)/slice)), slice)
 	e.batch = make([][]byte, min(weaveBatch, max(1, batchBytes/slice)))
 	e.before = make([][]byte, len(e.batch))
-	return e, nil
+	return e
+}
+
+// Again returns an encoder for the only file of a set, which makes the same volume again if p is what it was made with.
+func (s *Set) Again(p Params) (*Encoder, error) {
+	if len(s.Files) != 1 {
+		return nil, fmt.Errorf("set of %d files", len(s.Files))
+	}
+	f := &s.Files[0]
+	if err := checkNew(f.Name, f.Size, p); err != nil {
+		return nil, err
+	}
+	return newEncoder(f.Name, f.Size, s.SliceSize, p), nil
 }
 
 func checkNew(name string, size int64, p Params) error {

@@ -42,9 +42,9 @@ type Set struct {
 }
 
 type recoverySlice struct {
-	exponent uint32
-	volume   Source
-	offset   int64 // of the slice in the volume
+	exponent     uint32
+	volume       *Source
+	offset, size int64 // of the slice in the volume
 }
 
 // Recovery is the number of whole recovery slices.
@@ -52,28 +52,28 @@ func (s *Set) Recovery() int { return len(s.recovery) }
 
 // Limits of what is kept of packets while volumes are read.
 const (
-	maxCritical = 64 << 20 // bytes of critical packets
+	maxCritical = 32 << 20 // bytes of critical packets
 	maxSets     = 16
 	maxIFSC     = 16 + MaxBlocks*20
 	maxMain     = 12 + maxFiles*16
 	maxCreator  = 4 << 10
-	maxPadding  = 16 << 30 // bytes that are nowhere but have to be hashed
+	maxPadding  = 4 << 30 // bytes that are nowhere but have to be hashed
 )
 
 // Parse reads volumes of one set; damaged places are skipped. Packets of several sets may be mixed: the set with the most packets is taken.
-// It keeps up to 64 MiB, whatever the volumes claim; recovery slices stay where they are.
+// It keeps 100 MiB at most, and 100 bytes for each recovery slice, whatever the volumes claim; recovery slices stay where they are.
 //
 // Errors: ErrNoSet, *IncompleteError, *LimitError, and those of reading.
 func Parse(volumes ...Source) (*Set, error) {
 	p := &parser{sets: map[sum]*packets{}}
 	for _, v := range volumes {
-		if err := p.scan(v); err != nil {
+		if err := p.scan(&v); err != nil {
 			return nil, err
 		}
 	}
 	var best *packets
 	for _, set := range p.sets {
-		if set.main != nil && (best == nil || set.count > best.count) {
+		if set.main != nil && (best == nil || set.count > best.count || set.count == best.count && set.id.compare(best.id) < 0) {
 			best = set
 		}
 	}
@@ -96,41 +96,62 @@ type packets struct {
 	desc     map[sum]description
 	ifsc     map[sum][]byte
 	recovery map[uint32]recoverySlice
-	sizes    map[uint32]int64 // of recovery slices
 	creator  string
 }
 
-// A window of a volume is searched for packets at a time.
-const window = 1 << 20
+// window is the part of a volume that is in memory.
+type window struct {
+	volume *Source
+	start  int64
+	buf    []byte
+	room   []byte
+}
+
+const windowBytes = 1 << 20
+
+// at returns n bytes at off, up to windowBytes, all of which the volume must have.
+func (w *window) at(off, n int64) ([]byte, error) {
+	if off < w.start || off+n > w.start+int64(len(w.buf)) {
+		w.start, w.buf = off, w.room[:min(windowBytes, w.volume.Size-off)]
+		if err := readFull(*w.volume, w.buf, off); err != nil {
+			w.buf = nil
+			return nil, err
+		}
+	}
+	return w.buf[off-w.start:][:n], nil
+}
+
+// find returns where the next packet may begin, from off on, or the end of the volume.
+func (w *window) find(off int64) (int64, error) {
+	for w.volume.Size-off >= headerSize {
+		if _, err := w.at(off, headerSize); err != nil {
+			return 0, err
+		}
+		b := w.buf[off-w.start:]
+		if at := bytes.Index(b, []byte(magic)); at >= 0 {
+			return off + int64(at), nil
+		}
+		off += int64(len(b) - len(magic) + 1)
+	}
+	return w.volume.Size, nil
+}
 
 // scan takes all whole packets from one volume.
-func (p *parser) scan(v Source) error {
-	// Bytes that may be hashed in vain. Damage costs each byte once; only packets that claim to overlap cost more.
-	budget := 4*v.Size + window
-	buf := make([]byte, min(window, v.Size))
-	for off := int64(0); v.Size-off >= headerSize; {
-		b := buf[:min(int64(len(buf)), v.Size-off)]
-		if err := readFull(v, b, off); err != nil {
-			return err
-		}
-		at := bytes.Index(b, []byte(magic))
-		if at < 0 {
-			off += int64(len(b) - len(magic) + 1)
-			continue
-		}
-		if off += int64(at); at > 0 && len(b)-at < headerSize {
-			continue
-		}
-		length, err := p.packet(v, off, b[at:], &budget)
-		if err != nil {
-			return err
-		}
-		if length == 0 {
-			length = int64(len(magic))
-		}
-		off += length
+func (p *parser) scan(v *Source) error {
+	if v.Data == nil {
+		return nil
 	}
-	return nil
+	// Bytes that may be hashed in vain. Damage costs each byte once; only packets that claim to overlap cost more.
+	budget := 4*v.Size + windowBytes
+	w := &window{volume: v, room: make([]byte, min(windowBytes, v.Size))}
+	off, err := w.find(0)
+	for err == nil && v.Size-off >= headerSize {
+		var n int64
+		if n, err = p.packet(w, off, &budget); err == nil {
+			off, err = w.find(off + max(n, int64(len(magic))))
+		}
+	}
+	return err
 }
 
 // readFull reads all of b. What is missing at the end of a source is an error, since its size was told.
@@ -145,50 +166,63 @@ func readFull(v Source, b []byte, off int64) error {
 	return err
 }
 
-// packet looks at what may be a packet at off, which b is the beginning of. It returns the packet's length, or 0 if it is none or not whole.
-func (p *parser) packet(v Source, off int64, b []byte, budget *int64) (int64, error) {
-	if len(b) < headerSize {
-		return 0, nil
+// packet looks at what may be a packet at off. It returns the packet's length, or 0 if it is none or not whole.
+func (p *parser) packet(w *window, off int64, budget *int64) (int64, error) {
+	head, err := w.at(off, headerSize)
+	if err != nil {
+		return 0, err
 	}
-	length := binary.LittleEndian.Uint64(b[8:])
-	if length < headerSize || length%4 != 0 || length > uint64(v.Size-off) {
+	head = bytes.Clone(head)
+	length := binary.LittleEndian.Uint64(head[8:])
+	if length < headerSize || length%4 != 0 || length > uint64(w.volume.Size-off) {
 		return 0, nil
 	}
 	n := int64(length)
-	kind := string(b[48:64])
+	kind := string(head[48:])
 	if !plausible(kind, n-headerSize) {
 		return 0, nil
 	}
 	if *budget -= n; *budget < 0 {
-		return 0, &LimitError{What: "bytes of packets that are damaged or claim to overlap", Limit: 4*v.Size + window}
+		return 0, &LimitError{What: "bytes of packets that are damaged or claim to overlap", Limit: 4*w.volume.Size + windowBytes}
 	}
-	hash := md5.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(v.Data, off+32, n-32)); err != nil {
+	if hash, err := w.hash(off+32, n-32); err != nil || hash != sum(head[16:]) {
 		return 0, err
 	}
-	if !bytes.Equal(hash.Sum(nil), b[16:32]) {
-		return 0, nil
-	}
 	*budget += n
-	set := p.set(sum(b[32:48]))
+	set := p.set(sum(head[32:]))
 	if set == nil {
 		return 0, &LimitError{What: "sets in one volume", Limit: maxSets}
 	}
 	set.count++
 	if kind == typeRecovery {
-		return n, set.addRecovery(v, off, n)
+		return n, set.addRecovery(w, off+headerSize, n-headerSize)
 	}
 	if p.kept += n; p.kept > maxCritical {
 		return 0, &LimitError{What: "bytes of critical packets", Limit: maxCritical}
 	}
 	body := make([]byte, n-headerSize)
-	if err := readFull(v, body, off+headerSize); err != nil {
+	if err := readFull(*w.volume, body, off+headerSize); err != nil {
 		return 0, err
 	}
 	if !set.addCritical(kind, body) {
 		p.kept -= n
 	}
 	return n, nil
+}
+
+// hash returns the MD5 of n bytes at off.
+func (w *window) hash(off, n int64) (sum, error) {
+	h := md5.New()
+	for n > 0 {
+		step := min(n, windowBytes/4)
+		b, err := w.at(off, step)
+		if err != nil {
+			return sum{}, err
+		}
+		h.Write(b)
+		off, n = off+step, n-step
+	}
+	return sum(h.Sum(nil)), nil
 }
 
 // plausible reports whether a packet of that kind can have a body of n bytes; for kinds that are of no use it is false.
@@ -215,20 +249,19 @@ func (p *parser) set(id sum) *packets {
 	if len(p.sets) == maxSets {
 		return nil
 	}
-	set := &packets{id: id, desc: map[sum]description{}, ifsc: map[sum][]byte{}, recovery: map[uint32]recoverySlice{}, sizes: map[uint32]int64{}}
+	set := &packets{id: id, desc: map[sum]description{}, ifsc: map[sum][]byte{}, recovery: map[uint32]recoverySlice{}}
 	p.sets[id] = set
 	return set
 }
 
-func (s *packets) addRecovery(v Source, off, n int64) error {
-	var b [4]byte
-	if err := readFull(v, b[:], off+headerSize); err != nil {
+func (s *packets) addRecovery(w *window, off, n int64) error {
+	b, err := w.at(off, 4)
+	if err != nil {
 		return err
 	}
-	e := binary.LittleEndian.Uint32(b[:])
+	e := binary.LittleEndian.Uint32(b)
 	if _, ok := s.recovery[e]; e < 65535 && !ok {
-		s.recovery[e] = recoverySlice{exponent: e, volume: v, offset: off + headerSize + 4}
-		s.sizes[e] = n - headerSize - 4
+		s.recovery[e] = recoverySlice{exponent: e, volume: w.volume, offset: off + 4, size: n - 4}
 	}
 	return nil
 }
@@ -299,8 +332,8 @@ func (s *packets) build() (*Set, error) {
 	if set.padding > maxPadding {
 		return nil, &LimitError{What: "bytes of padding", Limit: maxPadding}
 	}
-	for e, r := range s.recovery {
-		if s.sizes[e] == set.SliceSize {
+	for _, r := range s.recovery {
+		if r.size == set.SliceSize {
 			set.recovery = append(set.recovery, r)
 		}
 	}

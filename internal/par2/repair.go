@@ -104,7 +104,7 @@ func (p *repairer) inputs() []input {
 		}
 	}
 	for k, r := range p.rows {
-		list = append(list, input{r.volume, r.offset, p.set.SliceSize, k, 0})
+		list = append(list, input{*r.volume, r.offset, p.set.SliceSize, k, 0})
 	}
 	return list
 }
