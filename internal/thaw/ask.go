@@ -150,6 +150,26 @@ func (e *engine) extensionTooDear(groups []group) bool {
 	return e.projected()+more.bill(e.o.Region, "", 0).Total() > e.limit()
 }
 
+// priceable reports, where there is a limit on costs, what has no price.
+func (e *engine) priceable() error {
+	h := &e.j.header
+	if h.MaxCost == nil {
+		return nil
+	}
+	for class := range e.tally[wanted] {
+		if e.tally[wanted][class].Objects == 0 {
+			continue
+		}
+		if _, err := e.o.Region.Thaw(e.name(uint16(class)), string(e.tier(uint16(class)).now), 1, 1, 1); err != nil {
+			return err
+		}
+	}
+	if line := e.o.Region.Egress(h.Route, 1, 0); line.Unknown && !h.Hold {
+		return &price.UnknownError{What: "route", Name: h.Route, Of: e.o.Region.Key()}
+	}
+	return nil
+}
+
 // limit is the limit on costs; a hair more, since sums are rounded.
 func (e *engine) limit() price.Money { return *e.j.header.MaxCost*(1+1e-9) + 1e-9 }
 
@@ -342,6 +362,10 @@ func (e *engine) reply(s *sending, r reply) {
 	case r.err == nil && r.g.extend && r.answer == store.ThawExtended:
 		e.res.Extended++
 		it.expires = max(it.expires, e.storeNow().Add(time.Duration(r.g.days)*day).Unix())
+	case r.err == nil && r.answer == store.ThawExtended && !paid: // there, whatever its listing tells
+		it.expires = 0
+		e.put(i, ready)
+		e.held()
 	default:
 		e.thawBegun(i, paid, now)
 	}

@@ -148,7 +148,7 @@ func (w *history) check() {
 
 func TestHistories(t *testing.T) {
 	begun, expired, kept, runs := 0, 0, 0, 0
-	for seed := range uint64(150) {
+	for seed := range uint64(99) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newHistory(t, seed)
 			switch seed % 3 {

@@ -96,7 +96,7 @@ func (l *looker) survey(ctx context.Context, order []int32) (*Survey, error) {
 		return nil, err
 	}
 	s.classes = slices.Clone(l.classes)
-	s.Requests = l.requests()
+	s.Requests, s.silent = l.requests(), l.silent.Load()
 	s.sum()
 	return s, nil
 }

@@ -34,8 +34,10 @@ func (e *engine) survey(ctx context.Context) error {
 			order = append(order, i)
 		}
 	}
-	if err := e.look.look(ctx, order); err != nil {
-		return err
+	if !e.reuse() {
+		if err := e.look.look(ctx, order); err != nil {
+			return err
+		}
 	}
 	e.polled, e.fullLook = e.clock.Now(), e.clock.Now()
 	for i := range e.items {
@@ -61,6 +63,28 @@ func (e *engine) survey(ctx context.Context) error {
 	e.first = 0
 	e.held()
 	return nil
+}
+
+// surveyAge is how old a survey may be that a Run starts with.
+const surveyAge = 15 * time.Minute
+
+// reuse takes over the survey that was given, if it will do.
+func (e *engine) reuse() bool {
+	s := e.o.Survey
+	if s == nil || len(s.facts) != len(e.items) || !sameObjects(s.Needs, e.j.needs) {
+		return false
+	}
+	if age := e.started.Sub(s.Taken); age < 0 || age > surveyAge {
+		return false
+	}
+	copy(e.seen, s.facts)
+	e.look.classes = slices.Clone(s.classes)
+	e.look.silent.Store(s.silent)
+	return true
+}
+
+func sameObjects(a, b []Need) bool {
+	return slices.EqualFunc(a, b, func(a, b Need) bool { return a.Object == b.Object })
 }
 
 // place gives an object its first stage.
@@ -165,12 +189,13 @@ func (e *engine) poll(ctx context.Context) error {
 		return nil
 	}
 	e.polled = now
-	var list []int32
+	list := e.list[:0]
 	for _, i := range e.order {
 		if e.items[i].stage == coming {
 			list = append(list, i)
 		}
 	}
+	e.list = list
 	if len(list) == 0 {
 		return nil
 	}

@@ -46,8 +46,8 @@ func withRegister(s *state.State, now time.Time, fn func(*register)) error {
 		return err
 	}
 	defer r.log.Close()
-	fn(r)
 	r.forget(s, now)
+	fn(r)
 	if r.log.Size() > registerSize {
 		r.compact()
 	}

@@ -32,6 +32,7 @@ type RunOptions struct {
 	Rate     float64       // thaw requests a second at the beginning; default 300. It grows to MaxRate while the store bears it
 	MaxRate  float64       // default 1,000
 	Workers  int           // requests at once; default MaxRate/8, which is enough where one takes up to 125 ms
+	Survey   *Survey       // of all needs of the job, by Look; used instead of a new one if it is no older than surveyAge
 	Poll     time.Duration // between two looks at what is thawed; default: 5 s to 10 min, by the tier
 	Pass     time.Duration // longest pass of Fetch, by the link's speed; default 1 h, more where passes have much overhead
 	Overhead time.Duration // of a pass of Fetch, until it has been measured; default 5 s
@@ -114,6 +115,7 @@ type engine struct {
 	items  []item
 	seen   []fact            // what the last look told; meaningful for those that it was about
 	tally  [stages][]Tally   // by class
+	list   []int32           // room for poll
 	first  int32             // no object before it is wanted
 	tiers  map[uint16]*tiers // by class
 	asked0 Requests          // of earlier runs
@@ -198,6 +200,9 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.surveyed = true
 	e.settlePending()
+	if err := e.priceable(); err != nil {
+		return err
+	}
 	if e.overLimit() {
 		return e.overBudget
 	}

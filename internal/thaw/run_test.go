@@ -135,13 +135,6 @@ func TestRunMany(t *testing.T) {
 		if took := time.Since(begun); took > 3*time.Minute {
 			t.Errorf("took %v", took)
 		}
-		res, err = Run(t.Context(), j, RunOptions{Store: s})
-		if err != nil || res.Thaws != 0 || res.Status.State != Done {
-			t.Error(res.Status, err)
-		}
-		if got := time.Since(begun); got > 13*time.Hour {
-			t.Errorf("took %v", got)
-		}
 	})
 }
 
@@ -536,8 +529,9 @@ func BenchmarkRun(b *testing.B) {
 	needs := packs(1, 100_000, "DEEP_ARCHIVE", 1e8)
 	b.ReportAllocs()
 	for b.Loop() {
+		begun := time.Now()
 		s := newSim(1, needs)
-		clock := &jumpClock{now: time.Now()}
+		clock := &jumpClock{now: begun}
 		j, err := Create(nil, Header{Purpose: "restore", Tier: store.Bulk, Days: 3}, needs, clock.now)
 		if err != nil {
 			b.Fatal(err)
@@ -549,7 +543,54 @@ func BenchmarkRun(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		b.ReportMetric(clock.now.Sub(begun).Hours()/24, "days")
 		b.ReportMetric(float64(res.Passes), "passes")
 		b.ReportMetric(float64(s.calls["list"]), "lists")
 	}
+}
+
+// TestMute: a store that thaws, and tells nobody what is thawed.
+func TestMute(t *testing.T) {
+	try(t, 30, "GLACIER", func(w *trial) {
+		w.s.mute = true
+		w.must(w.run(w.job()))
+		w.all(30)
+	})
+}
+
+// TestSurveyReused: what was looked at for the offers is not looked at again at once.
+func TestSurveyReused(t *testing.T) {
+	try(t, 500, "GLACIER", func(w *trial) {
+		v, err := Look(w.Context(), w.s, w.log.needs, LookOptions{Region: w.o.Region})
+		if err != nil {
+			w.Fatal(err)
+		}
+		before := w.s.calls["list"]
+		w.o.Survey, w.o.NoWait = v, true
+		j := w.job()
+		w.must(w.run(j))
+		if n := w.s.calls["list"]; n != before {
+			w.Errorf("%d listings", n-before)
+		}
+		w.o.NoWait = false
+		time.Sleep(time.Hour)
+		w.must(w.run(j))
+		w.all(500)
+	})
+}
+
+func TestPricesUnknown(t *testing.T) {
+	try(t, 3, "GLACIER", func(w *trial) {
+		much := price.Money(1000)
+		w.h.MaxCost, w.h.Route = &much, "pigeon"
+		var unknown *price.UnknownError
+		if _, err := w.run(w.job()); !errors.As(err, &unknown) || unknown.What != "route" {
+			w.Error(err)
+		}
+		w.h.Route = price.Direct
+		w.s.objects[0].class = "ICEBERG"
+		if _, err := w.run(w.job()); !errors.As(err, &unknown) || unknown.What != "class" || w.s.calls["thaw"] > 0 {
+			w.Error(err)
+		}
+	})
 }

@@ -32,6 +32,7 @@ type Survey struct {
 	facts   []fact
 	order   []int32 // indexes of Needs by name
 	classes []string
+	silent  bool // listings do not tell what is thawed
 }
 
 // Group is the objects of a survey that are alike.

@@ -55,6 +55,7 @@ type simStore struct {
 	faults  simFaults
 	latency time.Duration
 	silent  bool
+	mute    bool // tells of no copy, anywhere
 	jump    *jumpClock
 	clock   time.Duration // how far the store's clock is ahead
 
@@ -293,7 +294,7 @@ func (s *simStore) list(ctx context.Context, prefix, after string, copies bool, 
 
 func (s *simStore) info(o *simObject, copies bool) store.Info {
 	i := store.Info{Name: o.name, Size: o.size, Class: o.class}
-	if copies {
+	if copies && !s.mute {
 		i.Copy = s.state(o)
 	}
 	return i
