@@ -32,12 +32,13 @@ func coldWorld(t *testing.T) (w *world, server *coldtest.Server) {
 	o.DataClass = "GLACIER"
 	w = newWorldIn(t, t.TempDir(), st, o)
 	m := &maker{t: t, root: w.src, state: 11}
-	for i := range 6 {
-		m.file(fmt.Sprintf("docs/%02d", i), m.random(1+m.int(90_000)), 0o644)
-		m.file(fmt.Sprintf("photos/%02d", i), m.random(200_000), 0o644)
+	for _, folder := range []string{"docs", "photos"} { // in packs of their own
+		for i := range 6 {
+			m.file(fmt.Sprintf("%s/%02d", folder, i), m.random(20_000+m.int(200_000)), 0o644)
+		}
+		m.times()
+		w.backup(nil)
 	}
-	m.times()
-	w.backup(nil)
 	standsIn(t, "aws")
 	for _, e := range append(server.Environment(), "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "TMPDIR="+t.TempDir()) {
 		name, value, _ := strings.Cut(e, "=")
