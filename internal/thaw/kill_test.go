@@ -24,6 +24,7 @@ type history struct {
 	o     RunOptions
 	lose  float64 // how likely a death takes the journal along
 	runs  int
+	over  *BudgetError // how it ended
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -99,10 +100,15 @@ func (w *history) run(deaths int, every int) {
 		if err == nil {
 			return
 		}
+		var over *BudgetError
+		if errors.As(err, &over) && !w.s.dead {
+			w.over = over
+			return
+		}
 		if !w.s.dead {
 			w.t.Fatalf("run %d: %v", w.runs, err)
 		}
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, context.Canceled) && over == nil {
 			w.t.Fatalf("run %d died with %v", w.runs, err)
 		}
 		w.s.dead = false
@@ -171,6 +177,69 @@ func TestHistories(t *testing.T) {
 		})
 	}
 	t.Logf("%d runs, %d thaws, %d copies expired, %d extensions", runs, begun, expired, kept)
+}
+
+// TestBudgetHistories: whatever happens, no more is spent than was allowed.
+func TestBudgetHistories(t *testing.T) {
+	ended, done, again := 0, 0, 0
+	for seed := range uint64(120) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newHistory(t, 1000+seed)
+			r := w.o.Region
+			v, err := Look(t.Context(), w.s, w.needs, LookOptions{Region: r})
+			for ; store.IsTemporary(err); v, err = Look(t.Context(), w.s, w.needs, LookOptions{Region: r}) {
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tier := w.h.Tier
+			list := Offers(r, v, w.o.Link, OfferOptions{Days: w.h.Days, Routes: []string{price.Direct}})
+			most := list[0].Total
+			for _, o := range list {
+				if o.Tier == tier {
+					most = o.Total
+				}
+			}
+			most *= price.Money(0.97 + w.r.Float64()*0.6)
+			w.h.MaxCost = &most
+			w.run(40, 1+w.r.IntN(200))
+			if spent := w.bill(); spent > most*1.000001 {
+				t.Errorf("seed %d: spent %v of %v", seed, spent, most)
+			}
+			if w.over == nil {
+				w.check()
+				done++
+			} else {
+				ended++
+			}
+			for _, o := range w.s.objects {
+				if o.begun > 1 {
+					again++
+				}
+			}
+		})
+	}
+	t.Logf("%d were done, %d would have cost too much, %d objects were paid for again", done, ended, again)
+}
+
+// bill is what a store would charge.
+func (w *history) bill() price.Money {
+	var total price.Money
+	var out int64
+	for _, o := range w.s.objects {
+		for _, tier := range o.tiers {
+			lines, err := w.o.Region.Thaw(o.class, string(tier), 1, o.size, float64(w.h.Days+1))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			total += lines.Total()
+		}
+		if o.fetched {
+			total += w.o.Region.Get(o.class, 1, o.want).Cost
+			out += o.want
+		}
+	}
+	return total + w.o.Region.Egress(w.h.Route, out, 0).Cost
 }
 
 // TestEveryDeath kills one job at every call and every write, before it had its effect and after.

@@ -25,6 +25,7 @@ type simObject struct {
 	size    int64
 	copyAt  time.Time // when the copy is, or was, there; zero: never asked for
 	tier    store.Tier
+	tiers   []store.Tier // of all thaws
 	expires time.Time
 	begun   int // thaws that began
 	expired int // copies that expired before the object was fetched
@@ -214,6 +215,7 @@ func (s *simStore) thaw(name string, o store.ThawOptions) (store.Answer, error) 
 	}
 	took := simTime(it.class, o.Tier)
 	it.begun++
+	it.tiers = append(it.tiers, o.Tier)
 	it.copyAt, it.tier = s.now().Add(took/4+time.Duration(s.rand.Int64N(int64(took)*3/4))), o.Tier
 	it.expires = it.copyAt.Add(keep)
 	s.outstanding()
