@@ -1,6 +1,8 @@
 // Package event is what a verb tells while it runs, so that a terminal, a log, a page and a test can all listen.
 package event
 
+import "time"
+
 // Event is one of the types of this package.
 type Event interface{ event() }
 
@@ -24,6 +26,14 @@ type Progress struct {
 	Current               string // path in work, for people
 }
 
+// Thaw is how a job stands that has cold objects thawed and fetches them as they come. An object is in one of Thawing, Ready and Fetched, or was not asked for yet.
+type Thaw struct {
+	Objects, Thawing, Ready, Fetched int64
+	BytesTotal, BytesFetched         int64     // of what is wanted of them
+	Spent                            float64   // by the price table; 0 also where there is none
+	ETA                              time.Time // of the last byte; zero: unknown
+}
+
 // Problem is one file, object or entry that could not be dealt with; the verb goes on.
 type Problem struct {
 	Path string // as the user would write it
@@ -37,6 +47,7 @@ type Note struct{ Text string }
 type Decision struct{ Text string }
 
 func (Progress) event() {}
+func (Thaw) event()     {}
 func (Problem) event()  {}
 func (Note) event()     {}
 func (Decision) event() {}

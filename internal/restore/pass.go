@@ -164,6 +164,9 @@ func (s *passRun) enter(end bool) error {
 		rec.Settled = append(rec.Settled, k[:]...)
 	}
 	s.enterPacks(rec, end)
+	if rec.Commit.End = end; end {
+		rec.Commit.Needed = s.stillNeeded()
+	}
 	s.r.mu.Lock()
 	for rel, d := range s.r.lost {
 		rec.Lost = append(rec.Lost, recordOf(rel, d))
@@ -208,6 +211,21 @@ func (s *passRun) enterPacks(rec *passRecord, end bool) {
 		}
 		rec.Packs = append(rec.Packs, name[:]...)
 	}
+}
+
+// stillNeeded returns the packs that are needed once more: those of this pass, and those of earlier ones that it was not about.
+func (s *passRun) stillNeeded() (sums []byte) {
+	for slot := range s.needed {
+		sums = append(sums, s.sel.packs.infos[slot].name[:]...)
+	}
+	for name := range s.p.needed {
+		at, seen := s.sel.packs.byName[name]
+		_, again := s.needed[at]
+		if !(seen && again) && (s.sel.cold.has(name) || !s.r.o.Last && !s.sel.only.has(name)) {
+			sums = append(sums, name[:]...)
+		}
+	}
+	return sums
 }
 
 // coldNames names the packs that have to be thawed for what is left.

@@ -31,6 +31,7 @@ type Passes struct {
 	begun   bool // what needs no pack is done
 	done    bool // the last pass is
 	had     packSet
+	needed  packSet // once more
 	planned packSet
 	parts   map[digest.Object]map[uint32]struct{} // of packs that could not be read to their end: frames that need not come again, by offset
 	lost    map[string]*Damage                    // what failed, relative to the target; nil: not for damage
@@ -110,6 +111,8 @@ type passCommit struct {
 	Bytes  int64         `json:"bytes"`
 	Begun  bool          `json:"begun,omitempty"`
 	Done   bool          `json:"done,omitempty"`
+	End    bool          `json:"end,omitempty"`    // of a pass
+	Needed []byte        `json:"needed,omitempty"` // sums of packs that are needed once more, at the end of a pass
 }
 
 type lostRecord struct {
@@ -231,6 +234,12 @@ func (p *Passes) Has(object string) bool {
 func (p *Passes) Result() *Result {
 	r := p.sum
 	return &r
+}
+
+// NeedsAgain reports whether a pack that Has knows is needed once more, since something that it brought was lost from the target.
+func (p *Passes) NeedsAgain(object string) bool {
+	sum, err := packSum(object)
+	return err == nil && p.needed.has(sum)
 }
 
 // Done reports whether the last pass is done.
@@ -368,6 +377,12 @@ func (p *Passes) applyCommit(c *passCommit) {
 	p.sum.add(&c.Result)
 	p.bytes += c.Bytes
 	p.done, p.begun = c.Done, p.begun || c.Begun
+	if c.End {
+		p.needed = packSet{}
+		for s := c.Needed; len(s) >= 32; s = s[32:] {
+			p.needed[digest.Object(s)] = struct{}{}
+		}
+	}
 	for _, l := range c.Limits {
 		err := l.live
 		if err == nil {

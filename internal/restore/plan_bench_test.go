@@ -173,3 +173,29 @@ func bigFiles() int {
 	}
 	return 20_000
 }
+
+// BenchmarkPass walks through a restore of FIRN_PLAN_FILES files for a pass that brings none of them.
+func BenchmarkPass(b *testing.B) {
+	w := newBigWorld(b, bigFiles(), bigFiles()/10)
+	ctx := context.Background()
+	o := restore.Options{Repo: w.repo, Scope: w.scope, Snapshot: w.snap, Target: filepath.Join(b.TempDir(), "out")}
+	plan, err := restore.Plan(ctx, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if o.Passes, err = restore.OpenPasses(nil, "", &o, plan); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := restore.Run(ctx, o); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		most := peak(func() {
+			res, err := restore.Run(ctx, o)
+			if err != nil || res.Files > 0 {
+				b.Fatal(res, err)
+			}
+		})
+		b.ReportMetric(float64(most)/1e6, "peak-MB")
+	}
+}

@@ -46,9 +46,11 @@ type world struct {
 	items    []string
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newWorldOn(t, mem.Options{}) }
+
+func newWorldOn(t testing.TB, o mem.Options) *world {
 	base := t.TempDir()
-	w := &world{t: t, st: mem.New(mem.Options{}), base: base, oldest: -2e8, src: filepath.Join(base, "src"),
+	w := &world{t: t, st: mem.New(o), base: base, oldest: -2e8, src: filepath.Join(base, "src"),
 		dirs: state.Dirs{Cache: filepath.Join(base, "cache"), State: filepath.Join(base, "state")}}
 	w.must(os.Mkdir(w.src, 0o755))
 	pass, err := keys.Passphrase([]byte("correct horse"), keys.MinWork)
