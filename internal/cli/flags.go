@@ -20,6 +20,7 @@ const defaultCacheMax = 4 * units.GiB
 type storeFlags struct {
 	repo                      string
 	endpoint, region, profile string
+	getEndpoint               string
 	pathStyle                 string
 	connections               int
 	timeout                   time.Duration
@@ -41,6 +42,7 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 	f.cacheMax = defaultCacheMax
 	fl := cmd.Flags()
 	fl.StringVar(&f.endpoint, "endpoint", "", "URL of an S3 compatible server (AWS_ENDPOINT_URL_S3)")
+	fl.StringVar(&f.getEndpoint, "get-endpoint", "", "URL of a CDN or the like in front of the bucket, from which packs are read (FIRN_GET_ENDPOINT)")
 	fl.StringVar(&f.region, "region", "", "region of the bucket (AWS_REGION)")
 	fl.StringVar(&f.profile, "profile", "", "profile in ~/.aws with the credentials (AWS_PROFILE)")
 	fl.StringVar(&f.pathStyle, "path-style", "", "on: the bucket in the path of URLs; off: in the host name")
@@ -77,15 +79,19 @@ func (f *storeFlags) location() (string, error) {
 
 // place names a location together with what else decides which store it means.
 func (f *storeFlags) place(location string) string {
-	endpoint := cmp.Or(f.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
-	return strings.Join([]string{location, endpoint, cmp.Or(f.profile, os.Getenv("AWS_PROFILE")), f.region}, "\n")
+	return strings.Join([]string{location, f.server(), cmp.Or(f.profile, os.Getenv("AWS_PROFILE")), f.region}, "\n")
+}
+
+// server is the URL of a server that is not Amazon's, where the flags or the environment name one.
+func (f *storeFlags) server() string {
+	return cmp.Or(f.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
 }
 
 // options are those of wire, with tracing for --debug and with notes about what has to be repeated.
 func (f *storeFlags) options(c *console) wire.StoreOptions {
 	o := wire.StoreOptions{
 		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
-		Connections: f.connections, Up: f.up, Down: f.down, Idle: f.timeout, Retry: c.retrying(),
+		Connections: f.connections, Up: f.up, Down: f.down, Idle: f.timeout, Retry: c.retrying(), GetEndpoint: cmp.Or(f.getEndpoint, os.Getenv("FIRN_GET_ENDPOINT")), Known: f.known(),
 	}
 	o.Trace = f.made.note
 	if c.debug {

@@ -209,10 +209,12 @@ func (x *initCommand) probe(ctx context.Context, st store.Store) error {
 			return x.unmade(err, st)
 		}
 	}
-	found, err := store.Probe(ctx, st, x.class)
+	// Which tiers a server has that is not Amazon's, only thawing something tells.
+	found, err := store.Examine(ctx, st, store.ProbeOptions{Class: x.class, Thaw: !x.store.amazon(st), Parts: !x.store.amazon(st)})
 	if err != nil {
 		return err
 	}
+	x.store.learn(&found)
 	refused := map[string]bool{}
 	for _, right := range found.Missing {
 		refused[right] = true

@@ -31,8 +31,9 @@ type session struct {
 
 	ready func(context.Context) error // waits until the secret that was given has been checked; nothing is stored before it returned nil
 
-	place    string // under which firn.json is remembered; empty: it is not
-	recalled bool   // header was remembered and not read
+	probe    func(context.Context) // finds out what the store can do, if that is not known yet; nil: it is
+	place    string                // under which firn.json is remembered; empty: it is not
+	recalled bool                  // header was remembered and not read
 }
 
 // openSession opens the store and finds the local state of the repository in it. No key is needed yet.
@@ -52,6 +53,7 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 	s := &session{c: c, st: st, dirs: localDirs(), ready: func(context.Context) error { return nil }}
 	if l.Scheme == "s3" {
 		s.place = f.place(location)
+		s.probe = func(ctx context.Context) { f.probeOnce(ctx, st) }
 	}
 	if err := s.findHeader(ctx, f.recall); err != nil {
 		s.close()
@@ -75,7 +77,15 @@ func (s *session) findHeader(ctx context.Context, recall bool) (err error) {
 			return nil
 		}
 	}
-	if s.header, err = repo.ReadHeader(ctx, s.st); err == nil && s.place != "" {
+	s.header, err = repo.ReadHeader(ctx, s.st)
+	if errors.Is(err, store.ErrCold) && s.place != "" {
+		if h, e := repo.ParseHeader(s.dirs.Place(s.place)); e == nil {
+			s.c.note("firn.json was moved into a cold class; going by what it said the last time (firn doctor tells more)")
+			s.header, err = h, nil
+			return nil
+		}
+	}
+	if err == nil && s.place != "" {
 		s.dirs.SetPlace(s.place, s.header.Raw())
 	}
 	return err
@@ -266,6 +276,9 @@ func (s *session) enroll(ctx context.Context, cred *credential, h *hostFlags) (*
 	}
 	if err := s.open(ctx, repo.Access{Secrets: secrets}); err != nil {
 		return nil, err
+	}
+	if s.probe != nil && !s.dry {
+		s.probe(ctx)
 	}
 	scope := h.scope
 	if scope == "" {

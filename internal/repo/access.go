@@ -186,7 +186,9 @@ func (r *Repository) KeepCertificate(ctx context.Context, there bool) error {
 		return err
 	}
 	if there {
-		_, err = k.certificate(ctx, r.host.Host)
+		if _, err = k.certificate(ctx, r.host.Host); errors.Is(err, store.ErrCold) {
+			err = nil // it is there
+		}
 	} else {
 		err = store.Fail("list", name, store.ErrNotExist)
 	}

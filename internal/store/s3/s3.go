@@ -531,3 +531,6 @@ func (s *Store) Close() error {
 	s.close()
 	return nil
 }
+
+// Region is the region that requests are signed for.
+func (s *Store) Region() string { return s.client.Options().Region }
