@@ -296,3 +296,30 @@ func FuzzChunks(f *testing.F) {
 		}
 	})
 }
+
+// Hostile headers, queries and texts, likewise.
+func FuzzParsers(f *testing.F) {
+	f.Add("bytes=0-5", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request,SignedHeaders=host,Signature=00", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=5")
+	f.Add("PutObject * slow delay=1s", "", "a=%zz&restore")
+	f.Add(`{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}`, "x", "list-type=2")
+	f.Fuzz(func(t *testing.T, text, authorization, query string) {
+		if offset, length, part, err := byteRange(text, 100); err == nil && (offset < 0 || length < 0 || offset+length > 100 || part && length == 0) {
+			t.Errorf("%q: %d+%d", text, offset, length)
+		}
+		_, _ = ParseFaults(text)
+		_, _ = ParsePolicy([]byte(text))
+		_ = like(text, query)
+		s, err := New(Options{Prices: rates()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/bucket/key", strings.NewReader(text))
+		r.URL.RawQuery = query
+		r.Header.Set("Authorization", authorization)
+		out := httptest.NewRecorder()
+		s.ServeHTTP(out, r)
+		if out.Code < 400 || out.Code >= 500 && out.Code != 501 {
+			t.Errorf("%d %s", out.Code, out.Body)
+		}
+	})
+}

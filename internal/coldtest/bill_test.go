@@ -3,6 +3,7 @@ package coldtest
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -191,5 +192,41 @@ func TestSpeed(t *testing.T) {
 		if l.What == price.WhatStorage && math.Abs(float64(l.Cost)-.25) > .001 {
 			t.Errorf("%+v", l)
 		}
+	}
+}
+
+// Whatever was done, once all is deleted nothing is billed any more.
+func TestBillEnds(t *testing.T) {
+	w := newWorld(t, Options{Clock: virtual(), Prices: rates(), Scale: 7, Seed: 5})
+	ctx := t.Context()
+	r := rand.New(rand.NewPCG(1, 2))
+	classes := []types.StorageClass{"", types.StorageClassStandardIa, types.StorageClassGlacierIr, types.StorageClassGlacier, types.StorageClassDeepArchive}
+	for range 400 {
+		key := aws.String(fmt.Sprint("k", r.IntN(12)))
+		class := classes[r.IntN(len(classes))]
+		switch r.IntN(7) {
+		case 0, 1:
+			w.put(*key, class, storetest.Content(1, r.IntN(5000)))
+		case 2:
+			_, _ = w.CopyObject(ctx, &api.CopyObjectInput{Bucket: w.bucket, Key: key, CopySource: aws.String(fmt.Sprint("bucket/k", r.IntN(12))), StorageClass: class})
+		case 3:
+			_, _ = w.restore(*key, []types.Tier{types.TierBulk, types.TierStandard, types.TierExpedited}[r.IntN(3)], int32(1+r.IntN(3)))
+		case 4:
+			_, _ = w.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: w.bucket, Key: key})
+		case 5:
+			_, _ = w.upload(*key, api.CreateMultipartUploadInput{StorageClass: class}, nil, storetest.Content(2, r.IntN(3000)))
+		case 6:
+			w.Advance(time.Duration(r.IntN(30)) * time.Hour)
+		}
+	}
+	for key := range w.listed("") {
+		if _, err := w.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: w.bucket, Key: &key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.ResetBill()
+	w.Advance(100 * 24 * time.Hour)
+	if bill := w.Bill(); len(bill) > 0 || w.fast != 0 {
+		t.Errorf("%d expedited, %+v", w.fast, bill)
 	}
 }

@@ -116,6 +116,8 @@ func (b *body) provider(q *request) error {
 	switch q.s.o.Provider.Checksums {
 	case ChecksumsRefused:
 		return notImplemented(b.a.header())
+	case ChecksumsInvalid:
+		return invalidArgument("Unsupported header", b.a.header(), "")
 	case ChecksumsIgnored:
 		b.want, b.a = "", algorithm{}
 	}

@@ -165,6 +165,9 @@ func TestProviders(t *testing.T) {
 	w = newWorld(t, Options{Provider: Provider{Checksums: ChecksumsRefused}})
 	_, err := w.PutObject(t.Context(), &api.PutObjectInput{Bucket: w.bucket, Key: aws.String("a"), Body: strings.NewReader("x")})
 	refused(t, err, "NotImplemented")
+	w = newWorld(t, Options{Provider: Provider{Checksums: ChecksumsInvalid}})
+	_, err = w.CreateMultipartUpload(t.Context(), &api.CreateMultipartUploadInput{Bucket: w.bucket, Key: aws.String("a"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256})
+	refused(t, err, "InvalidArgument")
 	w = newWorld(t, Options{Provider: Provider{Checksums: ChecksumsIgnored, MaxParts: 1000}})
 	_, err = w.PutObject(t.Context(), &api.PutObjectInput{Bucket: w.bucket, Key: aws.String("a"), Body: strings.NewReader("x"), ChecksumCRC32: aws.String("AAAAAA==")})
 	if err != nil || w.head("a").ChecksumCRC32 != nil {
@@ -587,5 +590,21 @@ func TestChange(t *testing.T) {
 	refused(t, err, "InvalidObjectState")
 	if err := w.Change("bucket", "b", Change{Class: deep}); err == nil {
 		t.Error("nothing changes")
+	}
+}
+
+// The same seed thaws each object in the same time, in whatever order they are asked for.
+func TestThawRepeats(t *testing.T) {
+	run := func(seed uint64, keys ...string) string {
+		w := newWorld(t, Options{Clock: virtual(), Seed: seed})
+		for _, k := range keys {
+			w.put(k, types.StorageClassDeepArchive, nil)
+			w.answered(k, types.TierBulk, 1, 202, "")
+		}
+		b := w.buckets["bucket"]
+		return fmt.Sprint(b.find("a").restore.ready, b.find("b").restore.ready)
+	}
+	if x, y, z := run(1, "a", "b", "c"), run(1, "c", "b", "a"), run(2, "a", "b"); x != y || x == z {
+		t.Errorf("%s\n%s\n%s", x, y, z)
 	}
 }

@@ -76,6 +76,8 @@ func (q *request) uploadSum(u *upload) error {
 	switch q.s.o.Provider.Checksums {
 	case ChecksumsRefused:
 		return notImplemented("x-amz-checksum-algorithm")
+	case ChecksumsInvalid:
+		return invalidArgument("Unsupported header", "x-amz-checksum-algorithm", "")
 	case ChecksumsIgnored:
 		return nil
 	}

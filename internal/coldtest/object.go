@@ -376,8 +376,13 @@ func (q *request) stream(status int, r io.Reader, length int64) error {
 	if q.fault.flips() {
 		r = &flipper{r: r, at: length / 2}
 	}
-	n, err := io.Copy(q.w, r)
+	n, err := io.CopyN(q.w, r, max(0, length-1))
 	q.entry.Out = n
+	if err == nil {
+		q.entry.Out = length
+		q.log()
+		_, err = io.Copy(q.w, r)
+	}
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}

@@ -15,6 +15,7 @@ const (
 	ChecksumsVerified = iota // verified, kept and told
 	ChecksumsIgnored
 	ChecksumsRefused // NotImplemented
+	ChecksumsInvalid // InvalidArgument
 )
 
 // Provider says how a server differs from Amazon's. The differences combine freely.

@@ -118,8 +118,8 @@ func (q *request) restore(v *version, tier string, days int) (int, error) {
 	if tier == expedited && (q.fault.capacity() || s.o.Expedited > 0 && s.fast >= s.o.Expedited) {
 		return 0, fail(http.StatusServiceUnavailable, "GlacierExpeditedRetrievalNotAvailable", "Glacier expedited retrievals are currently not available, please try again later")
 	}
-	s.thaws++
-	jitter := s.chance("thaw", v.Key, v.ID, fmt.Sprint(s.thaws))
+	v.asked++
+	jitter := s.chance("thaw", v.Key, fmt.Sprint(v.asked)) // not by what else is under way, so that it comes out the same again
 	ready := s.moment.Add(s.quick(took.least + time.Duration(jitter*float64(took.most-took.least))))
 	if r == nil {
 		r = &restore{days: days}

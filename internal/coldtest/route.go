@@ -27,6 +27,7 @@ type request struct {
 	fault  *fault
 	entry  Request
 	began  bool // the answer has begun
+	logged bool
 	reply  *reply
 }
 
@@ -220,8 +221,12 @@ func (q *request) unsupported() error {
 	return q.s.o.Provider.lacks(q.op.name)
 }
 
-// log notes the request. It also runs where the connection is cut.
+// log notes the request, once: before the last byte of the answer, so that who has the answer finds the request in the log, or where the connection is cut.
 func (q *request) log() {
+	if q.logged {
+		return
+	}
+	q.logged = true
 	e := q.entry
 	e.Operation = q.op.name
 	q.s.mu.Lock()
@@ -290,7 +295,9 @@ func (q *request) send() {
 		q.flush()
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = io.WriteString(q.w, text) // whoever is gone needs no answer
+	_, _ = io.WriteString(q.w, text[:len(text)-1]) // whoever is gone needs no answer
+	q.log()
+	_, _ = io.WriteString(q.w, text[len(text)-1:])
 }
 
 func (q *request) flush() {

@@ -62,6 +62,7 @@ type version struct {
 	Gone     time.Time
 	content  blob
 	restore  *restore
+	asked    int  // how many copies were asked for
 	billed   bool // it stands in the meter
 }
 
