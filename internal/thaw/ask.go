@@ -52,8 +52,9 @@ func (e *engine) request(ctx context.Context) error {
 
 // batch picks the next objects to be asked for. One at least may always be, if nothing else is under way.
 func (e *engine) batch() (groups []group, n int) {
-	out := e.sum(coming).Wanted + e.sum(ready).Wanted
-	under := e.objects(coming) + e.objects(ready)
+	copies := e.copies(coming)
+	copies.join(e.copies(ready))
+	out, under := copies.Wanted, copies.Objects
 	room := e.window()
 	at := map[uint16]int{}
 	skipped := false
@@ -103,7 +104,7 @@ func (e *engine) extend(ctx context.Context) error {
 	at := map[kind]int{}
 	for i := range e.items {
 		it := &e.items[i]
-		if it.stage != ready {
+		if it.stage != ready || !it.cold {
 			continue
 		}
 		ahead += float64(e.j.needs[i].Wanted)

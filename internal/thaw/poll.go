@@ -185,9 +185,6 @@ func (e *engine) interval() time.Duration {
 // poll looks at what is coming. Looks may fail for as long as Patience lasts.
 func (e *engine) poll(ctx context.Context) error {
 	now := e.clock.Now()
-	if now.Sub(e.polled) < e.interval() && !e.pollBad.IsZero() {
-		return nil
-	}
 	e.polled = now
 	list := e.list[:0]
 	for _, i := range e.order {

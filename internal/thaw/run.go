@@ -22,7 +22,7 @@ type RunOptions struct {
 	Clock  Clock // default: WallClock
 	// Fetch brings objects home that are readable, in order of need, and returns those that were cold after all, or could not be read as they were; these are looked at and,
 	// where they must, thawed again. An object counts as fetched once Fetch returned no error without naming it; after a kill in between it is fetched
-	// again. It must not use the job, but for Job.Brought. Jobs that hold (Header.Hold) do without.
+	// again. It must not use the job, but for Job.Brought. Nothing else happens while it runs, so passes are kept short (Pass). Jobs that hold (Header.Hold) do without.
 	Fetch func(ctx context.Context, objects []string) (cold []string, err error)
 	// NoWait returns as soon as all that may be asked for is asked for and all that is ready is fetched.
 	NoWait bool
@@ -184,14 +184,9 @@ func (o *RunOptions) fill() {
 	if o.Workers <= 0 {
 		o.Workers = int(min(max(o.MaxRate/8, 1), 1000))
 	}
-	for _, d := range []struct {
-		at    *time.Duration
-		else_ time.Duration
-	}{{&o.Pass, time.Hour}, {&o.Overhead, 5 * time.Second}, {&o.Patience, time.Hour}} {
-		if *d.at <= 0 {
-			*d.at = d.else_
-		}
-	}
+	o.Pass = cmp.Or(max(o.Pass, 0), time.Hour)
+	o.Overhead = cmp.Or(max(o.Overhead, 0), 5*time.Second)
+	o.Patience = cmp.Or(max(o.Patience, 0), time.Hour)
 }
 
 func (e *engine) run(ctx context.Context) error {
@@ -339,6 +334,16 @@ func (e *engine) at(s stage, class uint16) *Tally {
 func (e *engine) sum(s stage) (t Tally) {
 	for _, c := range e.tally[s] {
 		t.join(c)
+	}
+	return t
+}
+
+// copies sums up what is thawed, or being thawed, and leaves out what needs no thawing.
+func (e *engine) copies(s stage) (t Tally) {
+	for class, c := range e.tally[s] {
+		if c.Objects > 0 && coldClass(e.o.Region, e.name(uint16(class))) {
+			t.join(c)
+		}
 	}
 	return t
 }

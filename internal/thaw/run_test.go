@@ -594,3 +594,30 @@ func TestPricesUnknown(t *testing.T) {
 		}
 	})
 }
+
+// TestHotAndCold: much that needs no thawing does not keep the rest from being thawed meanwhile, and copies do not expire behind it.
+func TestHotAndCold(t *testing.T) {
+	try(t, 3000, "GLACIER", func(w *trial) {
+		for k, n := range w.log.needs {
+			if k < 2500 {
+				w.s.find(n.Object).class = "STANDARD"
+			}
+		}
+		w.s.allowed = func() int64 { return Window(Link{Down: 1.05e7}, 1) }
+		begun, first := time.Now(), time.Time{}
+		w.s.faults.denied = func(string) error {
+			if first.IsZero() {
+				first = time.Now()
+			}
+			return nil
+		}
+		res := w.must(w.run(w.job()))
+		w.all(500)
+		if first.Sub(begun) > time.Hour || len(res.Again) > 0 || res.Extended > 0 {
+			w.Errorf("the first thaw after %v, %d again, %d extended", first.Sub(begun), len(res.Again), res.Extended)
+		}
+		if took := time.Since(begun); took > 3*day+14*time.Hour {
+			w.Errorf("took %v", took) // 3,000 GB at 10 MB/s take 83 hours
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package thaw
 
 import (
+	"context"
 	"time"
 
 	"firn/internal/price"
@@ -58,6 +59,26 @@ func (s *Survey) At(i int) Fact {
 		return Fact{Missing: true}
 	}
 	return Fact{Class: s.classes[f.class], Cold: f.cold, Copy: f.copy()}
+}
+
+// Chilled lists what lies in cold classes below prefixes where all should be hot, as needs of all their bytes: rules of a bucket may have moved it there.
+func Chilled(ctx context.Context, st store.Store, prefixes []string, region *price.Region) ([]Need, error) {
+	var needs []Need
+	if _, ok := store.As[store.Thawer](st); !ok {
+		return nil, nil
+	}
+	for _, prefix := range prefixes {
+		err := st.List(ctx, prefix, "", func(i store.Info) error {
+			if coldClass(region, i.Class) {
+				needs = append(needs, Need{Object: i.Name, Class: i.Class, Size: i.Size, Wanted: i.Size, Gets: 1})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return needs, nil
 }
 
 // fact is 16 bytes of what is known of an object.
