@@ -66,10 +66,12 @@ func checkNew(name string, size int64, p Params) error {
 	return nil
 }
 
+// makeSlices allocates slices and writes to all of them, since memory that is read first and written later costs the system two faults a page.
 func makeSlices(n int, size int64) [][]byte {
 	s := make([][]byte, n)
 	for i := range s {
 		s[i] = make([]byte, size)
+		clear(s[i])
 	}
 	return s
 }
