@@ -104,6 +104,15 @@ func (f *priceFlags) orNone(st store.Store, sf *storeFlags) (*price.Region, erro
 	return r, err
 }
 
+// byKey finds the prices of "provider/region".
+func (f *priceFlags) byKey(key string) (*price.Region, error) {
+	t, err := f.table()
+	if err != nil {
+		return nil, err
+	}
+	return regionOf(t, key)
+}
+
 // regionOf finds a region by "provider/region" or "provider".
 func regionOf(t *price.Table, key string) (*price.Region, error) {
 	r, err := t.Region(price.Parsed(key))

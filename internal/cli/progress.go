@@ -21,6 +21,7 @@ type listener struct {
 	spoken   time.Time
 	problems int64
 	rate     meter
+	last     string // told about a thaw job
 }
 
 // reportEvery is how often progress is told with -v where there is no terminal.
@@ -41,6 +42,8 @@ func (l *listener) hear(e event.Event) {
 	switch e := e.(type) {
 	case event.Progress:
 		l.progress(e)
+	case event.Thaw:
+		l.thawed(thawProgress{e.Objects, e.Thawing, e.Ready, e.Fetched, e.ETA, e.Spent})
 	case event.Problem:
 		l.mu.Lock()
 		l.problems++
@@ -79,6 +82,42 @@ func (l *listener) progress(p event.Progress) {
 		c.say("note", l.render(p, rate, now))
 	}
 }
+
+// thawProgress is how a thaw job stands.
+type thawProgress struct {
+	objects, thawing, ready, fetched int64
+	eta                              time.Time
+	spent                            float64
+}
+
+// thawed shows how a thaw job stands: a line on a terminal, now and then one elsewhere.
+func (l *listener) thawed(p thawProgress) {
+	c := l.c
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := c.now()
+	if c.json == "events" {
+		o := map[string]any{"event": "thawing", "objects": p.objects, "thawing": p.thawing, "ready": p.ready, "fetched": p.fetched, "spent": p.spent}
+		if !p.eta.IsZero() {
+			o["eta"] = p.eta.UTC().Format(time.RFC3339)
+		}
+		c.emit(o)
+	}
+	text := fmt.Sprintf("thaw: %s of %s here, %s thawed, %s being thawed", units.Count(p.fetched), units.Count(p.objects), units.Count(p.ready), units.Count(p.thawing))
+	if !p.eta.IsZero() && p.eta.After(now) {
+		text += ", all by " + p.eta.Local().Format(timeFormat)
+	}
+	switch {
+	case c.live:
+		c.status(text)
+	case !c.quiet && text != l.last && now.Sub(l.spoken) >= thawEvery:
+		l.spoken, l.last = now, text
+		c.say("note", text)
+	}
+}
+
+// thawEvery is how often the state of a thaw job is told where there is no terminal.
+const thawEvery = time.Minute
 
 // render is the line that people see.
 func (l *listener) render(p event.Progress, rate float64, now time.Time) string {

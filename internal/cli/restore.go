@@ -17,6 +17,7 @@ import (
 	"firn/internal/glob"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
+	"firn/internal/store"
 	"firn/internal/target"
 	"firn/internal/units"
 )
@@ -26,6 +27,7 @@ type restoreCommand struct {
 	c       *console
 	read    readFlags
 	filters filterFlags
+	thaw    thawFlags
 
 	target      string
 	tar         string
@@ -49,11 +51,16 @@ func newRestore(c *console) *cobra.Command {
 		Short: "Bring a snapshot, or a part of it, back",
 		Long: `Writes what lies in the source, or in PATH, straight into the folder --target, which is made if it is not there. Each object is
 fetched once. What is damaged is named, the rest is restored, and the exit code is 3. Interrupted, run it again: what is complete stays.
+
+What lies in a cold class is thawed first: firn says what that costs with each tier and how long it takes, asks, thaws no more at a time than
+the link brings home before the copies expire, and restores files as their packs come. Stop it at any time, for days; the same command goes on, and
+pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
 ` + snapshotHelp,
 		Example: `  firn restore latest --target /tmp/restored
   firn restore latest:/home/eve/documents --target ./documents
   firn restore @2026-11-20 '*.jpg' --source photos --target ./photos --plan
   firn restore latest --target / --source / --overwrite changed
+  firn restore latest --target /mnt/new --tier bulk --max-cost 40 --yes
   firn restore latest --tar - | ssh other tar -x -C /srv`,
 		Args: argsBetween(1, -1, "a snapshot"),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
@@ -73,6 +80,7 @@ fetched once. What is damaged is named, the rest is restored, and the exit code 
 	fl.BoolVar(&x.keepPartial, "keep-partial", false, "leave damaged files there, with holes where something is lost")
 	fl.IntVar(&x.workers, "workers", 0, "files written at once (by the number of cores)")
 	complete(cmd, "overwrite", "never", "changed", "always")
+	x.thaw.register(cmd)
 	x.filters.register(cmd)
 	x.read.register(cmd)
 	return cmd
@@ -81,6 +89,9 @@ fetched once. What is damaged is named, the rest is restored, and the exit code 
 // check refuses what makes no sense before anything is opened.
 func (x *restoreCommand) check() error {
 	if _, err := overwriting(x.overwrite); err != nil {
+		return err
+	}
+	if err := x.thaw.check(); err != nil {
 		return err
 	}
 	switch {
@@ -127,7 +138,7 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if x.plan {
-		return x.showPlan(ctx, o)
+		return x.showPlan(ctx, l.s, o)
 	}
 	if x.target != "" {
 		if err := x.checkTarget(l.s, o.Snapshot.Source, o.Path); err != nil {
@@ -135,12 +146,24 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 		}
 	}
 	if x.tar != "" && x.tar != "-" {
-		return x.toFile(ctx, o)
+		return x.toFile(ctx, l.s, o)
 	}
 	if x.tar == "-" {
 		o.Tar = x.c.content()
 	}
-	return x.do(ctx, o)
+	region, err := x.thaw.prices.orNone(l.s.st, &x.read.store)
+	if err != nil {
+		return err
+	}
+	if o.Tar == nil && !x.dryRun && mayBeCold(l.s, o.Scope, coldIn(region)) {
+		return x.restoreCold(ctx, l.s, o)
+	}
+	err = x.do(ctx, l.s, o)
+	if errors.As(err, new(*restore.ColdError)) && o.Tar == nil && !x.dryRun {
+		x.c.note("%v", err)
+		return x.restoreCold(ctx, l.s, o)
+	}
+	return err
 }
 
 // options of the verb.
@@ -199,7 +222,7 @@ func realPath(path string) string {
 }
 
 // toFile writes a tar to a new file, which appears whole or not at all.
-func (x *restoreCommand) toFile(ctx context.Context, o restore.Options) error {
+func (x *restoreCommand) toFile(ctx context.Context, s *session, o restore.Options) error {
 	if _, err := os.Lstat(x.tar); err == nil {
 		return failure("choose another name, or remove it first", "tar %q: the file exists already", x.tar)
 	}
@@ -209,7 +232,7 @@ func (x *restoreCommand) toFile(ctx context.Context, o restore.Options) error {
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone where it was renamed
 	o.Tar = f
-	err = x.do(ctx, o)
+	err = x.do(ctx, s, o)
 	if e := f.Sync(); e != nil && err == nil {
 		err = e
 	}
@@ -241,6 +264,8 @@ type resultJSON struct {
 	Seconds  float64      `json:"seconds"`
 	Damaged  []damageJSON `json:"damaged"`
 	Limits   []limitJSON  `json:"limits"`
+	Cost     *restoreCost `json:"cost,omitempty"` // absent where nothing is known of it
+	Thaw     *jobJSON     `json:"thaw,omitempty"` // where something had to be thawed
 	Error    string       `json:"error,omitempty"`
 }
 
@@ -259,7 +284,7 @@ type limitJSON struct {
 }
 
 // do restores and tells about it.
-func (x *restoreCommand) do(ctx context.Context, o restore.Options) error {
+func (x *restoreCommand) do(ctx context.Context, s *session, o restore.Options) error {
 	started := x.c.now()
 	o.Report = x.c.listen().hear
 	if x.dryRun || x.c.verbose {
@@ -267,8 +292,8 @@ func (x *restoreCommand) do(ctx context.Context, o restore.Options) error {
 	}
 	res, err := restore.Run(ctx, o)
 	x.c.endLine()
-	if res != nil {
-		if e := x.show(o, res, err, x.c.now().Sub(started)); e != nil && err == nil {
+	if res != nil && !(errors.As(err, new(*restore.ColdError)) && o.Tar == nil && !x.dryRun) {
+		if e := x.show(s, o, res, err, x.c.now().Sub(started)); e != nil && err == nil {
 			err = e
 		}
 	}
@@ -303,20 +328,39 @@ func (x *restoreCommand) each() func(restore.Item) {
 	}
 }
 
-func (x *restoreCommand) show(o restore.Options, res *restore.Result, err error, took time.Duration) error {
+func (x *restoreCommand) show(s *session, o restore.Options, res *restore.Result, err error, took time.Duration) error {
+	region, _ := x.thaw.prices.orNone(s.st, &x.read.store) // what is wrong with the prices was told before
+	cost := x.spent(region, res)
 	if x.c.json != "" {
-		j := resultJSON{Result: res, Snapshot: o.Snapshot.ID.String(), Target: x.target, Seconds: seconds(took), Damaged: []damageJSON{}, Limits: []limitJSON{}}
-		for _, d := range res.Damaged {
-			j.Damaged = append(j.Damaged, damageJSON{string(d.Path), d.Object, d.Kept, d.Err.Error()})
-		}
-		for _, l := range res.Limits {
-			j.Limits = append(j.Limits, limitJSON{l.Kind, l.Count, l.Path, l.Err.Error()})
-		}
-		if err != nil {
-			j.Error = err.Error()
-		}
+		j := x.resultJSON(o, res, err, took)
+		j.Cost = cost
 		return x.c.objectOf("result", j)
 	}
+	if e := x.showText(o, res, err, took); e != nil {
+		return e
+	}
+	if cost != nil && !x.c.quiet && x.tar != "-" {
+		x.c.print("it cost %s\n", region.Format(cost.Total))
+	}
+	return nil
+}
+
+func (x *restoreCommand) resultJSON(o restore.Options, res *restore.Result, err error, took time.Duration) resultJSON {
+	j := resultJSON{Result: res, Snapshot: o.Snapshot.ID.String(), Target: x.target, Seconds: seconds(took), Damaged: []damageJSON{}, Limits: []limitJSON{}}
+	for _, d := range res.Damaged {
+		j.Damaged = append(j.Damaged, damageJSON{string(d.Path), d.Object, d.Kept, d.Err.Error()})
+	}
+	for _, l := range res.Limits {
+		j.Limits = append(j.Limits, limitJSON{l.Kind, l.Count, l.Path, l.Err.Error()})
+	}
+	if err != nil {
+		j.Error = err.Error()
+	}
+	return j
+}
+
+// showText is show for people.
+func (x *restoreCommand) showText(o restore.Options, res *restore.Result, err error, took time.Duration) error {
 	for _, l := range res.Limits {
 		x.c.note("%s: not restored for %s, such as %q: %v", l.Kind, counted(l.Count, "entry"), l.Path, l.Err)
 	}
@@ -367,35 +411,36 @@ func (x *restoreCommand) tellUnmatched(o restore.Options) {
 	}
 }
 
-// showPlan tells what a restore would fetch.
-func (x *restoreCommand) showPlan(ctx context.Context, o restore.Options) error {
+// planJSON is what restore --plan prints with --json.
+type planJSON struct {
+	*restore.Needs
+	Offers []offerJSON `json:"offers"`
+}
+
+// showPlan tells what a restore would fetch, what of it has to be thawed, and what that costs.
+func (x *restoreCommand) showPlan(ctx context.Context, s *session, o restore.Options) error {
 	n, err := restore.Plan(ctx, o)
 	if err != nil {
 		return err
 	}
+	look := &outlook{}
+	if _, ok := store.As[store.Thawer](s.st); ok {
+		if look, err = x.thaw.look(ctx, s, &x.read.store, restore.Packs(n), false); err != nil {
+			return err
+		}
+	}
 	if x.c.json != "" {
-		return x.c.objectOf("plan", n)
+		return x.c.objectOf("plan", planJSON{n, look.json()})
 	}
 	x.c.print("%s, %s, %v of content\n", counted(n.Files, "file"), counted(n.Dirs, "folder"), units.Size(n.Bytes))
 	x.c.print("%s, %s, %v to fetch\n", counted(int64(len(n.Packs)), "pack"), counted(n.Requests, "request"), units.Size(n.Download))
 	x.tellUnmatched(o)
-	byClass := map[string]*restore.PackNeed{}
-	var classes []string
-	for _, p := range n.Packs {
-		sum := byClass[p.Class]
-		if sum == nil {
-			sum = &restore.PackNeed{}
-			byClass[p.Class] = sum
-			classes = append(classes, p.Class)
+	if look.survey != nil {
+		offer, err := x.thaw.choose(look)
+		if err != nil {
+			return err
 		}
-		sum.Chunks++ // packs
-		sum.Size += p.Size
-		sum.Download += p.Download
-	}
-	for _, class := range classes {
-		if class != "" {
-			x.c.print("  in class %s: %s packs of %v, %v of them wanted\n", class, units.Count(byClass[class].Chunks), units.Size(byClass[class].Size), units.Size(byClass[class].Download))
-		}
+		look.show(x.c, offer)
 	}
 	if n.Missing > 0 {
 		x.c.warn("%s chunks are in no known pack: files that need them cannot be restored whole", units.Count(n.Missing))

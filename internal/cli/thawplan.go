@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -211,30 +212,7 @@ func (o *outlook) show(c *console, chosen *thaw.Offer) {
 		c.note("no prices are known for this store: --price-region or --prices gives them")
 		return
 	}
-	t := c.table("tier", ">thaw", ">copies", ">egress", ">total", ">first byte", ">last byte", ">days", ">windows", "")
-	for i := range o.offers {
-		of := &o.offers[i]
-		mark := ""
-		if of == chosen {
-			mark = "<"
-		}
-		name := tierText(of.Tier)
-		if of.Thaw.Objects == 0 {
-			name = "fetch"
-		}
-		if of.Route != price.Direct {
-			name += " " + of.Route
-		}
-		windows := ""
-		if of.Windows > 1 {
-			windows = units.Count(int64(of.Windows))
-		}
-		copies := of.Bill.Of(price.WhatCopy)
-		egress := of.Bill.Of(price.WhatEgress)
-		t.row(name, o.region.Format(of.Total-copies-egress), o.region.Format(copies), o.region.Format(egress), o.region.Format(of.Total),
-			longDuration(of.First), longDuration(of.Last), units.Count(int64(of.Days)), windows, mark)
-	}
-	t.print()
+	o.table(c, chosen)
 	for i := range o.offers {
 		if bad := o.offers[i].Unknown; len(bad) > 0 {
 			c.note("prices are not known of: %s", strings.Join(bad, ", "))
@@ -246,7 +224,62 @@ func (o *outlook) show(c *console, chosen *thaw.Offer) {
 	if o.link.Down > 0 {
 		speed, down = "measured or given", o.link.Down
 	}
-	c.print("for a link of %v/s (%s); %s\n", units.Size(down), speed, o.region.Key())
+	c.print("the columns of routes are totals, for a link of %v/s (%s); prices of %s\n", units.Size(down), speed, o.region.Key())
+}
+
+// table prints a line for each tier, with the price by each route.
+func (o *outlook) table(c *console, chosen *thaw.Offer) {
+	var routes []string
+	for _, of := range o.offers {
+		if !slices.Contains(routes, of.Route) && of.Route != price.OtherRegion {
+			routes = append(routes, of.Route)
+		}
+	}
+	slices.SortStableFunc(routes, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	titles := []string{"tier", ">thaw", ">copies"}
+	for _, r := range routes {
+		titles = append(titles, ">"+r)
+	}
+	t := c.table(append(titles, ">first byte", ">last byte", ">kept", ">windows", "")...)
+	done := map[store.Tier]bool{}
+	for i := range o.offers {
+		of := &o.offers[i]
+		if done[of.Tier] {
+			continue
+		}
+		done[of.Tier] = true
+		copies := of.Bill.Of(price.WhatCopy)
+		name := tierText(of.Tier)
+		if of.Thaw.Objects == 0 {
+			name = "download"
+		}
+		row := []string{name, o.region.Format(of.Total - copies - of.Bill.Of(price.WhatEgress)), o.region.Format(copies)}
+		for _, r := range routes {
+			cell := ""
+			for k := range o.offers {
+				if o.offers[k].Tier == of.Tier && o.offers[k].Route == r {
+					cell = o.region.Format(o.offers[k].Total)
+				}
+			}
+			row = append(row, cell)
+		}
+		windows, mark := "", ""
+		if of.Windows > 1 {
+			windows = units.Count(int64(of.Windows))
+		}
+		if chosen != nil && of.Tier == chosen.Tier {
+			mark = "<"
+		}
+		t.row(append(row, longDuration(of.First), longDuration(of.Last), counted(int64(of.Days), "day"), windows, mark)...)
+	}
+	t.print()
+}
+
+func rank(route string) int {
+	if route == price.Direct {
+		return 0
+	}
+	return 1
 }
 
 // states says how the objects of a class are.
