@@ -109,6 +109,9 @@ func (q *request) listV2() error {
 	if q.query.Get("list-type") != "2" {
 		return invalidArgument("Invalid list-type", "list-type", q.query.Get("list-type"))
 	}
+	if q.query.Get("fetch-owner") == "true" {
+		return notImplemented("fetch-owner")
+	}
 	l, err := q.listing()
 	if err != nil {
 		return err

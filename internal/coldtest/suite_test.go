@@ -41,7 +41,7 @@ func TestSuite(t *testing.T) {
 		suite storetest.Suite
 		tune  func(*s3.Options)
 	}{
-		"amazon":     {suite: storetest.Suite{Objects: 2500}},
+		"amazon":     {suite: storetest.Suite{}},
 		"pages":      {o: Options{PageKeys: 7}, suite: storetest.Suite{Big: 1 << 20, Objects: 60}},
 		"folder":     {o: Options{Folder: "folder"}, suite: storetest.Suite{Big: 1 << 20, Objects: 30}},
 		"parts":      {suite: storetest.Suite{Objects: 3, Big: 12 << 20}, tune: func(o *s3.Options) { o.PartsAbove, o.PartSize = 1, 5<<20 }},
@@ -112,9 +112,7 @@ func TestColdSuite(t *testing.T) {
 		"amazon":   {},
 		"pages":    {o: Options{PageKeys: 2}},
 		"no tiers": {o: Options{Provider: NoTiers}, suite: storetest.ColdSuite{NoTiers: true}},
-		"invalid":  {o: Options{Provider: Provider{Tiers: TiersInvalid}}, suite: storetest.ColdSuite{NoTiers: true}},
-		"200":      {o: Options{Provider: Provider{RestoreOK: true}}},
-		"status":   {o: Options{Provider: Provider{NoListStatus: true}}, suite: storetest.ColdSuite{NoStatus: true}},
+		"status":   {o: Options{Provider: Provider{NoListStatus: true, RestoreOK: true}}, suite: storetest.ColdSuite{NoStatus: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := Start(t, c.o)
