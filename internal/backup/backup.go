@@ -54,6 +54,7 @@ type Options struct {
 
 	Workers    int   // goroutines that hash and compress; 0: one a core, as far as Memory allows
 	PackSize   int64 // bytes; 0: 16 MiB, in a cold class what the link sends in 30 s
+	Streams    int64 // packs that may become larger are streamed into the spool, in bytes; 0: repo.StreamAbove
 	Uploads    int   // packs on their way at once; 0: 4
 	Memory     int64 // bytes to keep to; 0: 128 MiB
 	Level      frame.Level
@@ -75,6 +76,9 @@ type Options struct {
 func (o *Options) setDefaults() {
 	if o.Memory <= 0 {
 		o.Memory = 128 << 20
+	}
+	if o.Streams <= 0 {
+		o.Streams = repo.StreamAbove
 	}
 	if o.FlushPacks <= 0 {
 		o.FlushPacks = 64

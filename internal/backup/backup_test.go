@@ -82,6 +82,18 @@ func (w *world) open() (*repo.Repository, *repo.ScopeState) {
 	return r, s
 }
 
+// openToWrite opens the repository as a backup does: with a spool, and without prune records.
+func (w *world) openToWrite(ctx context.Context) (*repo.Repository, *repo.ScopeState, error) {
+	w.t.Helper()
+	spool := state.Open(w.dirs, w.access.Host.Repository, func(err error) { w.t.Log(err) }).Spool()
+	r, err := repo.Open(ctx, w.st, w.access, repo.Options{IndexDir: w.index, Spool: spool})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := r.LoadToWrite(ctx, w.access.Host.ScopeID)
+	return r, s, err
+}
+
 func (w *world) backup() *backup.Result {
 	w.t.Helper()
 	res, err := w.try(context.Background())
@@ -93,7 +105,10 @@ func (w *world) backup() *backup.Result {
 
 func (w *world) try(ctx context.Context) (*backup.Result, error) {
 	w.t.Helper()
-	r, s := w.open()
+	r, s, err := w.openToWrite(ctx)
+	if err != nil {
+		return nil, err
+	}
 	tree, err := dir.Open(w.src, dir.Options{})
 	if err != nil {
 		w.t.Fatal(err)

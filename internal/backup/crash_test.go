@@ -10,6 +10,7 @@ import (
 
 	"firn/internal/backup"
 	"firn/internal/snapshot"
+	"firn/internal/state"
 	"firn/internal/store"
 )
 
@@ -64,12 +65,19 @@ func (d *dying) Stat(ctx context.Context, name string) (store.Info, error) {
 }
 
 // TestDieAtEveryWrite lets the store die at each write of a backup in turn. Whatever happened, the snapshots that are done restore, and the same
-// backup run again ends, sends no pack twice, and restores.
+// backup run again ends, sends no pack twice, and restores. Packs are held in memory, or streamed into the spool, which must be empty in the end.
 func TestDieAtEveryWrite(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { dieAtEveryWrite(t, 0) })
+	t.Run("streams", func(t *testing.T) { dieAtEveryWrite(t, 1) })
+}
+
+func dieAtEveryWrite(t *testing.T, streams int64) {
 	for _, after := range []bool{false, true} {
 		for n := int64(1); ; n++ {
 			w := newWorld(t)
-			w.opts = func(o *backup.Options) { o.PackSize, o.FlushPacks, o.FlushAfter = 1<<20, 2, time.Hour }
+			w.opts = func(o *backup.Options) {
+				o.PackSize, o.FlushPacks, o.FlushAfter, o.Streams = 1<<20, 2, time.Hour, streams
+			}
 			w.grow(1, 60)
 			w.settle()
 			first := w.backup()
@@ -93,11 +101,21 @@ func TestDieAtEveryWrite(t *testing.T) {
 			}
 			again := w.backup()
 			w.verify(again.Snapshot)
+			w.spoolIsEmpty()
 			w.checkScope(first.Snapshot.ID, again.Snapshot.ID)
 			if last := w.backup(); !last.Unchanged {
 				t.Errorf("write %d: a third backup found changes", n)
 			}
 		}
+	}
+}
+
+// spoolIsEmpty makes sure that nothing waits any more.
+func (w *world) spoolIsEmpty() {
+	w.t.Helper()
+	left, err := state.Open(w.dirs, w.access.Host.Repository, nil).Spool().List()
+	if err != nil || len(left) > 0 {
+		w.t.Errorf("spool holds %v, %v", left, err)
 	}
 }
 

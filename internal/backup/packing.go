@@ -27,24 +27,20 @@ const (
 // isCold reports whether objects of a class have to be thawed.
 func (o *Options) isCold(class string) bool { return o.IsCold != nil && o.IsCold(class) }
 
-// setStorage takes over where the source was stored so far, unless the caller chooses.
+// setStorage takes over where the source was stored so far, unless the caller chooses. A run that was interrupted counts: what goes on is its work.
 func (o *Options) setStorage() {
 	if !o.Storage.IsZero() {
 		return
 	}
-	if last := lastDone(o.Scope.Items, o.Source.ID); last.Snapshot != nil {
-		o.Storage = last.Storage
-	}
-}
-
-// lastDone returns the newest done snapshot of a source; Snapshot is nil where there is none.
-func lastDone(items []snapshot.Item, id snapshot.Source) (last snapshot.Item) {
-	for _, it := range items {
-		if it.Source.ID == id && it.Status() == snapshot.IsDone {
+	var last snapshot.Item
+	for _, it := range o.Scope.Items {
+		if it.Source.ID == o.Source.ID && it.Status() != snapshot.IsForgotten {
 			last = newer(last, it)
 		}
 	}
-	return last
+	if last.Snapshot != nil {
+		o.Storage = last.Storage
+	}
 }
 
 // PackSize returns how large packs of content are going to be, in bytes, as far as can be told before a run.
@@ -65,8 +61,8 @@ func (o *Options) packing() repo.WriterOptions {
 		class = o.Repo.Config().Class.Data
 	}
 	up := o.State.Link().Up
-	w := repo.WriterOptions{Class: class, Uploads: o.Uploads, PackSize: o.PackSize, PartTime: packTime, Up: up}
-	streams := o.PackSize > 32<<20
+	w := repo.WriterOptions{Class: class, Uploads: o.Uploads, PackSize: o.PackSize, Streams: o.Streams, PartTime: packTime, Up: up}
+	streams := o.PackSize > o.Streams
 	if o.PackSize <= 0 {
 		w.PackSize = hotPack
 		if o.isCold(class) {

@@ -60,6 +60,10 @@ func variants() []settings {
 		{name: "faults-retried", init: small, pack: 200_000, workers: 4, flush: 1, cache: "keep", spool: true, faults: failures, retry: true},
 		{name: "faults", init: small, pack: 120_000, workers: 2, flush: 1, cache: "keep", faults: rare, nested: true, tables: true},
 		{name: "faults-two-hosts", init: small, pack: 200_000, workers: 2, flush: 3, cache: "lose", spool: true, faults: rare, hosts: 2},
+		{name: "streams-killed", init: small, pack: 300_000, streams: 1, workers: 4, flush: 2, cache: "keep", spool: true, stop: "kill", tables: true},
+		{name: "streams-cold-cancelled", init: padded, pack: 0, workers: 2, flush: 1, cache: "keep", spool: true, stop: "cancel", cold: "FROST", nested: true},
+		{name: "streams-faults", init: small, pack: 250_000, streams: 1, workers: 3, flush: 1, cache: "lose", spool: true, faults: rare, full: true},
+		{name: "streams-into-store", init: small, pack: 400_000, streams: 1, workers: 4, flush: 2, cache: "keep", stop: "kill"},
 		{name: "two-hosts-killed", init: padded, pack: 250_000, workers: 1, cache: "keep", stop: "kill", hosts: 2, tables: true, nested: true, full: true},
 	}
 }

@@ -321,7 +321,8 @@ func TestPruneBesideBackups(t *testing.T) {
 		x := newTree(t, rng, filepath.Join(base, "src"))
 		init := sizes(64<<10, 128<<10, 512<<10, 16<<10, 64<<10)
 		w := newWorld(t, seed, settings{name: "pruned", init: init, pack: 60_000, workers: 2, flush: 1, cache: "keep", nested: rng.IntN(2) == 0,
-			hosts: 1 + rng.IntN(2), blind: rng.IntN(3) == 0, full: rng.IntN(4) == 0, tables: rng.IntN(2) == 0}, base, x.root)
+			hosts: 1 + rng.IntN(2), blind: rng.IntN(3) == 0, full: rng.IntN(4) == 0, tables: rng.IntN(2) == 0,
+			spool: rng.IntN(2) == 0, streams: int64(rng.IntN(2))}, base, x.root)
 		r, err := repo.Open(context.Background(), w.mem, w.hosts[0].access, repo.Options{})
 		w.must(err)
 		key, err := r.Enroll(context.Background(), "pruner", "shared", keys.Pruner)

@@ -40,6 +40,8 @@ type settings struct {
 	level   frame.Level
 	memory  int64
 	spool   bool   // packs are sealed into memory or files before they are sent
+	streams int64  // packs that may become larger are streamed into the spool; 0: hardly ever
+	cold    string // class of content, of which the backup believes that it has to be thawed
 	cache   string // keep, lose (at random, before runs) or none
 	tables  bool   // local chunk tables
 	blind   bool   // runs have the host key alone
@@ -84,6 +86,7 @@ type made struct {
 
 func newWorld(t testing.TB, seed uint64, s settings, base, src string) *world {
 	w := &world{t: t, seed: seed, s: s, base: filepath.Join(base, s.name), src: src, mem: mem.New(mem.Options{})}
+	s.init.DataClass = s.cold
 	w.rng = rand.New(rand.NewPCG(seed, uint64(len(s.name))))
 	pass, err := keys.Passphrase([]byte("correct horse"), keys.MinWork)
 	if s.init.Hybrid {
@@ -309,7 +312,11 @@ func (w *world) run(ctx context.Context, st store.Store, h *host, dirs state.Dir
 	if err != nil {
 		return err
 	}
-	scope, err := r.Load(ctx, h.access.Host.ScopeID, true)
+	load := r.LoadToWrite
+	if w.rng.IntN(4) == 0 {
+		load = func(ctx context.Context, id keys.ScopeID) (*repo.ScopeState, error) { return r.Load(ctx, id, true) }
+	}
+	scope, err := load(ctx, h.access.Host.ScopeID)
 	if err != nil {
 		return err
 	}
@@ -347,7 +354,7 @@ func (w *world) runSource(ctx context.Context, r *repo.Repository, scope *repo.S
 		Repo: r, Scope: scope, State: state.Open(dirs, r.ID(), func(err error) {}), Tree: tree, Names: tree.Names, Host: h.name,
 		Source: snapshot.Origin{ID: snapshot.SourceID(key, "dir", h.name, "", []byte(src)), Kind: "dir", Path: []byte(src)},
 		Detect: backup.DefaultDetect, Program: "test", Full: full,
-		Workers: w.s.workers, PackSize: int64(w.s.pack), Level: w.s.level, Memory: w.s.memory, FlushPacks: flush, FlushAfter: time.Hour, Grace: w.grace,
+		Workers: w.s.workers, PackSize: int64(w.s.pack), Streams: w.s.streams, IsCold: func(class string) bool { return class != "" && class == w.s.cold }, Level: w.s.level, Memory: w.s.memory, FlushPacks: flush, FlushAfter: time.Hour, Grace: w.grace,
 		Report: func(e event.Event) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -171,8 +171,10 @@ func (r *Repository) Standing(ctx context.Context) (revoked, certified bool, err
 		return nil
 	})
 	if err == nil && revoked {
-		_, bad := k.revocation(ctx, r.host.Host) // anybody can put an object there
-		revoked = bad == nil
+		var object *ObjectError
+		if _, err = k.revocation(ctx, r.host.Host); errors.As(err, &object) || errors.Is(err, store.ErrNotExist) {
+			revoked, err = false, nil // anybody can put an object there
+		}
 	}
 	return revoked, certified, err
 }

@@ -241,3 +241,34 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("told: %v", s.Damaged)
 	}
 }
+
+// TestStanding: a revocation that cannot be read now is not taken for none, since what a revoked host writes does not count; rubbish in its place is.
+func TestStanding(t *testing.T) {
+	w := newWorld(t, repo.InitOptions{})
+	full := w.open(w.access)
+	standing := func(st store.Store, wantRevoked, wantCertified bool) {
+		t.Helper()
+		r, err := repo.Open(ctx, st, repo.Access{Host: w.access.Host}, repo.Options{})
+		w.must(err)
+		revoked, certified, err := r.Standing(ctx)
+		if err != nil || revoked != wantRevoked || certified != wantCertified {
+			t.Errorf("revoked %v, certified %v, %v", revoked, certified, err)
+		}
+	}
+	standing(w.st, false, true)
+	name := "hosts/" + w.access.Host.Host.String()
+	w.add(name+".revoked", []byte("rubbish"))
+	standing(w.st, false, true)
+	w.must(w.mem.Delete(ctx, name+".revoked"))
+	w.must(full.Revoke(ctx, w.access.Host.Host, "stolen"))
+	standing(w.st, true, true)
+	for _, how := range []string{"before", "torn"} {
+		r, err := repo.Open(ctx, faultstore.New(w.st, 1, faultstore.MustParse("get hosts/* "+how)...), repo.Access{Host: w.access.Host}, repo.Options{})
+		w.must(err)
+		if revoked, _, err := r.Standing(ctx); err == nil {
+			t.Errorf("%s: revoked %v without having read it", how, revoked)
+		}
+	}
+	w.must(w.mem.Delete(ctx, name))
+	standing(w.st, true, false)
+}

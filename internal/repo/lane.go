@@ -30,16 +30,19 @@ type coil struct {
 	buf []byte
 }
 
-// streamAbove is the size from which on a pack is not held in memory, in bytes.
-const streamAbove = 32 << 20
+// StreamAbove is the size from which on a pack is not held in memory, in bytes.
+const StreamAbove = 32 << 20
+
+// maxStreamChunks keeps the table of a streamed pack, which is held in memory, and its record in the journal at a few MiB.
+const maxStreamChunks = 1 << 17
 
 // makeLanes makes the lanes that the options ask for.
 func (w *Writer) makeLanes() {
 	w.coils.New = func() any { return &coil{enc: frame.NewEncoder(w.o.Level)} }
 	builder := func(kind chunk.Kind, size int64) *pack.Builder {
-		return pack.NewBuilder(kind, w.r.host.ScopeID, w.o.Epoch, int(min(size, streamAbove)))
+		return pack.NewBuilder(kind, w.r.host.ScopeID, w.o.Epoch, int(size))
 	}
-	if w.o.PackSize > streamAbove || w.o.PackTime > 0 && w.o.PackMost > streamAbove {
+	if w.o.PackSize > w.o.Streams || w.o.PackTime > 0 && w.o.PackMost > w.o.Streams {
 		w.lanes[chunk.Data] = []*lane{{streams: true}}
 	} else {
 		for range w.o.Lanes {
@@ -100,7 +103,7 @@ func (l *lane) fits(raw, frame int) bool {
 	if !l.streams {
 		return l.b.Fits(raw)
 	}
-	return l.s == nil || l.s.Fits(frame)
+	return l.s == nil || l.s.Count() < maxStreamChunks && l.s.Fits(frame)
 }
 
 // add adds a frame to the pack of a lane, whose lock the caller holds, and begins one where none is.

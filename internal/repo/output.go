@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,11 +78,29 @@ func (o *output) Write(p []byte) (int, error) {
 	case o.buf != nil:
 		return o.buf.Write(p)
 	}
-	n, err := o.file.Write(p)
-	if err != nil {
-		err = fmt.Errorf("spool of packs: %w", err)
+	return o.writeFile(p)
+}
+
+// writeFile writes to the spool. Where it is full, packs that are on their way leave it when they are through, so it waits for these before it gives up. (No lock
+// keeps them from that: see Writer.)
+func (o *output) writeFile(p []byte) (n int, err error) {
+	for {
+		flying, landed := o.w.underWay()
+		m, err := o.file.Write(p[n:])
+		n += m
+		switch {
+		case err == nil:
+			return n, nil
+		case flying == 0:
+			return n, fmt.Errorf("spool of packs: %w", err)
+		}
+		o.w.r.decide("the spool waits for packs on their way: %v", err)
+		select {
+		case <-landed:
+		case <-o.w.upCtx.Done():
+			return n, o.w.cause()
+		}
 	}
-	return n, err
 }
 
 // keep gives a spooled pack the name by which the next run finds it, if this one does not get it through.
@@ -163,7 +183,8 @@ func (w *Writer) partSize(size int64) int64 {
 	return part
 }
 
-// resend sends a pack of an interrupted run that the spool has kept, and reports whether it is in the store now.
+// resend sends a pack of an interrupted run that the spool has kept, into the class that this run uses, and reports whether it is in the store now. One that the
+// store refuses, such as for its class or size, is dropped, lest every later run stops here: its content is packed again.
 func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	s := w.r.o.Spool
 	if s == nil {
@@ -173,6 +194,7 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
+	p.Class = w.classOf(p.Kind)
 	out := &output{w: w, file: f.File, spooled: f, kept: p.Name.String(), class: p.Class}
 	sum, err := sumFile(f.File)
 	if err != nil || sum != p.Name { // torn by a power cut
@@ -182,10 +204,21 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	w.r.decide("pack %v is sent from the spool", p.Name)
 	err = out.commit(ctx, packName(p.Kind, w.kit.id, p.Name), p.Size, p.Name)
 	if err != nil && !isThere(err) {
-		return false, err
+		if ctx.Err() != nil || mayPass(err) {
+			return false, err
+		}
+		w.r.decide("pack %v leaves the spool: %v", p.Name, err)
+		_ = s.Remove(p.Name.String())
+		return false, nil
 	}
 	w.wasSent(p)
 	return true, nil
+}
+
+// mayPass reports whether a store that does not take an object now may take the same object later.
+func mayPass(err error) bool {
+	return store.IsTemporary(err) || slices.ContainsFunc([]error{store.ErrAuth, store.ErrDenied, store.ErrClock, store.ErrFull, store.ErrReadOnly, store.ErrNoStore},
+		func(known error) bool { return errors.Is(err, known) })
 }
 
 func sumFile(f *os.File) (sum digest.Object, err error) {

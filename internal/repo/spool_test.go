@@ -129,3 +129,68 @@ func TestSpoolKeeps(t *testing.T) {
 		})
 	}
 }
+
+// picky is a store that does not take content in one class.
+type picky struct {
+	store.Store
+	class string
+	err   error
+}
+
+func (r *picky) Put(ctx context.Context, name string, c io.ReadSeeker, size int64, o store.PutOptions) error {
+	if o.Class == r.class && strings.HasPrefix(name, "data/") {
+		return r.err
+	}
+	return r.Store.Put(ctx, name, c, size, o)
+}
+
+// TestSpoolRefused: a pack that the store does not take in the class that was chosen does not stop later runs. It goes into another class where that is chosen; where the store
+// refuses it for good it leaves the spool; where that may pass, such as a right that is missing, it stays.
+func TestSpoolRefused(t *testing.T) {
+	bad := errors.New("InvalidStorageClass")
+	for _, c := range []struct {
+		name          string
+		second        string
+		err           error
+		adopted, left int
+	}{{"other class", "GLACIER", bad, 1, 0}, {"same class", "DEEP_ARCHIV", bad, 0, 0}, {"denied", "DEEP_ARCHIV", store.ErrDenied, 0, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, repo.InitOptions{})
+			w.st = &picky{w.st, "DEEP_ARCHIV", c.err}
+			spool := state.Open(state.Dirs{Cache: t.TempDir(), State: t.TempDir()}, w.access.Secrets.Repository, nil).Spool()
+			log := &journal{}
+			begin := func(class string) *run {
+				r, err := repo.Open(ctx, w.st, w.access, repo.Options{Now: w.clock.now, Spool: spool})
+				w.must(err)
+				return w.begin(r, w.load(r), repo.WriterOptions{PackSize: 40 << 20, Class: class, Journal: log})
+			}
+			b := begin("DEEP_ARCHIV")
+			_, err := b.put(0, []byte(noise(1, 1<<20)))
+			w.must(err)
+			if err := b.out.SendPacks(ctx); !errors.Is(err, c.err) {
+				t.Fatalf("first run: %v", err)
+			}
+			b.out.Abort()
+			b = begin(c.second)
+			adopted, err := b.out.Adopt(ctx, log.records)
+			if adopted != c.adopted || (err != nil) != (c.left > 0) {
+				t.Fatalf("%d packs taken up, %v", adopted, err)
+			}
+			left, err := spool.List()
+			w.must(err)
+			if len(left) != c.left {
+				t.Fatalf("spool holds %v", left)
+			}
+			if c.adopted > 0 {
+				item, err := b.out.Publish(ctx, b.snapshot(true, noise(1, 1<<20)))
+				w.must(err)
+				w.must(b.out.Confirm(ctx, item))
+				for _, name := range w.names("data/") {
+					if i, err := w.st.Stat(ctx, name); err != nil || i.Class != c.second {
+						t.Errorf("%+v, %v", i, err)
+					}
+				}
+			}
+		})
+	}
+}

@@ -22,7 +22,8 @@ type WriterOptions struct {
 	Class     string        // storage class of data packs; empty: the repository's
 	Lanes     int           // data packs being filled at once, where they are held in memory
 	Workers   int           // goroutines that put; where there are more of them than lanes they compress outside of these
-	PackSize  int64         // bytes of plaintext of a data pack; one of more than 32 MiB is streamed into the spool
+	PackSize  int64         // bytes of plaintext of a data pack
+	Streams   int64         // data packs that may become larger than this are not held in memory but streamed into the spool, in bytes; 0: StreamAbove
 	PackTime  time.Duration // streamed packs grow or shrink to what the way to the store takes in this time, once that is known; 0: PackSize stays
 	PackLeast int64         // within these bounds, in bytes
 	PackMost  int64
@@ -61,6 +62,8 @@ type Writer struct {
 
 	mu       sync.Mutex
 	inMemory int64
+	flying   int           // packs on their way
+	landed   chan struct{} // closed when one of them has ended
 
 	link meter
 
@@ -97,7 +100,10 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 	if o.Uploads <= 0 {
 		o.Uploads = 4
 	}
-	w := &Writer{r: r, kit: scope.kit, o: o, scope: scope}
+	if o.Streams <= 0 {
+		o.Streams = StreamAbove
+	}
+	w := &Writer{r: r, kit: scope.kit, o: o, scope: scope, landed: make(chan struct{})}
 	w.refs.packs = map[digest.Object]struct{}{}
 	for kind := range w.claims {
 		for i := range w.claims[kind] {
@@ -216,13 +222,33 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 		out.leave()
 		return context.Cause(w.upCtx)
 	}
+	w.mu.Lock()
+	w.flying++
+	w.mu.Unlock()
 	w.inFlight.Go(func() {
 		defer func() { <-w.uploads }()
 		if err := w.send(out, p); err != nil {
 			w.fail(err)
 		}
+		w.land()
 	})
 	return nil
+}
+
+// land notes that a pack is no longer on its way.
+func (w *Writer) land() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying--
+	close(w.landed)
+	w.landed = make(chan struct{})
+}
+
+// underWay returns how many packs are on their way, and what is closed when the next of them has ended.
+func (w *Writer) underWay() (n int, landed <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flying, w.landed
 }
 
 // classOf is the storage class of a new pack.
