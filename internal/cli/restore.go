@@ -52,9 +52,9 @@ func newRestore(c *console) *cobra.Command {
 		Long: `Writes what lies in the source, or in PATH, straight into the folder --target, which is made if it is not there. Each object is
 fetched once. What is damaged is named, the rest is restored, and the exit code is 3. Interrupted, run it again: what is complete stays.
 
-What lies in a cold class is thawed first: firn says what that costs with each tier and how long it takes, asks, thaws no more at a time than
-the link brings home before the copies expire, and restores files as their packs come. Stop it at any time, for days; the same command goes on, and
-pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
+What lies in a cold class is thawed first: firn says what that costs with each tier and how long it takes, asks, thaws no more at a
+time than the link brings home before the copies expire, and restores files as their packs come. Stop it at any time, for days; the
+same command goes on, and pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
 ` + snapshotHelp,
 		Example: `  firn restore latest --target /tmp/restored
   firn restore latest:/home/eve/documents --target ./documents

@@ -37,9 +37,10 @@ func newThaw(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "thaw SNAPSHOT[:PATH] [PATTERN…]",
 		Short: "Make what lies in a cold class readable for some days",
-		Long: `Asks the store for readable copies of the packs that a snapshot, or what lies under PATH in it, needs, and waits until all are there. A restore
-does this by itself; use thaw alone to look at files with firn cat, to write a tar, or to read the objects with other programs. What it costs
-is said before, and nothing that is thawed is paid for again. Interrupted, run it again. Copies end by themselves after --days.
+		Long: `Asks the store for readable copies of the packs that a snapshot, or what lies under PATH in it, needs, and waits until all are there. A
+restore does this by itself; use thaw alone to look at files with firn cat, to write a tar, or to read the objects with other
+programs. What it costs is said before, and nothing that is thawed is paid for again. Interrupted, run it again. Copies end by
+themselves after --days.
 
 With --metadata it is about everything but file content: objects that a lifecycle rule of the bucket moved into a cold class, without which
 nothing can be listed. No key is needed for that. firn doctor finds such rules.
