@@ -47,6 +47,9 @@ func (w *world) plantPasses(seed uint64) {
 	w.patch("deep/er/many pieces", 5<<20, []byte("in the middle"))
 	w.write("deep/er/copy", randomBytes(seed*100+50, 9<<20))
 	w.backup()
+	if quick := quickDir(w.t); quick != "" {
+		w.base = quick
+	}
 }
 
 func (w *world) patch(name string, at int64, b []byte) {
