@@ -124,7 +124,7 @@ func (x *settings) greet(w io.Writer, s *coldtest.Server) {
 	for _, line := range s.Environment() {
 		fmt.Fprintf(w, "export %s\n", line)
 	}
-	fmt.Fprintf(w, `export FIRN_REPO=s3://%s/repository FIRN_PASSPHRASE="only for trying"
+	fmt.Fprintf(w, `export FIRN_REPO=s3://%s/repository FIRN_PASSPHRASE="only for trying" FIRN_PRICE_REGION=aws/us-east-1
 
 firn init --class DEEP_ARCHIVE
 firn backup ~/Documents
