@@ -112,6 +112,7 @@ type secretFlags struct {
 	passphraseFile    string
 	passphraseCommand string
 	identities        []string
+	given             *credential // what was read
 }
 
 func (f *secretFlags) register(cmd *cobra.Command) {

@@ -151,10 +151,19 @@ func TestS3(t *testing.T) {
 	none.fails([]string{"firn: error: ", "hint: credentials come from"}, "backup", "src")
 }
 
-// TestS3Replaced: what is remembered of a repository does not outlive it: a backup into a place where another one is now goes into that.
+// TestS3Replaced: what is remembered of a repository does not outlive it: a backup into a place where another one is now goes into that, whether or not the key of the
+// host for the old one is still at hand, and whether what is remembered is whole. A key that comes by a pipe is read once.
 func TestS3Replaced(t *testing.T) {
+	for _, how := range []string{"noticed", "at once", "no host key", "damaged"} {
+		t.Run(how, func(t *testing.T) { s3Replaced(t, how) })
+	}
+}
+
+func s3Replaced(t *testing.T, how string) {
 	s := versitygw.Start(t)
 	c := newTerminal(t, s)
+	stateDir := filepath.Join(c.dir, "state")
+	c = c.set("FIRN_STATE_DIR", stateDir)
 	c.ok("init", "--recipient", recipient, "--kit-saved")
 	c.ok("backup", "src")
 	t.Setenv("AWS_ACCESS_KEY_ID", s.Access)
@@ -172,9 +181,44 @@ func TestS3Replaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.fails([]string{"no repository here"}, "backup", "src")
+	if how == "noticed" {
+		c.fails([]string{"no repository here"}, "backup", "src")
+	}
 	c.set("FIRN_STATE_DIR", filepath.Join(c.dir, "other")).ok("init", "--recipient", recipient, "--kit-saved")
-	c.ok("backup", "src")
+	switch how {
+	case "no host key":
+		keys, err := filepath.Glob(filepath.Join(stateDir, "*", "host.key"))
+		if err != nil || len(keys) != 1 || os.Remove(keys[0]) != nil {
+			t.Fatalf("%q, %v", keys, err)
+		}
+	case "damaged":
+		places, err := filepath.Glob(filepath.Join(stateDir, "places", "*"))
+		if err != nil || len(places) == 0 {
+			t.Fatalf("%q, %v", places, err)
+		}
+		headers := 0
+		for _, place := range places {
+			raw, err := os.ReadFile(place)
+			changed := strings.Replace(string(raw), "786432", "786433", 1)
+			if err != nil || os.WriteFile(place, []byte(changed), 0o600) != nil {
+				t.Fatalf("%s, %v", raw, err)
+			}
+			if changed != string(raw) {
+				headers++
+			}
+		}
+		if headers != 1 {
+			t.Fatalf("%d headers are remembered", headers)
+		}
+	}
+	again := c
+	if raw, err := os.ReadFile(filepath.Join(c.dir, "key.txt")); err != nil {
+		t.Fatal(err)
+	} else if fifo := filepath.Join(c.dir, "fifo"); exec.Command("mkfifo", fifo).Run() == nil {
+		again = c.set("FIRN_IDENTITY", fifo)
+		go func() { _ = os.WriteFile(fifo, raw, 0o600) }()
+	}
+	again.ok("backup", "src")
 	c.ok("restore", "latest", "--target", "out")
 	if got, err := os.ReadFile(filepath.Join(c.dir, "out", "one")); err != nil || string(got) != "one\n" {
 		t.Errorf("restored %q, %v", got, err)

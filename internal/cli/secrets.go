@@ -29,8 +29,17 @@ type credential struct {
 	passphrase bool // else identity files
 }
 
-// credential returns what flags or the environment give, nil if they give nothing. Flags count before the environment.
-func (f *secretFlags) credential(ctx context.Context, c *console) (*credential, error) {
+// credential returns what flags or the environment give, nil if they give nothing. Flags count before the environment. It reads them once: what a pipe
+// gives, or a person who is asked, cannot be had again.
+func (f *secretFlags) credential(ctx context.Context, c *console) (cred *credential, err error) {
+	if f.given == nil {
+		cred, err = f.read(ctx, c)
+		f.given = cred
+	}
+	return f.given, err
+}
+
+func (f *secretFlags) read(ctx context.Context, c *console) (*credential, error) {
 	pass, err := passphraseOf(ctx, c, f.passphraseFile, f.passphraseCommand)
 	if err != nil {
 		return nil, err

@@ -201,10 +201,15 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	if err != nil {
 		return nil, err
 	}
+	if host == nil && s.recalled {
+		return nil, errMoved // no scope is known in which to look, and the certificate is to be stored
+	}
 	if host == nil {
 		return s.enroll(ctx, cred, h)
 	}
-	if err := s.open(ctx, repo.Access{Host: host}); err != nil {
+	if err := s.open(ctx, repo.Access{Host: host}); s.recalled && err != nil {
+		return nil, errMoved
+	} else if err != nil {
 		return nil, err
 	}
 	s.c.explain("writing as host %q (%v) in scope %q", host.Name, host.Host, host.ScopeName)
@@ -224,6 +229,7 @@ func (s *session) openWriter(ctx context.Context, f *secretFlags, h *hostFlags) 
 	})
 	err = g.Wait()
 	if errors.Is(err, errMoved) {
+		_ = s.ready(ctx) // nothing goes on in a session that is given up
 		return nil, err
 	}
 	if err == nil && !revoked {
