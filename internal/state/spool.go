@@ -96,6 +96,17 @@ func (p *Spool) Open(name string) (*SpoolFile, error) {
 	return &SpoolFile{f, path}, nil
 }
 
+// inUse reports whether a process has a file of the spool open.
+func (p *Spool) inUse(name string) bool {
+	f, err := os.OpenFile(filepath.Join(p.dir, name), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	err = tryLock(f)
+	_ = f.Close()
+	return errors.Is(err, errHeld)
+}
+
 // UploadNote remembers the upload of a kept file in parts. It lies beside the file and goes with it. Nothing in it fails: an upload
 // that is not remembered begins anew.
 type UploadNote struct{ path string }

@@ -410,6 +410,17 @@ func TestTrim(t *testing.T) {
 	if left := s.Usage().Cache(); left != 300 {
 		t.Fatalf("%d bytes left, want the file being written", left)
 	}
+	if err := f.Keep("pack"); err != nil {
+		t.Fatal(err)
+	}
+	s.Spool().UploadNote("pack").SetUpload("1 2 3 4")
+	if s.Trim(0); s.Usage().Cache() != 307 {
+		t.Fatalf("%d bytes left, want the pack that is being sent, and the note of its upload", s.Usage().Cache())
+	}
+	_ = f.Close()
+	if s.Trim(0); s.Usage().Cache() != 0 {
+		t.Fatalf("%d bytes left of a pack that nobody sends", s.Usage().Cache())
+	}
 	f.Discard()
 }
 

@@ -54,20 +54,24 @@ func walkFiles(root string, fn func(piece)) {
 }
 
 // Trim deletes the pieces of the cache that were used the longest time ago, until it takes at most max bytes, and returns how many bytes that freed.
-// A piece is a generation of a source (both files), a chunk table, an object of the store cache or a pack in the spool. Readers that have a piece open go
-// on reading where the system allows it; else the piece stays. Times of use are times of modification: readers of the stat cache set them, other
-// owners of pieces use Touch.
+// A piece is a generation of a source (both files), a chunk table, an object of the store cache or a pack in the spool that nobody is sending. Readers that have a
+// piece open go on reading where the system allows it; else the piece stays. Times of use are times of modification: readers of the stat cache set them, other
+// owners of pieces use Touch. Packs that are being written or sent do not count: they go by themselves, and nothing else has to make room for them.
 func (s *State) Trim(max int64) (freed int64) {
 	if s.cache == "" {
 		return 0
 	}
-	s.Spool().Clean()
+	spool := s.Spool()
+	spool.Clean()
 	pairs := map[string]*piece{}
 	var pieces []*piece
 	var total int64
 	walkFiles(s.cache, func(p piece) {
-		total += p.size
 		dir, name := filepath.Split(p.paths[0])
+		if filepath.Clean(dir) == spool.dir && spool.inUse(strings.TrimSuffix(name, uploadSuffix)) {
+			return
+		}
+		total += p.size
 		if strings.HasPrefix(name, tempPrefix) {
 			return // being written
 		}
