@@ -138,7 +138,7 @@ func coldRules() []rule {
 			case !errors.Is(e.Err, store.ErrCold):
 				return ""
 			case strings.HasPrefix(e.Name, "data/"):
-				return "firn restore --plan says what thawing costs and how long it takes; firn restore does it, and goes on where it was interrupted"
+				return "firn restore --plan says what thawing costs and how long it takes; firn restore does it, and goes on where it was interrupted; firn thaw makes it readable for firn cat and others"
 			}
 			return "a rule of the bucket moved it, most likely, and all that backups need with it: firn doctor tells which; firn thaw --metadata brings it back, and says before what that costs"
 		}),

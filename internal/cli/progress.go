@@ -154,7 +154,7 @@ func (l *listener) render(p event.Progress, rate float64, now time.Time) string 
 func counted(n int64, what string) string {
 	switch stem, y := strings.CutSuffix(what, "y"); {
 	case n == 1:
-	case y:
+	case y && what != "day":
 		what = stem + "ies"
 	default:
 		what += "s"

@@ -255,7 +255,7 @@ func (e *engine) untilNext() time.Duration {
 	if e.objects(coming) == 0 && e.pauseUntil.After(now) {
 		d = e.pauseUntil.Sub(now)
 	}
-	return max(d, time.Second)
+	return max(d, min(time.Second, e.interval()))
 }
 
 // finish writes down how it ended.
