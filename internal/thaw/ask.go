@@ -245,7 +245,7 @@ type sending struct {
 	queue             []order
 	begun, kept, free []int32
 	good              time.Time // when something came through last
-	stop              bool      // send no more of it
+	stop              bool      // send no more of it, but for what may have been heard already
 	fatal             error
 }
 
@@ -262,11 +262,7 @@ func (e *engine) send(ctx context.Context, groups []group, n int) error {
 	}
 	slices.SortFunc(s.queue, func(a, b order) int { return int(a.i) - int(b.i) })
 	e.deliver(ctx, thawer, s)
-	for _, o := range s.queue {
-		if !e.items[o.i].unsure {
-			s.free = append(s.free, o.i)
-		}
-	}
+	s.leave(e)
 	e.j.answer(answers{set(s.begun), set(s.kept), set(s.free)})
 	if s.fatal == nil {
 		s.fatal = ctx.Err()
@@ -280,6 +276,19 @@ func set(list []int32) (r ranges) {
 		r = r.with(i)
 	}
 	return r
+}
+
+// leave takes off the queue what was not sent yet.
+func (s *sending) leave(e *engine) {
+	unsure := s.queue[:0]
+	for _, o := range s.queue {
+		if e.items[o.i].unsure {
+			unsure = append(unsure, o)
+		} else {
+			s.free = append(s.free, o.i)
+		}
+	}
+	s.queue = unsure
 }
 
 // deliver makes the requests, several at once, and takes in the answers.
@@ -305,7 +314,10 @@ func (e *engine) deliver(ctx context.Context, thawer store.Thawer, s *sending) {
 			continue
 		default:
 		}
-		done := len(s.queue) == 0 || s.stop || s.fatal != nil || ctx.Err() != nil
+		if s.stop {
+			s.leave(e)
+		}
+		done := len(s.queue) == 0 || s.fatal != nil || ctx.Err() != nil
 		if done && flying == 0 {
 			return
 		}

@@ -6,7 +6,8 @@ import "time"
 const extendMargin = time.Hour
 
 // meter learns, from passes of Fetch, how fast the link is and how long a pass takes beside what it downloads: the straight line through
-// (bytes, seconds), in which a pass counts 20 % less than the one after it.
+// (bytes, seconds), in which a pass counts 20 % less than the one
+// after it. What cannot be told apart counts for the link, so that its speed is rather under- than overestimated.
 type meter struct {
 	assumed         float64 // bytes per second, until a pass was measured
 	start           float64 // seconds of overhead, likewise
@@ -28,11 +29,11 @@ func (m *meter) learnt() (speed, overhead float64) {
 	if m.n == 0 {
 		return m.assumed, m.start
 	}
-	overhead = min(m.start, m.y/m.n/2)
+	overhead = min(m.start, m.y/m.n/10)
 	if spread := m.n*m.xx - m.x*m.x; spread > 0.01*m.x*m.x {
 		slope := (m.n*m.xy - m.x*m.y) / spread
 		if cut := (m.y - slope*m.x) / m.n; slope > 0 && cut >= 0 {
-			overhead = min(cut, 0.9*m.y/m.n)
+			overhead = min(cut, 0.5*m.y/m.n)
 		}
 	}
 	return m.x / (m.y - m.n*overhead), overhead
