@@ -14,39 +14,42 @@ type adder struct {
 	slice    int64    // size
 
 	at    int   // slices before this are done
-	woven int64 // columns of the batch at hand that are done for the first weaveOuts recovery slices
+	woven int64 // columns of the batch at hand that are done for the first weavable recovery slices
+	ahead int   // of which so many have the next 64 columns too
 	weave
 }
 
 // next goes on to the next batch once all columns of the one at hand are woven.
 func (a *adder) next() {
 	n := min(weaveBatch, len(a.in)-a.at)
-	if len(a.recovery) > weaveOuts {
-		a.rest(a.recovery[weaveOuts:], weaveOuts, a.at, n, 0, 1)
-	}
+	a.rest(weavable(len(a.recovery)), len(a.recovery), a.at, n, 0, a.slice, 1)
 	a.at, a.woven = a.at+n, 0
 }
 
 // finish does what is left, on up to that many processors.
 func (a *adder) finish(workers int) {
-	if len(a.recovery) == 0 {
-		return
-	}
-	if a.woven > 0 {
-		n := min(weaveBatch, len(a.in)-a.at)
-		a.rest(a.recovery[:min(weaveOuts, len(a.recovery))], 0, a.at, n, a.woven, workers)
-		a.woven = a.slice
+	if a.woven > 0 || a.ahead > 0 {
+		n, k := min(weaveBatch, len(a.in)-a.at), weavable(len(a.recovery))
+		if a.ahead > 0 {
+			a.rest(min(a.ahead, k), k, a.at, n, a.woven, a.woven+64, 1)
+			a.ahead, a.woven = 0, a.woven+64
+		}
+		a.rest(0, k, a.at, n, a.woven, a.slice, workers)
 		a.next()
 	}
-	for ; a.at < len(a.in); a.at += min(64, len(a.in)-a.at) {
-		a.rest(a.recovery, 0, a.at, min(64, len(a.in)-a.at), 0, workers)
+	for n := 0; a.at < len(a.in); a.at += n {
+		n = min(64, len(a.in)-a.at)
+		a.rest(0, len(a.recovery), a.at, n, 0, a.slice, workers)
 	}
 }
 
-// rest adds n slices from at on, their columns from off on, to recovery slices that begin with an exponent.
-func (a *adder) rest(recovery [][]byte, exponent, at, n int, off int64, workers int) {
-	m := gf16.NewMatrix(len(recovery), n, factors(exponent+len(recovery), n, a.first+at)[exponent*n:])
-	inColumns(recovery, a.in[at:at+n], int(off), workers, m.MulAdd)
+// rest adds columns off to end of n slices from at on to recovery slices from to to−1.
+func (a *adder) rest(from, to, at, n int, off, end int64, workers int) {
+	if from >= to || off >= end {
+		return
+	}
+	m := gf16.NewMatrix(to-from, n, factors(to, n, a.first+at)[from*n:])
+	inColumns(a.recovery[from:to], a.in[at:at+n], int(off), int(end), workers, m.MulAdd)
 }
 
 // factors returns the factor of each slice from first on in each recovery slice, as [recovery][slice].
@@ -62,9 +65,8 @@ func factors(recovery, n, first int) []uint16 {
 	return f
 }
 
-// inColumns calls f with the columns of the buffers from off on, at once on so many processors.
-func inColumns(out, in [][]byte, off, workers int, f func(out, in [][]byte)) {
-	n := len(in[0])
+// inColumns calls f with columns off to n of the buffers, at once on so many processors.
+func inColumns(out, in [][]byte, off, n, workers int, f func(out, in [][]byte)) {
 	step := int(up(int64((n-off)/workers)+1, 4096))
 	var wg sync.WaitGroup
 	for o := off + step; o < n; o += step {

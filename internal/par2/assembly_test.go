@@ -83,6 +83,7 @@ func (g *generator) chains() {
 	g.line("GLOBL together<>(SB), RODATA|NOPTR, $16")
 	g.woven("weave0", 0)
 	g.woven("weave1", 1)
+	g.woven("weave5", 5)
 }
 
 // The registers of both chains, their temporaries, and that of the block's word. SI is the data, R13 the state, DI is free.
@@ -112,7 +113,7 @@ func (g *generator) loadChains() {
 func (g *generator) block(other []string) {
 	for i := range 64 {
 		for _, s := range other[len(other)*i/64 : len(other)*(i+1)/64] {
-			g.op("%s", s)
+			g.line("%s", s)
 		}
 		g.pairStep(i)
 	}
@@ -133,12 +134,14 @@ const (
 	atFactors   = 120
 	atFactorOff = 128
 	atOut       = 136
-	atOff       = 144
-	atEnd       = 152
-	atSums      = 160
+	atOutOff    = 144
+	atOutEnd    = 152
+	atOff       = 160
+	atEnd       = 168
+	atSums      = 176
 )
 
-// woven writes the kernel that hashes, computes the CRC and copies, and adds n times 64 bytes of slices to 10 recovery slices for each 64 bytes hashed.
+// woven writes the kernel that hashes, computes the CRC and copies, and adds, for each 64 bytes hashed, n times 64 bytes of slices to 10 recovery slices.
 func (g *generator) woven(name string, n int) {
 	g.line("")
 	g.line("// func %s(w *weaver, p, dst *byte, step, blocks int) (left int)", name)
@@ -152,14 +155,57 @@ func (g *generator) woven(name string, n int) {
 	if n > 0 {
 		g.op("VBROADCASTI64X2 apart<>(SB), Z30")
 		g.op("VBROADCASTI64X2 together<>(SB), Z31")
-		for k := range 10 {
-			g.op("VMOVDQU64 %d(R13), Z%d", atSums+64*k, k)
-		}
+		g.sums("VMOVDQU64 %[2]d(R13), Z%[1]d")
 	}
 	g.loadChains()
 	g.line("")
 	g.line("loop:")
-	other := []string{
+	other := hashAndCopy()
+	for i := range n {
+		other = append(other, addQuantum(i)...)
+	}
+	g.block(other)
+	g.op("ADDQ $64, SI")
+	if n > 0 {
+		g.op("MOVQ %d(R13), DI", atOff)
+		g.op("CMPQ DI, %d(R13)", atEnd)
+		g.op("JEQ  done")
+	}
+	g.op("CMPQ SI, blocks+32(FP)")
+	g.op("JNE  loop")
+	g.line("")
+	g.line("done:")
+	g.op("VMOVDQU64 Z25, %d(R13)", atCRC)
+	if n > 0 {
+		g.sums("VMOVDQU64 Z%d, %d(R13)")
+	}
+	g.op("MOVQ blocks+32(FP), AX")
+	g.op("SUBQ SI, AX")
+	g.op("SHRQ $6, AX")
+	g.op("MOVQ AX, left+40(FP)")
+	g.op("VZEROUPPER")
+	g.op("RET")
+	for i := range n {
+		g.flush(i)
+	}
+}
+
+func (g *generator) sums(format string) {
+	for k := range 10 {
+		g.op(format, k, atSums+64*k)
+	}
+}
+
+// lines begins instructions with a tab.
+func lines(s ...string) []string {
+	for i := range s {
+		s[i] = "\t" + s[i]
+	}
+	return s
+}
+
+func hashAndCopy() []string {
+	return lines(
 		"VMOVDQU64 (SI), Z24",
 		"MOVQ dst+16(FP), DI",
 		"VMOVDQU64 Z24, (DI)",
@@ -169,37 +215,12 @@ func (g *generator) woven(name string, n int) {
 		"VPCLMULQDQ $0x11, Z29, Z25, Z27",
 		"VMOVDQA64 Z24, Z25",
 		"VPTERNLOGQ $0x96, Z26, Z27, Z25",
-	}
-	if n > 0 {
-		other = append(other, addQuantum()...)
-	}
-	g.block(other)
-	g.op("ADDQ $64, SI")
-	if n > 0 {
-		g.flush()
-		g.line("")
-		g.line("next:")
-	}
-	g.op("CMPQ SI, blocks+32(FP)")
-	g.op("JNE  loop")
-	g.line("")
-	g.line("done:")
-	g.op("VMOVDQU64 Z25, %d(R13)", atCRC)
-	if n > 0 {
-		for k := range 10 {
-			g.op("VMOVDQU64 Z%d, %d(R13)", k, atSums+64*k)
-		}
-	}
-	g.op("MOVQ blocks+32(FP), AX")
-	g.op("SUBQ SI, AX")
-	g.op("SHRQ $6, AX")
-	g.op("MOVQ AX, left+40(FP)")
-	g.op("VZEROUPPER")
-	g.op("RET")
+	)
 }
 
 // addQuantum returns instructions that add 64 bytes of one slice, times its factors, to the sums of 10 recovery slices (see package gf16 for how).
-func addQuantum() []string {
+// After the last slice of a batch the sums are flushed.
+func addQuantum(i int) []string {
 	s := []string{
 		fmt.Sprintf("MOVQ %d(R13), DI", atIn),
 		fmt.Sprintf("ADDQ %d(R13), DI", atInOff),
@@ -220,18 +241,23 @@ func addQuantum() []string {
 			"VGF2P8AFFINEQB $0, Z23, Z21, Z23",
 			fmt.Sprintf("VPTERNLOGQ $0x96, Z22, Z23, Z%d", k))
 	}
-	return append(s,
-		fmt.Sprintf("ADDQ $24, %d(R13)", atInOff),
-		fmt.Sprintf("ADDQ $320, %d(R13)", atFactorOff))
+	s = append(s,
+		fmt.Sprintf("ADDQ $320, %d(R13)", atFactorOff),
+		fmt.Sprintf("MOVQ %d(R13), DI", atInOff),
+		"ADDQ $24, DI",
+		fmt.Sprintf("MOVQ DI, %d(R13)", atInOff),
+		// Nothing may come between these: a step of MD5 would change the flags, or be left out.
+		fmt.Sprintf("CMPQ DI, %d(R13)\n\tJEQ  flush%d\nflushed%d:", atInEnd, i, i))
+	return lines(s...)
 }
 
-// flush writes what follows the last slice of a column: the sums are added to the recovery slices. After the last column the kernel ends.
-func (g *generator) flush() {
-	g.op("MOVQ %d(R13), DI", atInOff)
-	g.op("CMPQ DI, %d(R13)", atInEnd)
-	g.op("JNE  next")
+// flush adds the sums to their recovery slices, and goes on to the next ten, or after the last of these to the next column.
+func (g *generator) flush(i int) {
+	g.line("")
+	g.line("flush%d:", i)
 	for k := range 10 {
 		g.op("MOVQ %d(R13), DI", atOut)
+		g.op("ADDQ %d(R13), DI", atOutOff)
 		g.op("MOVQ %d(DI), DI", 24*k)
 		g.op("ADDQ %d(R13), DI", atOff)
 		g.op("VPSHUFB Z31, Z%d, Z%d", k, k)
@@ -241,12 +267,15 @@ func (g *generator) flush() {
 		g.op("VPXORQ Z%d, Z%d, Z%d", k, k, k)
 	}
 	g.op("MOVQ $0, %d(R13)", atInOff)
+	g.op("MOVQ %d(R13), DI", atOutOff)
+	g.op("ADDQ $240, DI")
+	g.op("MOVQ DI, %d(R13)", atOutOff)
+	g.op("CMPQ DI, %d(R13)", atOutEnd)
+	g.op("JNE  flushed%d", i)
+	g.op("MOVQ $0, %d(R13)", atOutOff)
 	g.op("MOVQ $0, %d(R13)", atFactorOff)
-	g.op("MOVQ %d(R13), DI", atOff)
-	g.op("ADDQ $64, DI")
-	g.op("MOVQ DI, %d(R13)", atOff)
-	g.op("CMPQ DI, %d(R13)", atEnd)
-	g.op("JEQ  done")
+	g.op("ADDQ $64, %d(R13)", atOff)
+	g.op("JMP  flushed%d", i)
 }
 
 func (g *generator) pairStep(i int) {

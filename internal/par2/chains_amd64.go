@@ -28,15 +28,14 @@ type weaver struct {
 	inEnd     uintptr
 	factors   *byte
 	factorOff uintptr
-	out       *[]byte // weaveOuts of them
+	out       *[]byte // in groups of ten
+	outOff    uintptr // of a group
+	outEnd    uintptr
 	off, end  uintptr // column
-	sums      [weaveOuts][64]byte
+	sums      [10][64]byte
 }
 
-const (
-	weaveOuts  = 10
-	weaveBatch = 16 // slices
-)
+const weaveBatch = 16 // slices
 
 // weave0 hashes blocks, computes their CRC-32, and copies them to dst, which advances by step after each.
 //
@@ -48,6 +47,11 @@ func weave0(w *weaver, p, dst *byte, step, blocks int) (left int)
 //
 //go:noescape
 func weave1(w *weaver, p, dst *byte, step, blocks int) (left int)
+
+// weave5 adds five times as much for each block, for five groups of recovery slices.
+//
+//go:noescape
+func weave5(w *weaver, p, dst *byte, step, blocks int) (left int)
 
 var canWeave = sync.OnceValue(func() bool {
 	x := &cpu.X86
@@ -123,13 +127,16 @@ func (c *chains) blocks(b, dst []byte, a *adder) {
 		if len(dst) > 0 {
 			to, step = &dst[0], 64
 		}
-		kernel := weave0
-		if a != nil && a.load(&c.weaver) {
-			kernel = weave1
-		}
-		left := kernel(&c.weaver, &b[0], to, step, len(b)/64) * 64
-		if a != nil {
+		left := 0
+		switch adds := a != nil && a.load(&c.weaver); {
+		case !adds:
+			weave0(&c.weaver, &b[0], to, step, len(b)/64)
+		case c.outEnd == 10*sliceHeader:
+			left = 64 * weave1(&c.weaver, &b[0], to, step, len(b)/64)
 			a.woven = int64(c.off)
+		default:
+			left = 64 * weave5(&c.weaver, &b[0], to, step, len(b)/64)
+			a.woven, a.ahead = int64(c.off), int(c.outOff/sliceHeader)
 		}
 		b, dst = b[len(b)-left:], dst[max(0, len(dst)-left):]
 	}
@@ -179,11 +186,16 @@ func (c *chains) endSlice(pad int64) (s sliceSum) {
 
 // weave is an adder's part of the work of woven kernels.
 type weave struct {
-	outs    [weaveOuts][]byte
+	outs    [][]byte // 10 or 50
 	factors []byte
 	owner   *weaver // whose state is that of this adder
 	batch   int     // for which the factors are, from 1
 }
+
+const sliceHeader = unsafe.Sizeof([]byte{})
+
+// weavable is how many of n recovery slices are added to on the way.
+func weavable(n int) int { return min(n, 50) }
 
 // load gives w the batch in hand, and reports whether anything is left to add.
 func (a *adder) load(w *weaver) bool {
@@ -199,18 +211,22 @@ func (a *adder) load(w *weaver) bool {
 	if a.owner == w && a.batch == a.at+1 {
 		return true
 	}
-	n := min(weaveBatch, len(a.in)-a.at)
-	for k := range a.outs {
-		a.outs[k] = a.recovery[0] // with factors of 0 where there are fewer
+	if a.outs == nil {
+		a.outs = append(a.outs, a.recovery[:weavable(len(a.recovery))]...)
+		for len(a.outs) != 10 && len(a.outs) != 50 {
+			a.outs = append(a.outs, a.recovery[0]) // with factors of 0
+		}
 	}
-	outs := copy(a.outs[:], a.recovery)
-	a.factors = make([]byte, 32*weaveOuts*n)
-	for k, f := range factors(outs, n, a.first+a.at) {
-		gf16.AffineFactor(a.factors[32*(k/n+weaveOuts*(k%n)):], f)
+	n := min(weaveBatch, len(a.in)-a.at)
+	a.factors = make([]byte, 32*len(a.outs)*n)
+	for k, f := range factors(weavable(len(a.recovery)), n, a.first+a.at) {
+		group, out, in := k/n/10, k/n%10, k%n
+		gf16.AffineFactor(a.factors[32*(10*(group*n+in)+out):], f)
 	}
 	a.owner, a.batch = w, a.at+1
-	w.in, w.inOff, w.inEnd = &a.in[a.at], 0, uintptr(n)*unsafe.Sizeof(a.in[0])
-	w.factors, w.factorOff, w.out = &a.factors[0], 0, &a.outs[0]
-	w.off, w.end, w.sums = uintptr(a.woven), uintptr(a.slice), [weaveOuts][64]byte{}
+	w.in, w.inOff, w.inEnd = &a.in[a.at], 0, uintptr(n)*sliceHeader
+	w.out, w.outOff, w.outEnd = &a.outs[0], 0, uintptr(len(a.outs))*sliceHeader
+	w.factors, w.factorOff = &a.factors[0], 0
+	w.off, w.end, w.sums = uintptr(a.woven), uintptr(a.slice), [10][64]byte{}
 	return true
 }

@@ -147,7 +147,7 @@ func Encode(name string, data []byte, p Params, workers int) (*Volume, error) {
 	}
 	a := &adder{recovery: makeSlices(p.recovery(len(in)), slice), in: in, slice: slice}
 	h := newHasher(slice)
-	if weaves(slice) && len(a.recovery) <= weaveOuts || workers < 2 {
+	if weaves(slice) && len(a.recovery) <= weavable(len(a.recovery)) || workers < 2 {
 		h.write(data, nil, a)
 		a.finish(max(1, workers))
 	} else {

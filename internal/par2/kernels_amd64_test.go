@@ -57,7 +57,7 @@ func chainsOfEachKind(slice int64) map[string]func() *chains {
 func TestChains(t *testing.T) {
 	const slice, slices = 64 * 70, 37
 	data := noise(1, slices*slice-1000)
-	for _, outs := range []int{0, 1, 3, 10, 11, 23} {
+	for _, outs := range []int{0, 1, 3, 10, 11, 23, 50, 57} {
 		var want string
 		for _, kind := range []string{"plain", "pair", "woven"} {
 			make, ok := chainsOfEachKind(slice)[kind]
