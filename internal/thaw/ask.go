@@ -264,8 +264,9 @@ func (e *engine) send(ctx context.Context, groups []group, n int) error {
 	e.deliver(ctx, thawer, s)
 	s.leave(e)
 	e.j.answer(answers{set(s.begun), set(s.kept), set(s.free)})
-	if s.fatal == nil {
-		s.fatal = ctx.Err()
+	e.held()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return s.fatal
 }
@@ -310,7 +311,7 @@ func (e *engine) deliver(ctx context.Context, thawer store.Thawer, s *sending) {
 		select {
 		case r := <-replies:
 			flying--
-			e.reply(s, r)
+			e.reply(ctx, s, r)
 			continue
 		default:
 		}
@@ -323,7 +324,7 @@ func (e *engine) deliver(ctx context.Context, thawer store.Thawer, s *sending) {
 		}
 		if done || flying == workers {
 			flying--
-			e.reply(s, <-replies)
+			e.reply(ctx, s, <-replies)
 			continue
 		}
 		if wait := e.pace.take(e.clock.Now()); wait > 0 {
@@ -337,14 +338,14 @@ func (e *engine) deliver(ctx context.Context, thawer store.Thawer, s *sending) {
 }
 
 // reply takes in one answer.
-func (e *engine) reply(s *sending, r reply) {
+func (e *engine) reply(ctx context.Context, s *sending, r reply) {
 	i, it := r.i, &e.items[r.i]
 	now := e.clock.Now()
-	if r.err != nil && (store.IsTemporary(r.err) && !errors.Is(r.err, store.ErrNoCapacity) || endsRun(r.err)) {
+	if unclear(r.err) || endsRun(r.err) {
 		it.unsure = true
 		s.queue = append(s.queue, r.order)
 		e.pace.bad(now)
-		if endsRun(r.err) || now.Sub(s.good) > e.o.Patience {
+		if endsRun(r.err) || ctx.Err() != nil || now.Sub(s.good) > e.o.Patience {
 			s.fatal = r.err
 		}
 		return
@@ -378,16 +379,21 @@ func (e *engine) reply(s *sending, r reply) {
 	case r.err == nil && r.answer == store.ThawExtended && !paid: // there, whatever its listing tells
 		it.expires = 0
 		e.put(i, ready)
-		e.held()
 	default:
 		e.thawBegun(i, paid, now)
 	}
 }
 
-// endsRun reports whether an error concerns all requests, and will not pass by itself.
-func endsRun(err error) bool {
-	return errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrClock) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+// unclear reports whether a request that failed so may have been heard, or will be heard if it is repeated.
+func unclear(err error) bool {
+	if errors.Is(err, store.ErrNoCapacity) {
+		return false
+	}
+	return store.IsTemporary(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// endsRun reports whether an error concerns all requests, and will not pass by itself.
+func endsRun(err error) bool { return errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrClock) }
 
 func (e *engine) thawBegun(i int32, paid bool, now time.Time) {
 	it := &e.items[i]
@@ -410,7 +416,6 @@ func (e *engine) turnedDown(s *sending, r reply) {
 	case errors.Is(r.err, store.ErrNotCold):
 		it.cold, it.expires = false, 0
 		e.put(i, ready)
-		e.held()
 	case errors.Is(r.err, store.ErrNotExist):
 		e.put(i, gone)
 		e.missing(i)

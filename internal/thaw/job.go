@@ -263,8 +263,11 @@ func (j *Job) change(rest []byte) error {
 	if h.ID != j.header.ID {
 		return errRecord
 	}
+	if err := h.check(); err != nil {
+		return err
+	}
 	j.header = h
-	return h.check()
+	return nil
 }
 
 func (j *Job) replaySet(kind byte, rest []byte) error {

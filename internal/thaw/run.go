@@ -267,6 +267,9 @@ func (e *engine) finish(err error) (*Result, error) {
 			e.res.Missing = append(e.res.Missing, e.j.needs[i].Object)
 		}
 	}
+	if n := len(e.res.Again); n > 0 {
+		e.note("%d objects were paid for once more, since their copies expired before they were fetched", n)
+	}
 	if err == nil {
 		err = e.outcome()
 	}
