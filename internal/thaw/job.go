@@ -498,7 +498,7 @@ func (j *Job) Update(h Header, now time.Time) error {
 	}
 	j.header = h
 	j.append(record)
-	if j.s == nil {
+	if j.s == nil || j.log == nil {
 		return nil
 	}
 	j.log.Sync()

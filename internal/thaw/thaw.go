@@ -16,7 +16,7 @@
 //
 // # Windows
 //
-// A copy asked for with Days = d is there for d days at least, from a moment that the tier promises only roughly. So bytes asked for and not yet fetched are kept
+// What is hot, and what is thawed, is fetched in order of need, but copies come first where they would expire otherwise. A copy asked for with Days = d is there for d days at least, from a moment that the tier promises only roughly. So bytes asked for and not yet fetched are kept
 // below what the link brings home in d days, at Pessimism of the speed that was measured last: even if all copies came at once,
 // all would be fetched in time. A window smaller than what a link fetches while a tier thaws leaves the link idle; Offers chooses d with that in mind (see there).
 //
