@@ -43,15 +43,16 @@ func (o *Options) setStorage() {
 	}
 }
 
-// PackSize returns how large packs of content are going to be, in bytes, as far as can be told before a run.
-func PackSize(o Options) int64 {
+// Packs returns in which class packs of content are going to be stored, empty for the store's own, and how large they are going to be, in bytes, as far as can be
+// told before a run.
+func Packs(o Options) (class string, size int64) {
 	o.setDefaults()
 	o.setStorage()
 	w := o.packing()
 	if w.PackTime > 0 && w.Up > 0 {
-		return min(max(int64(w.Up*w.PackTime.Seconds()), w.PackLeast), w.PackMost)
+		return w.Class, min(max(int64(w.Up*w.PackTime.Seconds()), w.PackLeast), w.PackMost)
 	}
-	return w.PackSize
+	return w.Class, w.PackSize
 }
 
 // packing plans packs, workers and memory; it sets o.Workers.

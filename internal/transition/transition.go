@@ -138,6 +138,9 @@ func scopeRules(ctx context.Context, scope *repo.ScopeState) (map[digest.Object]
 			}
 		}
 		names, err := scope.PackNames(ctx, fresh)
+		if errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone {
+			continue // it lost a race with a pruner, and will never be done
+		}
 		if err != nil {
 			return nil, 0, err
 		}

@@ -197,3 +197,36 @@ func TestDenied(t *testing.T) {
 		t.Fatal("moved without the right to")
 	}
 }
+
+// TestTransitionUndone: a snapshot that was never done, and whose pack set a pruner took while it was written, stops nothing. One that is done and has lost its own
+// stops everything: what it needs is not known.
+func TestTransitionUndone(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		w := newWorld(t, mem.Options{})
+		sinks := snapshot.Storage{Class: "STANDARD_IA", Then: "DEEP_ARCHIVE", HotFor: 40 * day}
+		w.write("old/big", 3<<20)
+		first := w.backup("old", sinks)
+		w.now = w.now.Add(time.Hour)
+		w.write("old/more", 3<<20)
+		second := w.backup("old", sinks)
+		base := w.access.Host.ScopeID.String() + "/"
+		if !done {
+			w.must(w.mem.Delete(t.Context(), "snapshots/"+base+second.ID.String()+".done"))
+		}
+		if first.Packs[0].Object == second.Packs[0].Object {
+			t.Fatal("both have one pack set")
+		}
+		w.must(w.mem.Delete(t.Context(), "packset/"+base+second.Packs[0].Object.String()))
+		w.now = w.now.Add(60 * day)
+		r, s := w.open()
+		region, err := price.Default().Region("aws", "us-east-1")
+		w.must(err)
+		p, err := transition.Make(t.Context(), transition.Options{Repo: r, Scopes: []*repo.ScopeState{s}, Region: region, Now: func() time.Time { return w.now }})
+		if (err != nil) != done {
+			t.Fatalf("done %v: %v", done, err)
+		}
+		if !done && (len(p.Moves) != 1 || p.Unused != 1) {
+			t.Fatalf("%+v", p)
+		}
+	}
+}
