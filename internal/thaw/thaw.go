@@ -170,7 +170,7 @@ type BudgetError struct {
 }
 
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("would cost %v on top of %v spent, more than the limit of %v", e.Needed, e.Spent, e.Max)
+	return fmt.Sprintf("would cost %s on top of %s spent, more than the limit of %s", e.Needed.In(e.Currency), e.Spent.In(e.Currency), e.Max.In(e.Currency))
 }
 
 // LeftError means that a job did all it could, and that some objects could not be had.
