@@ -66,6 +66,23 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkCheckMoved looks at a file with a byte in front: every slice is found by its rolling CRC, or right behind another.
+func BenchmarkCheckMoved(b *testing.B) {
+	data := noise(1, 64<<20)
+	s := mustParse(b, mustEncode(b, "pack", data, Params{}))
+	for _, moved := range []struct {
+		name string
+		data []byte
+	}{{"by 1", append([]byte{1}, data...)}, {"nothing there", noise(2, len(data))}} {
+		b.Run(moved.name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				s.Check([]Source{src(moved.data)}, Options{})
+			}
+		})
+	}
+}
+
 func BenchmarkRepair(b *testing.B) {
 	data := noise(1, 64<<20)
 	s := mustParse(b, mustEncode(b, "pack", data, Params{}))

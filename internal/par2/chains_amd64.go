@@ -187,9 +187,9 @@ func (c *chains) endSlice(pad int64) (s sliceSum) {
 // weave is an adder's part of the work of woven kernels.
 type weave struct {
 	outs    [][]byte // 10 or 50
-	factors []byte
-	owner   *weaver // whose state is that of this adder
-	batch   int     // for which the factors are, from 1
+	factors []byte   // of the batch
+	owner   *weaver  // whose state is that of this adder
+	batch   int      // for which the factors are, from 1
 }
 
 const sliceHeader = unsafe.Sizeof([]byte{})
@@ -218,7 +218,10 @@ func (a *adder) load(w *weaver) bool {
 		}
 	}
 	n := min(weaveBatch, len(a.in)-a.at)
-	a.factors = make([]byte, 32*len(a.outs)*n)
+	if a.factors == nil {
+		a.factors = make([]byte, 32*len(a.outs)*weaveBatch)
+	}
+	clear(a.factors) // what pads the last ten stays 0
 	for k, f := range factors(weavable(len(a.recovery)), n, a.first+a.at) {
 		group, out, in := k/n/10, k/n%10, k%n
 		gf16.AffineFactor(a.factors[32*(10*(group*n+in)+out):], f)

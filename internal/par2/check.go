@@ -83,9 +83,8 @@ func (o Options) memory() int64 {
 
 // Check looks for all slices of the set. sources[i] is what stands where Files[i] should; after these follow those of Others, and after them
 // whatever else may hold parts of the files, all of which can be left out. Slices are looked for at their places first, then, in what is left over,
-// anywhere. It reads each source once, and what is out of place again.
-//
-// It fails never: what cannot be read counts as damaged.
+// anywhere; the last, shorter slice of a file only where it was, at the end of what is left of the file, or, if the repair depends on it, anywhere too.
+// It reads each source once, and what is out of place again. It never fails: what cannot be read counts as damaged.
 func (s *Set) Check(sources []Source, o Options) *Report {
 	r := &Report{Recovery: len(s.recovery), sources: sources, places: make([]place, s.Slices)}
 	r.Files, r.Others = make([]FileReport, len(s.Files)), make([]FileReport, len(s.Others))
@@ -316,19 +315,32 @@ func (c *checker) search() {
 	c.ends()
 	size := c.set.SliceSize
 	c.seek(size, c.wanted(func(n int64) bool { return n == size }))
-	// The last slice of a file is padded only in thought, so it can lie anywhere at its own length.
-	tails := map[int64]bool{}
-	for _, i := range c.wanted(func(n int64) bool { return n < size }) {
-		tails[c.set.length(i)] = true
+	c.tails()
+}
+
+// tails looks for last slices of files anywhere: padded only in thought, they lie at their own lengths, each of which costs another reading of all gaps.
+// So it is done only where it decides whether there can be a repair.
+func (c *checker) tails() {
+	size := c.set.SliceSize
+	short := c.wanted(func(n int64) bool { return n < size })
+	lost := 0
+	for _, p := range c.report.places {
+		if p.source == 0 {
+			lost++
+		}
 	}
-	for n := range tails {
-		if len(tails) <= maxTails {
+	if lost <= c.report.Recovery || lost-len(short) > c.report.Recovery || len(short) > maxTails {
+		return
+	}
+	for _, i := range short {
+		if c.report.places[i].source == 0 {
+			n := c.set.length(i)
 			c.seek(n, c.wanted(func(m int64) bool { return m == n }))
 		}
 	}
 }
 
-// maxTails is how many lengths of last slices are looked for out of place: each costs another reading of all gaps.
+// maxTails is how many last slices are looked for anywhere.
 const maxTails = 16
 
 // twins finds lost slices whose content other slices have too.

@@ -143,8 +143,8 @@ func judgeDamage(what string, s *Set, data, damaged []byte, lost, parity int, hu
 		o.Memory = 2*s.SliceSize + 4000
 	}
 	got, r, err := mend(s, damaged, o)
-	// A tail so short is found in places where it never was.
-	if !hurt && (s.Recovery() != parity || r.Lost > lost && lost < s.Slices) {
+	// The last slice may count as lost where it is not needed.
+	if !hurt && (s.Recovery() != parity || r.Lost > lost+1 && lost < s.Slices) {
 		return fmt.Sprintf("%s%d slices lost, expected %d; %d recovery slices, expected %d", what, r.Lost, lost, s.Recovery(), parity)
 	}
 	var beyond *BeyondRepairError

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
@@ -149,6 +150,35 @@ func TestEncodeWorkers(t *testing.T) {
 			t.Errorf("%d workers: another volume (%v)", workers, err)
 		}
 	}
+}
+
+// TestEncodeMemory: beside the pack and its parity, making a volume takes less than 16 MB, and Encode no more than a slice and 1 MiB.
+func TestEncodeMemory(t *testing.T) {
+	data := noise(1, 32<<20)
+	for _, p := range []Params{{200, 10}, {1000, 50}, {20, 1}} {
+		parity := uint64(p.SliceSize(int64(len(data)))) * uint64(p.Recovery)
+		if got := allocated(func() {
+			e, _ := NewEncoder("pack", int64(len(data)), p)
+			for rest := data; len(rest) > 0; rest = rest[1<<19:] {
+				e.Write(rest[:1<<19])
+			}
+			e.Finish()
+		}); got > parity+16e6 {
+			t.Errorf("%v: encoder allocates %d bytes for %d of parity", p, got, parity)
+		}
+		if got := allocated(func() { Encode("pack", data, p, 2) }); got > parity+uint64(p.SliceSize(int64(len(data))))+1<<20+1<<19 {
+			t.Errorf("%v: Encode allocates %d bytes for %d of parity", p, got, parity)
+		}
+	}
+}
+
+// allocated returns how many bytes f allocates, all together.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func TestVolume(t *testing.T) {
