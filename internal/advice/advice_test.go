@@ -72,6 +72,7 @@ func TestHints(t *testing.T) {
 		"no such snapshot":    {snapshot.ErrNone, "firn snapshots"},
 		"ambiguous id":        {&snapshot.AmbiguousError{Expr: "a", IDs: []snapshot.ID{{}, {}}}, "more digits"},
 		"several sources":     {&snapshot.AmbiguousError{Expr: "latest", Sources: []snapshot.Origin{{Name: "a"}, {Path: []byte("/b")}}}, "--source: a, /b"},
+		"same path":           {&snapshot.AmbiguousError{Expr: "latest", Sources: []snapshot.Origin{{Path: []byte("/b")}, {Path: []byte("/b")}}}, "--host"},
 		"locked":              {&state.HeldError{PID: 42}, "process 42"},
 		"open to others":      {&state.ModeError{Path: "/a b/host.key", Mode: 0o644}, "chmod 600 '/a b/host.key'"},
 		"pattern":             {&glob.PatternError{Reason: "x"}, "gitignore"},

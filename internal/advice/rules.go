@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -215,6 +216,9 @@ func choiceRules() []rule {
 			}
 			var names []string
 			for _, o := range e.Sources {
+				if slices.Contains(names, SourceName(o)) {
+					return "several hosts have one of that name: choose with --host, or --source and its id; firn source list shows them"
+				}
 				names = append(names, SourceName(o))
 			}
 			return "choose one with --source: " + strings.Join(names, ", ")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,9 @@ const quick = 60_000
 // newCold makes such a person, with a source of files of 1 MB that do not compress and of some small ones.
 func newCold(t *testing.T, o coldtest.Options, files int) *cold {
 	t.Helper()
-	o.Clock = coldtest.Real{}
+	if o.Clock == nil {
+		o.Clock = coldtest.Real{}
+	}
 	if o.Speed == 0 {
 		o.Speed = quick
 	}
@@ -50,6 +53,15 @@ func newCold(t *testing.T, o coldtest.Options, files int) *cold {
 	x.fill(x.src, files)
 	return x
 }
+
+// past is a clock that was behind for a time.
+type past struct {
+	coldtest.Real
+	behind atomic.Int64 // nanoseconds
+}
+
+// Now implements coldtest.Clock.
+func (p *past) Now() time.Time { return p.Real.Now().Add(-time.Duration(p.behind.Load())) }
 
 // fill writes the files of a source.
 func (x *cold) fill(src string, files int) {
@@ -111,11 +123,11 @@ func (x *cold) packs() (keys []string) {
 	return slices.Compact(keys)
 }
 
-// paidTwice are the objects that were paid for though the copy of an earlier time was still there, or on its way, and how many were paid for at all.
+// paidTwice are the objects that were paid for more than once, and how many were paid for at all.
 func (x *cold) paidTwice() (twice []string, paid int) {
 	until := map[string]bool{}
-	for _, r := range x.server.Requests() {
-		if r.Operation != "RestoreObject" || r.Status != 202 && !(r.Status == 200 && r.Fault == "first") {
+	for _, r := range x.requests("RestoreObject") {
+		if r.Status != 202 {
 			continue
 		}
 		paid++

@@ -141,6 +141,9 @@ func (x *restoreCommand) change(job *thaw.Job) error {
 		return err
 	}
 	if tier != "any" && tier != h.Tier {
+		if n := job.Status().Thawing.Objects; n > 0 {
+			x.c.note("%s are on their way with tier %s, which is paid for; %s is for what is asked for from now on", counted(n, "pack"), tierText(h.Tier), tierText(tier))
+		}
 		h.Tier, changed = tier, true
 	}
 	if x.thaw.days > 0 && x.thaw.days != h.Days {

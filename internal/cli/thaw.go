@@ -275,6 +275,7 @@ func (x *thawCommand) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	look.metas = true
 	if err := x.hold(ctx, s, look, needs, thaw.Header{Purpose: "metadata"}); err != nil {
 		return err
 	}

@@ -98,6 +98,15 @@ type outlook struct {
 	offers []thaw.Offer // by every tier, and every route that was asked for
 	region *price.Region
 	link   thaw.Link
+	metas  bool // it is not about packs of file content
+}
+
+// things is a number of what there is to thaw.
+func (o *outlook) things(n int64) string {
+	if o.metas {
+		return counted(n, "object")
+	}
+	return counted(n, "pack")
 }
 
 // cold reports whether anything has to wait.
@@ -206,7 +215,7 @@ func (o *outlook) show(c *console, chosen *thaw.Offer) {
 		c.print("  in %s: %s\n", class, o.states(class))
 	}
 	if n := o.survey.Missing; n.Objects > 0 {
-		c.warn("%s are gone from the store", counted(n.Objects, "pack"))
+		c.warn("%s are gone from the store", o.things(n.Objects))
 	}
 	if o.region == nil {
 		c.note("no prices are known for this store: --price-region or --prices gives them")
@@ -295,7 +304,10 @@ func (o *outlook) states(class string) string {
 		if g.Class != class || !g.Cold {
 			continue
 		}
-		text := sprintf("%s of %v, %v of them wanted", counted(g.Objects, "pack"), units.Size(g.Bytes), units.Size(g.Wanted))
+		text := sprintf("%s of %v", o.things(g.Objects), units.Size(g.Bytes))
+		if !o.metas {
+			text += sprintf(", %v of them wanted", units.Size(g.Wanted))
+		}
 		switch g.Copy {
 		case store.Thawed:
 			text += ", thawed"

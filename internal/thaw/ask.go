@@ -448,7 +448,11 @@ func (e *engine) otherTier(class uint16, lacks store.Tier) bool {
 	for _, next := range instead(e.j.header.Tier) {
 		if !slices.Contains(t.tried, next) {
 			t.now = next
-			e.note("objects of class %s cannot be thawed with tier %q: trying %q", e.name(class), lacks, next)
+			how := "without any"
+			if next != store.NoTier {
+				how = fmt.Sprintf("with %q", next)
+			}
+			e.note("objects of class %s cannot be thawed with tier %q: trying %s", e.name(class), lacks, how)
 			return true
 		}
 	}
