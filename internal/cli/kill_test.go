@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"firn/internal/coldtest"
 )
 
 // TestKill kills the real program with SIGKILL at random moments of a backup, and of a restore, and runs the same command again. Nothing that was
@@ -175,6 +178,111 @@ func (k *killed) backupAndRestore(t *testing.T, after time.Duration) {
 	k.killAfter(t, k.command(work, "restore", "latest", "--target", target, "-q"), after/2)
 	k.must(t, k.command(work, "restore", "latest", "--target", target, "-q"))
 	if out, err := exec.Command("diff", "-r", k.src, target).CombinedOutput(); err != nil {
+		t.Errorf("restored tree differs: %v\n%.2000s", err, out)
+	}
+}
+
+// TestKillCold does the same against an S3 server whose content goes into a cold class over a slow line: packs are streamed into the spool, and what the spool has kept is
+// neither read nor packed again.
+func TestKillCold(t *testing.T) {
+	if runtime.GOOS == "windows" || testing.Short() {
+		t.Skip("kills processes, for seconds")
+	}
+	k := newKilled(t)
+	rounds := 2
+	if n, err := strconv.Atoi(os.Getenv("FIRN_KILLS")); err == nil {
+		rounds = n
+	}
+	if err := os.WriteFile(filepath.Join(k.dir, "key"), []byte(killIdentity+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	for round := range rounds {
+		c := &killedCold{killed: k, server: coldtest.Start(t, coldtest.Options{Clock: coldtest.Real{}}), work: fmt.Sprint("cold", round)}
+		c.server.CreateBucket(coldBucket)
+		c.must(t, c.command("init", "--kit-saved", "--recipient", killRecipient, "--class", "DEEP_ARCHIVE"))
+		times := 1 + rng.IntN(2)
+		for range times {
+			after := 100*time.Millisecond + time.Duration(rng.Int64N(int64(1800*time.Millisecond)))
+			t.Logf("round %d: killed after %v", round, after)
+			c.killAfter(t, c.backup("-q"), after)
+		}
+		c.goOn(t, times)
+	}
+}
+
+type killedCold struct {
+	*killed
+	server *coldtest.Server
+	work   string
+}
+
+// command prepares a run of the program against the server.
+func (c *killedCold) command(args ...string) *exec.Cmd {
+	cmd := c.killed.command(c.work, args...)
+	cmd.Env = append(append(cmd.Env, c.server.Environment()...), "FIRN_REPO=s3://"+coldBucket+"/nas")
+	return cmd
+}
+
+// killPack is more than what is held in memory, and killUp about a second and a half for all.
+const killPack, killUp = 33 << 20, 60 << 20 // bytes, and bytes a second
+
+func (c *killedCold) backup(more ...string) *exec.Cmd {
+	return c.command(append(more, "backup", "--pack-size", fmt.Sprint(killPack), "--limit-upload", fmt.Sprint(killUp), c.src)...)
+}
+
+// spooled returns how many bytes the spool keeps under a name, and how many files there are in it.
+func (c *killedCold) spooled(t *testing.T) (kept int64, files int) {
+	paths, err := filepath.Glob(filepath.Join(c.path(c.work), "cache", "*", "spool", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if i, err := os.Stat(path); err == nil && filepath.Base(path)[0] != '.' {
+			kept += i.Size()
+		}
+	}
+	return kept, len(paths)
+}
+
+// goOn runs the backup to its end and looks at what it made of what was there.
+func (c *killedCold) goOn(t *testing.T, times int) {
+	_, sent := c.server.Objects(coldBucket, "nas/data/")
+	kept, _ := c.spooled(t)
+	var res struct {
+		Resumed int
+		Stats   struct {
+			BytesRead int64 `json:"bytes_read"`
+		}
+	}
+	out := c.must(t, c.backup("--json"))
+	if err := json.Unmarshal(out, &res); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	t.Logf("%d bytes were in the store, %d in the spool; %d packs taken up, %d bytes read", sent, kept, res.Resumed, res.Stats.BytesRead)
+	const loss = killPack + 24<<20 // a pack that is not full is lost
+	if again := res.Stats.BytesRead + sent + kept - c.size; again > loss {
+		t.Errorf("%d bytes were in the store, %d in the spool, and %d of %d were read all the same", sent, kept, res.Stats.BytesRead, c.size)
+	}
+	if _, n := c.server.Objects(coldBucket, "nas/data/"); n > c.size+c.size/50+int64(times)*(4<<20) {
+		t.Errorf("%d bytes of packs for %d of content: some were sent twice", n, c.size)
+	}
+	if left, files := c.spooled(t); files > 0 {
+		t.Errorf("%d files are left in the spool, %d bytes", files, left)
+	}
+	for _, r := range c.server.Requests() {
+		switch {
+		case r.Operation == "GetObject" && strings.HasPrefix(r.Key, "nas/data/"):
+			t.Errorf("%s was asked for", r.Key)
+		case r.Operation == "PutObject" && strings.HasPrefix(r.Key, "nas/data/") && r.Status == 200:
+			if err := c.server.Change(coldBucket, r.Key, coldtest.Change{Class: "STANDARD"}); err != nil { // as if it was thawed
+				t.Error(err)
+			}
+		}
+	}
+	target := c.path(c.work + "/target")
+	c.must(t, c.command("restore", "latest", "--target", target, "-q"))
+	if out, err := exec.Command("diff", "-r", c.src, target).CombinedOutput(); err != nil {
 		t.Errorf("restored tree differs: %v\n%.2000s", err, out)
 	}
 }
