@@ -364,7 +364,7 @@ func (f *thawFlags) header(of *thaw.Offer, o *outlook, purpose, key string) (tha
 
 // run options that the flags give.
 func (f *thawFlags) runOptions(s *session, o *outlook) thaw.RunOptions {
-	return thaw.RunOptions{Store: s.st, Region: o.region, Link: o.link, NoWait: f.detach, Slower: f.slower, Poll: f.poll}
+	return thaw.RunOptions{Store: s.st, Survey: o.survey, Region: o.region, Link: o.link, NoWait: f.detach, Slower: f.slower, Poll: f.poll}
 }
 
 // jobState is local state, or nil where nothing is to be kept.
