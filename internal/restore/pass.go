@@ -311,9 +311,9 @@ func (s *passRun) postpone(w *window, wants []repo.Want, back []int32) error {
 	return nil
 }
 
-// keep counts the files of a walk that are there as they should be. Those that share a chunk with files that wait for a later pass wait with them, so that
+// conclude gives up damaged files, and counts those of a walk that are there as they should be. Those that share a chunk with files that wait for a later pass wait with them, so that
 // each frame of a pack is dealt with as a whole.
-func (s *passRun) keep(ctx context.Context, w *window) error {
+func (s *passRun) conclude(ctx context.Context, w *window) error {
 	for _, l := range s.damaged {
 		if err := l.release(); err != nil {
 			return err

@@ -16,6 +16,20 @@
 // do not match the ids of their chunks.
 //
 // The target folder itself gets metadata only if the restore has made it.
+//
+// # Passes
+//
+// What lies in a cold class can be read in parts only, over days. Such a restore is made in passes (Options.Passes), each about the packs that can be read at the time:
+//
+//	manifest → look-ahead in the index → round: files of these packs → every pack in one go → links → folders → sync → journal
+//
+// A pass makes one walk through the manifest, a round, or several where the files of its packs, about 150 bytes each, and chunks, about 400, would take more than
+// 2 KiB for each entry of Options.Window; what no pack is needed for does not wait. So within a pass no byte is fetched twice and memory is bounded but for
+// packs of very many tiny files. A chunk in several packs belongs to the same one in every pass, so that each file is decided on exactly once.
+//
+// Nothing is remembered of files that are there, nor of most that are not: which pass a file belongs to follows from its packs alone. A large file between two passes
+// lies under the temporary name that package target gives it, with a modification time computed from the restore's id and its path: as long as that is there, what earlier
+// passes have written counts without being read. Thaw puts a thaw job and passes together.
 package restore
 
 import (

@@ -32,7 +32,7 @@ type round struct {
 
 // walk gathers one round.
 func (g *round) walk() error {
-	if err := g.r.choice.walk(g.entry); err != nil {
+	if err := g.r.choice.walkAhead(g.ctx, g.sel, g.entry); err != nil {
 		return err
 	}
 	g.leave(nil, true)

@@ -48,7 +48,8 @@ type selection struct {
 	room   int     // bytes
 	more   bool    // packs were left to the next walk
 	id     digest.Chunk
-	latest found // of id
+	latest found                             // of id
+	places map[digest.Chunk][]index.Location // where some chunks lie; nil: nothing has been looked up in advance
 }
 
 // chunkWeight is about how many bytes a chunk and its file take until the end of the walk.
@@ -69,9 +70,12 @@ func (s *selection) look(id digest.Chunk) (found, error) {
 	if id == s.id {
 		return s.latest, nil
 	}
-	all, err := s.set.All(id)
-	if err != nil {
-		return found{}, err
+	all, ok := s.places[id]
+	if !ok {
+		var err error
+		if all, err = s.set.All(id); err != nil {
+			return found{}, err
+		}
 	}
 	f := found{verdict: nowhere, slot: -1}
 	for _, loc := range all {

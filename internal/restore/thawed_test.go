@@ -211,6 +211,7 @@ func TestThawKilled(t *testing.T) {
 			t.Errorf("round %d: asked for twice: %v; problems %v", round, g.twice, g.problems)
 		}
 		t.Logf("round %d: %d kills so far, %v, %d thaws of %d packs", round, kills, g.clock.Now().Sub(begun), g.thaws, len(g.packs("data/")))
+		g.must(os.Chmod(filepath.Join(o.Target, "readonly"), 0o755))
 		g.must(os.RemoveAll(o.Target))
 	}
 }

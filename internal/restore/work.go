@@ -90,7 +90,7 @@ func (r *run) work(ctx context.Context, w *window) error {
 		return err
 	}
 	if w.held {
-		if err := r.pass.keep(ctx, w); err != nil {
+		if err := r.pass.conclude(ctx, w); err != nil {
 			return err
 		}
 	}
