@@ -124,11 +124,37 @@ func (w *Writer) beginStream(l *lane, kind chunk.Kind) (err error) {
 	if l.out, err = w.newOutput(kind, w.classOf(kind), -1); err != nil {
 		return err
 	}
-	l.s, err = pack.NewStream(kind, w.r.host.ScopeID, w.o.Epoch, w.packLimit(), l.out, w.r.dataRecipient())
+	limit := w.packLimit()
+	if s := w.r.o.Spool; l.out.spooled != nil {
+		limit = w.fitting(limit, s.Room)
+	}
+	l.s, err = pack.NewStream(kind, w.r.host.ScopeID, w.o.Epoch, limit, l.out, w.r.dataRecipient())
 	if err != nil {
 		l.out.abort()
 	}
 	return err
+}
+
+// leastRoom is how large a pack should be that is made smaller for want of room, in bytes: before a smaller one is begun, those on their way may leave.
+const leastRoom = 16 << 20
+
+// fitting returns how large a pack may become in a spool that has so much room: half of that, so that padding fits, and other packs, too.
+func (w *Writer) fitting(limit int64, room func() (int64, bool)) int64 {
+	for {
+		flying, landed := w.underWay()
+		free, known := room()
+		if !known || free/2 >= limit {
+			return limit
+		}
+		if free/2 >= leastRoom || flying == 0 {
+			return min(max(free/2, 1<<20), limit)
+		}
+		select {
+		case <-landed:
+		case <-w.upCtx.Done():
+			return limit // nothing comes of this pack
+		}
+	}
 }
 
 // finishPack seals what a lane holds, and empties the lane.

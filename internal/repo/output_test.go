@@ -70,3 +70,37 @@ func TestSpoolWaits(t *testing.T) {
 		t.Fatalf("run has ended: %v", err)
 	}
 }
+
+// TestFitting: packs are no larger than half of the room in the spool; where that is little, those on their way leave first.
+func TestFitting(t *testing.T) {
+	w := &Writer{r: &Repository{}, landed: make(chan struct{})}
+	w.upCtx, w.fail = context.WithCancelCause(t.Context())
+	has := func(n int64) func() (int64, bool) { return func() (int64, bool) { return n, n >= 0 } }
+	for _, c := range []struct{ limit, room, want int64 }{
+		{256 << 20, -1, 256 << 20}, {256 << 20, 1 << 40, 256 << 20}, {256 << 20, 512 << 20, 256 << 20}, {256 << 20, 100 << 20, 50 << 20},
+		{256 << 20, 20 << 20, 10 << 20}, {256 << 20, 0, 1 << 20}, {100_000, 150_000, 100_000}, {100_000, 1 << 20, 100_000},
+	} {
+		if got := w.fitting(c.limit, has(c.room)); got != c.want {
+			t.Errorf("limit %d, room %d: %d, want %d", c.limit, c.room, got, c.want)
+		}
+	}
+	w.flying = 1
+	room := make(chan int64, 2)
+	room <- 20 << 20
+	room <- 80 << 20
+	asked := make(chan struct{}, 2)
+	got := make(chan int64)
+	go func() {
+		got <- w.fitting(256<<20, func() (int64, bool) { asked <- struct{}{}; return <-room, true })
+	}()
+	<-asked
+	w.land()
+	if n := <-got; n != 40<<20 {
+		t.Errorf("%d, once there was room for more", n)
+	}
+	w.flying = 1
+	w.fail(ErrAborted)
+	if n := w.fitting(5, has(0)); n != 5 {
+		t.Errorf("%d in a run that has ended", n)
+	}
+}

@@ -44,6 +44,14 @@ func (p *Spool) Create() (*SpoolFile, error) {
 	return &SpoolFile{f, f.Name()}, nil
 }
 
+// Room returns how many bytes the disk of the spool has left, and whether that is known.
+func (p *Spool) Room() (n int64, ok bool) {
+	if p.dir == "" {
+		return 0, false
+	}
+	return roomIn(p.dir)
+}
+
 // Keep gives the file a name, which must be a plain file name without a dot in front; it stays open. It is not synced: after a power cut it may be
 // there and not whole, which its sum tells.
 func (f *SpoolFile) Keep(name string) error {
