@@ -121,25 +121,34 @@ func (c *chains) blocks(b, dst []byte, a *adder) {
 		}
 		return
 	}
+	for len(b) > 0 {
+		n := min(len(b), kernelBytes)
+		left := c.weave(b[:n], dst[:min(n, len(dst))], a)
+		b, dst = b[n-left:], dst[min(n-left, len(dst)):]
+	}
+}
+
+// kernelBytes bounds how long a kernel runs, since nothing can interrupt it.
+const kernelBytes = 256 << 10
+
+// weave hashes whole blocks and adds what waits in a. It returns how many bytes are left where that ends before the blocks do.
+func (c *chains) weave(b, dst []byte, a *adder) (left int) {
 	var nowhere [64]byte
 	to, step := &nowhere[0], 0
-	for len(b) > 0 {
-		if len(dst) > 0 {
-			to, step = &dst[0], 64
-		}
-		left := 0
-		switch adds := a != nil && a.load(&c.weaver); {
-		case !adds:
-			weave0(&c.weaver, &b[0], to, step, len(b)/64)
-		case c.outEnd == 10*sliceHeader:
-			left = 64 * weave1(&c.weaver, &b[0], to, step, len(b)/64)
-			a.woven = int64(c.off)
-		default:
-			left = 64 * weave5(&c.weaver, &b[0], to, step, len(b)/64)
-			a.woven, a.ahead = int64(c.off), int(c.outOff/sliceHeader)
-		}
-		b, dst = b[len(b)-left:], dst[max(0, len(dst)-left):]
+	if len(dst) > 0 {
+		to, step = &dst[0], 64
 	}
+	switch adds := a != nil && a.load(&c.weaver); {
+	case !adds:
+		weave0(&c.weaver, &b[0], to, step, len(b)/64)
+	case c.outEnd == 10*sliceHeader:
+		left = weave1(&c.weaver, &b[0], to, step, len(b)/64)
+		a.woven = int64(c.off)
+	default:
+		left = weave5(&c.weaver, &b[0], to, step, len(b)/64)
+		a.woven, a.ahead = int64(c.off), int(c.outOff/sliceHeader)
+	}
+	return 64 * left
 }
 
 // pad ends one of the two MD5s after size bytes, n of which wait in the buffer.

@@ -83,7 +83,7 @@ var harms = []harm{
 // TestDamage does all kinds of harm, alone and together, to files and their volumes. Whatever comes out is the file, or an error with numbers that are so;
 // and as long as no more can be lost than there is parity, it is the file.
 func TestDamage(t *testing.T) {
-	cases := 2500
+	cases := 2000
 	if testing.Short() {
 		cases = 300
 	}
@@ -261,7 +261,7 @@ func TestRepairErrors(t *testing.T) {
 	if err := s.Repair(s.Check(nil, Options{}), []io.Writer{io.Discard}, Options{}); !errors.As(err, new(*BeyondRepairError)) {
 		t.Errorf("beyond: %v", err)
 	}
-	for _, err := range []error{&BeyondRepairError{3, 2}, &LimitError{"things", 3}, &MismatchError{"a"}, &IncompleteError{2}} {
+	for _, err := range []error{&BeyondRepairError{3, 2}, &LimitError{"things", 3}, &MismatchError{"a"}, &IncompleteError{2}, &FormatError{"that"}} {
 		if err.Error() == "" {
 			t.Errorf("%T says nothing", err)
 		}

@@ -25,7 +25,8 @@ type Encoder struct {
 const batchBytes = 7 << 20
 
 // NewEncoder returns an encoder for a file of that name with up to maxSize bytes, from which the size of slices is derived. The name
-// is what other programs will look for beside the volume; it must be neither empty nor longer than 16 KiB.
+// is what other programs will look for beside the volume; it must be neither empty nor longer than 16 KiB. A file much smaller than maxSize has few,
+// mostly padded slices: where the size is known, it should be given.
 func NewEncoder(name string, maxSize int64, p Params) (*Encoder, error) {
 	if err := checkNew(name, maxSize, p); err != nil {
 		return nil, err

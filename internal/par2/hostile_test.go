@@ -80,18 +80,18 @@ func TestRefused(t *testing.T) {
 	for i := range many {
 		many[i] = craftedFile{name: string(rune('a' + i)), data: []byte{byte(i), 1}}
 	}
-	limit := new(*LimitError)
+	limit, format := new(*LimitError), new(*FormatError)
 	for _, c := range []struct {
 		name string
 		set  crafted
 		want any
 	}{
-		{"slice size 0", crafted{0, 1, one}, limit},
-		{"slice size odd", crafted{6, 1, one}, limit},
+		{"slice size 0", crafted{0, 1, one}, format},
+		{"slice size odd", crafted{6, 1, one}, format},
 		{"slice size 2^63", crafted{1 << 63, 1, one}, limit},
 		{"slice size 2^64 - 4", crafted{1<<64 - 4, 1, one}, limit},
-		{"more files than listed", crafted{4, 2, one}, limit},
-		{"four thousand million files", crafted{4, 1<<32 - 1, one}, limit},
+		{"more files than listed", crafted{4, 2, one}, format},
+		{"four thousand million files", crafted{4, 1<<32 - 1, one}, format},
 		{"file of 2^63 bytes", crafted{4, 1, []craftedFile{{name: "a", size: 1 << 63}}}, limit},
 		{"file of 2^62 bytes", crafted{1 << 46, 1, []craftedFile{{name: "a", size: 1 << 62}}}, limit},
 		{"too many slices", crafted{4, 1, []craftedFile{{name: "a", size: 4*MaxBlocks + 1}}}, limit},
@@ -255,7 +255,7 @@ func TestFalseMatches(t *testing.T) {
 	for i := range s.Files[0].sums {
 		s.Files[0].sums[i].crc = crcZeros(size)
 	}
-	if r := s.Check([]Source{src(make([]byte, 1<<20))}, Options{}); r.Lost != 64 {
+	if r := s.Check([]Source{src(make([]byte, 1<<18))}, Options{}); r.Lost != 64 {
 		t.Errorf("%+v", r)
 	}
 	// Slices of zeros that are there, at odd places.

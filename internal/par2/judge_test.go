@@ -67,7 +67,7 @@ func TestJudgeOurs(t *testing.T) {
 		for _, c := range []struct {
 			size int
 			p    Params
-		}{{1, Params{}}, {3000, Params{}}, {4097, Params{}}, {100_001, Params{}}, {1_000_003, Params{}}, {500_000, Params{7, 3}}, {5_000_000, Params{1000, 50}}, {65_537, Params{20, 20}}} {
+		}{{1, Params{}}, {3000, Params{}}, {4097, Params{}}, {100_001, Params{}}, {1_000_003, Params{}}, {500_000, Params{7, 3}}, {2_500_000, Params{500, 25}}, {65_537, Params{20, 20}}} {
 			dir, data := t.TempDir(), noise(uint64(c.size), c.size)
 			volume := mustEncode(t, name, data, c.p)
 			s := mustParse(t, volume)

@@ -69,18 +69,18 @@ func (l *vectorLanes) write(b [][]byte) {
 }
 
 func (l *vectorLanes) blocks(b [][]byte, n int) {
-	if n == 0 {
-		return
-	}
-	for first := 0; first < len(b); first += l.width {
-		var p [maxLanes]*byte
-		for i := range l.width {
-			p[i] = &b[min(first+i, len(b)-1)][0] // lanes without a stream repeat the last one
-		}
-		if l.width == 16 {
-			md5Lanes16(&l.state[0], &p, n)
-		} else {
-			md5Lanes8(&l.state[first/8], &p, n)
+	for done, step := 0, 0; done < n; done += step {
+		step = min(n-done, kernelBytes/64/maxLanes)
+		for first := 0; first < len(b); first += l.width {
+			var p [maxLanes]*byte
+			for i := range l.width {
+				p[i] = &b[min(first+i, len(b)-1)][64*done] // lanes without a stream repeat the last one
+			}
+			if l.width == 16 {
+				md5Lanes16(&l.state[0], &p, step)
+			} else {
+				md5Lanes8(&l.state[first/8], &p, step)
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@
 //
 // This package writes sets of one file, in one volume: main, FileDesc, IFSC and Creator stand at its head, at its end, and between recovery
 // packets. It reads sets of any number of files and volumes, whoever made them, and ignores packets of other types.
+//
+// A Set and a Report do not change once they are made, and can be used by several goroutines if their sources can.
 package par2
 
 import (
@@ -131,6 +133,11 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string { return fmt.Sprintf("%s: more than %d", e.What, e.Limit) }
+
+// FormatError: the packets are whole, but what they say cannot be.
+type FormatError struct{ What string }
+
+func (e *FormatError) Error() string { return "impossible PAR 2.0 set: " + e.What }
 
 // BeyondRepairError: more slices are lost than there are recovery slices.
 type BeyondRepairError struct {

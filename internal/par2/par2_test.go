@@ -125,7 +125,15 @@ func TestEncoderSmaller(t *testing.T) {
 		}
 		data := noise(uint64(size), size)
 		e.Write(data)
-		s := mustParse(t, e.Finish().Bytes())
+		volume := e.Finish().Bytes()
+		s := mustParse(t, volume)
+		if e, err = s.Again(Params{}); err != nil {
+			t.Fatal(err)
+		}
+		e.Write(data)
+		if !bytes.Equal(e.Finish().Bytes(), volume) {
+			t.Fatalf("%d: not the same volume again", size)
+		}
 		slices := int((int64(size) + 50048 - 1) / 50048)
 		if s.SliceSize != 50048 || s.Slices != slices || s.Recovery() != (slices+19)/20 {
 			t.Fatalf("%d: %+v", size, s)

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -63,7 +64,7 @@ const (
 // Parse reads volumes of one set; damaged places are skipped. Packets of several sets may be mixed: the set with the most packets is taken.
 // It keeps 100 MiB at most, and 100 bytes for each recovery slice, whatever the volumes claim; recovery slices stay where they are.
 //
-// Errors: ErrNoSet, *IncompleteError, *LimitError, and those of reading.
+// Errors: ErrNoSet, *IncompleteError, *FormatError, *LimitError, and those of reading.
 func Parse(volumes ...Source) (*Set, error) {
 	p := &parser{sets: map[sum]*packets{}}
 	for _, v := range volumes {
@@ -302,10 +303,12 @@ func (s *packets) build() (*Set, error) {
 	count := int64(binary.LittleEndian.Uint32(s.main[8:]))
 	ids := s.main[12:]
 	switch {
-	case size == 0 || size%4 != 0 || size > MaxSlice:
-		return nil, &LimitError{What: "bytes of a slice, a multiple of 4", Limit: MaxSlice}
+	case size == 0 || size%4 != 0:
+		return nil, &FormatError{What: fmt.Sprintf("slices of %d bytes", size)}
+	case size > MaxSlice:
+		return nil, &LimitError{What: "bytes of a slice", Limit: MaxSlice}
 	case count > int64(len(ids)/16):
-		return nil, &LimitError{What: "files of a set that lists fewer", Limit: int64(len(ids) / 16)}
+		return nil, &FormatError{What: fmt.Sprintf("%d files, and the names of %d", count, len(ids)/16)}
 	}
 	set := &Set{ID: s.id, SliceSize: int64(size), Creator: s.creator}
 	lost := 0
