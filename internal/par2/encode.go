@@ -7,7 +7,7 @@ import (
 )
 
 // Encoder makes the volume of one file that is written to it from beginning to end. Beside the recovery slices it keeps two batches of slices
-// in memory: 14 MiB together, or two slices if these are larger. It is not for concurrent use.
+// in memory: 8 MiB together, or two slices if these are larger. It is not for concurrent use.
 type Encoder struct {
 	name     string
 	params   Params
@@ -22,7 +22,7 @@ type Encoder struct {
 	pending  *adder
 }
 
-const batchBytes = 7 << 20
+const batchBytes = 4 << 20
 
 // NewEncoder returns an encoder for a file of that name with up to maxSize bytes, from which the size of slices is derived. The name
 // is what other programs will look for beside the volume; it must be neither empty nor longer than 16 KiB. A file much smaller than maxSize has few,
