@@ -275,6 +275,11 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 		res.Packs, res.Bytes = r.writer.Sent(chunk.Data)
 		res.Metas, res.MetaSize = r.writer.Sent(chunk.Meta)
 	}()
+	if len(records) > 0 { // what the spool has kept is sent
+		if err := r.o.Ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if res.Resumed, err = r.writer.Adopt(ctx, records); err != nil {
 		return nil, err
 	}

@@ -110,6 +110,50 @@ func dieAtEveryWrite(t *testing.T, streams int64) {
 	}
 }
 
+// TestSpoolAwaitsReady: what an interrupted run has left in the spool is not sent either before the run may store anything.
+func TestSpoolAwaitsReady(t *testing.T) {
+	w := newWorld(t)
+	mayStore := true
+	wrong := errors.New("wrong passphrase")
+	w.opts = func(o *backup.Options) {
+		o.PackSize, o.FlushPacks, o.FlushAfter, o.Streams, o.Grace = 1<<20, 2, time.Hour, 1, time.Second
+		o.Ready = func(context.Context) error {
+			if mayStore {
+				return nil
+			}
+			return wrong
+		}
+	}
+	w.grow(1, 60)
+	w.settle()
+	healthy := w.st
+	d := &dying{Store: healthy}
+	d.left.Store(1)
+	w.st = d
+	if _, err := w.try(t.Context()); !errors.Is(err, errDead) {
+		t.Fatal(err)
+	}
+	w.st = healthy
+	kept, err := state.Open(w.dirs, w.access.Host.Repository, nil).Spool().List()
+	if err != nil || len(kept) == 0 {
+		t.Fatalf("spool holds %v, %v", kept, err)
+	}
+	mayStore = false
+	writes := &dying{Store: healthy}
+	writes.left.Store(1000)
+	w.st = writes
+	if _, err := w.try(t.Context()); !errors.Is(err, wrong) || writes.left.Load() != 1000 {
+		t.Fatalf("%d writes, %v", 1000-writes.left.Load(), err)
+	}
+	mayStore, w.st = true, healthy
+	res := w.backup()
+	if res.Resumed != len(kept) {
+		t.Errorf("%d packs taken up of %d", res.Resumed, len(kept))
+	}
+	w.verify(res.Snapshot)
+	w.spoolIsEmpty()
+}
+
 // spoolIsEmpty makes sure that nothing waits any more.
 func (w *world) spoolIsEmpty() {
 	w.t.Helper()

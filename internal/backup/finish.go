@@ -135,6 +135,9 @@ func (r *run) rescue(ctx context.Context, em *emitter, res *Result, cause error)
 	if err == nil {
 		err = r.writer.SendPacks(ctx)
 	}
+	if errors.Is(cause, err) {
+		return nil, cause // said once
+	}
 	if err != nil {
 		return nil, errors.Join(cause, err)
 	}
