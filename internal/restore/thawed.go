@@ -124,6 +124,7 @@ func (x *thawing) run(ctx context.Context) (*Thawed, error) {
 			told(s)
 		}
 	}
+	x.tellBrought() // a process may have ended between the two journals
 	res, err := thaw.Run(ctx, x.t.Job, ro)
 	out := &Thawed{Result: x.p.Result(), Thaw: res, Done: x.p.Done()}
 	var left *thaw.LeftError
@@ -164,7 +165,22 @@ func thawEvent(s *thaw.Status) event.Thaw {
 
 // fetch is a pass over what the job says can be read.
 func (x *thawing) fetch(ctx context.Context, objects []string) ([]string, error) {
-	return x.pass(ctx, objects, x.lastWith(objects))
+	cold, err := x.pass(ctx, objects, x.lastWith(objects))
+	if err != nil {
+		x.tellBrought() // of a pass that ended early
+	}
+	return cold, err
+}
+
+// tellBrought lets the job know what passes have brought, so that it does not ask for that again.
+func (x *thawing) tellBrought() {
+	var had []string
+	for _, n := range x.t.Job.Needs() {
+		if x.p.Has(n.Object) && !x.p.NeedsAgain(n.Object) {
+			had = append(had, n.Object)
+		}
+	}
+	x.t.Job.Brought(had...)
 }
 
 func (x *thawing) pass(ctx context.Context, objects []string, last bool) ([]string, error) {
