@@ -1,6 +1,7 @@
 package restore_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,7 +92,15 @@ func quickDir(t testing.TB) string {
 	if err != nil {
 		return ""
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				_ = os.Chmod(path, 0o700)
+			}
+			return nil
+		})
+		_ = os.RemoveAll(dir)
+	})
 	if unix.Setxattr(dir, "user.probe", []byte("x"), 0) != nil {
 		return ""
 	}
