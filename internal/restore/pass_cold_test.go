@@ -299,6 +299,7 @@ func TestLostFiles(t *testing.T) {
 		t.Errorf("cold: %v", cold)
 	}
 	sameTree(t, w.src, o.Target)
+	w.must(os.Chmod(filepath.Join(o.Target, "readonly"), 0o755))
 	w.must(os.RemoveAll(o.Target)) // all is lost
 	if cold := run(true, all...); len(cold) > 0 || !p.Done() {
 		t.Errorf("cold: %v", cold)
