@@ -151,11 +151,10 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 	if x.tar == "-" {
 		o.Tar = x.c.content()
 	}
-	region, err := x.thaw.prices.orNone(l.s.st, &x.read.store)
-	if err != nil {
+	if _, err := x.thaw.prices.orNone(l.s.st, &x.read.store); err != nil {
 		return err
 	}
-	if o.Tar == nil && !x.dryRun && mayBeCold(l.s, o.Scope, coldIn(region)) {
+	if o.Tar == nil && !x.dryRun && mayBeCold(l.s) {
 		return x.restoreCold(ctx, l.s, o)
 	}
 	err = x.do(ctx, l.s, o)

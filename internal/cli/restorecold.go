@@ -8,26 +8,19 @@ import (
 
 	"firn/internal/advice"
 	"firn/internal/price"
-	"firn/internal/repo"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
 	"firn/internal/state"
+	"firn/internal/store"
 	"firn/internal/thaw"
 	"firn/internal/units"
 )
 
-// mayBeCold reports whether content of a repository may lie in a class that has to be thawed, as far as the repository says. What a rule of
-// the bucket has moved shows when it is read.
-func mayBeCold(s *session, scope *repo.ScopeState, cold func(string) bool) bool {
-	if cold(s.repo.Config().Class.Data) {
-		return true
-	}
-	for _, it := range scope.Items {
-		if cold(it.Storage.Class) || cold(it.Storage.Then) {
-			return true
-		}
-	}
-	return false
+// mayBeCold reports whether content may lie in a class that has to be thawed. Where a store has such classes only the store knows: a rule of the bucket may have
+// moved what was stored hot. It is asked before anything is written, which takes a listing or less.
+func mayBeCold(s *session) bool {
+	_, ok := store.As[store.Thawer](s.st)
+	return ok
 }
 
 // thawDescription is what a job of a restore remembers for people.
@@ -177,15 +170,17 @@ func (x *restoreCommand) runJob(ctx context.Context, s *session, o restore.Optio
 	if res.Thaw != nil && res.Thaw.Status.Speed > 0 && res.Thaw.Status.Speed != thaw.AssumedDown {
 		s.state.SetLink(state.Link{Down: res.Thaw.Status.Speed})
 	}
+	if res.Done && t.Job.Status().State == thaw.Active { // what is left is gone
+		if e := t.Job.End(thaw.Done, x.c.now()); e != nil && err == nil {
+			err = e
+		}
+	}
 	if e := x.showCold(o, t, res, err, x.c.now().Sub(started)); e != nil && err == nil {
 		err = e
 	}
-	var left *thaw.LeftError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return &advice.Error{Text: "interrupted", Hint: "run the same command again: it goes on where it stopped, and pays for nothing twice", Err: err}
-	case err != nil && !errors.As(err, &left):
-		return err
 	case err != nil:
 		return err
 	case !res.Done:

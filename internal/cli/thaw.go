@@ -200,17 +200,21 @@ func (x *thawCommand) writeManifest(s *session, look *outlook) error {
 	if prefix != "" {
 		prefix += "/"
 	}
-	f, err := os.OpenFile(x.manifest, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	n, err := thaw.WriteBatchManifest(f, l.Bucket, func(yield func(string) bool) {
+	cold := func(yield func(string) bool) {
 		for i, need := range look.survey.Needs {
 			if at := look.survey.At(i); at.Cold && at.Copy.State == store.NoCopy && !yield(prefix+need.Object) {
 				return
 			}
 		}
-	})
+	}
+	if !look.toAsk() {
+		return failure("firn restore brings the files home", "nothing has to be asked for, so there is no manifest to write")
+	}
+	f, err := os.OpenFile(x.manifest, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	n, err := thaw.WriteBatchManifest(f, l.Bucket, cold)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -114,6 +114,11 @@ func (o *outlook) cold() bool {
 	return slices.ContainsFunc(o.survey.Groups, func(g thaw.Group) bool { return g.Cold && g.Copy != store.Thawed })
 }
 
+// toAsk reports whether anything would have to be asked for.
+func (o *outlook) toAsk() bool {
+	return slices.ContainsFunc(o.survey.Groups, func(g thaw.Group) bool { return g.Cold && g.Copy == store.NoCopy })
+}
+
 // thawed reports whether anything lies in a cold class, thawed or not.
 func (o *outlook) thawed() bool {
 	return slices.ContainsFunc(o.survey.Groups, func(g thaw.Group) bool { return g.Cold })
@@ -215,7 +220,7 @@ func (o *outlook) show(c *console, chosen *thaw.Offer) {
 		c.print("  in %s: %s\n", class, o.states(class))
 	}
 	if n := o.survey.Missing; n.Objects > 0 {
-		c.warn("%s are gone from the store", o.things(n.Objects))
+		c.warn("gone from the store: %s", o.things(n.Objects))
 	}
 	if o.region == nil {
 		c.note("no prices are known for this store: --price-region or --prices gives them")

@@ -398,7 +398,7 @@ func endsRun(err error) bool { return errors.Is(err, store.ErrAuth) || errors.Is
 func (e *engine) thawBegun(i int32, paid bool, now time.Time) {
 	it := &e.items[i]
 	e.pauseNext = 0
-	it.asked, e.begun = now.Unix(), now
+	it.asked, it.shown, e.begun = now.Unix(), false, now
 	if paid {
 		e.res.Thaws++
 		if e.j.paid.has(i) {

@@ -285,8 +285,9 @@ func (e *engine) take(i int32) {
 		e.learnOffset(it)
 		e.put(i, ready)
 	case f.state == thawing:
+		it.shown = true
 		e.put(i, coming)
-	case was == coming && it.asked != 0 && e.clock.Now().Unix()-it.asked < int64(grace/time.Second):
+	case was == coming && !it.shown && it.asked != 0 && e.clock.Now().Unix()-it.asked < int64(grace/time.Second):
 		// asked for a moment ago
 	default:
 		e.put(i, wanted)

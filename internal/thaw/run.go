@@ -99,6 +99,7 @@ type item struct {
 	cold    bool  // has to be thawed
 	unsure  bool  // asked for, and it is not known whether the store heard
 	kept    bool  // its copy cannot be extended
+	shown   bool  // the store has shown that it is being thawed
 }
 
 // engine is one Run. Everything happens in its goroutine, but for listings, heads and thaw requests.

@@ -181,7 +181,13 @@ type LeftError struct {
 }
 
 func (e *LeftError) Error() string {
-	text := fmt.Sprintf("%d objects are gone and %d could not be thawed or read", e.Missing, e.Refused)
+	text := fmt.Sprintf("%d of the objects could not be thawed or read", e.Refused)
+	switch {
+	case e.Refused == 0:
+		text = fmt.Sprintf("%d of the objects are gone", e.Missing)
+	case e.Missing > 0:
+		text += fmt.Sprintf(", and %d are gone", e.Missing)
+	}
 	if e.First != nil {
 		text += ": " + e.First.Error()
 	}

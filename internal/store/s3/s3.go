@@ -377,10 +377,24 @@ func (s *Store) stat(ctx context.Context, name string) (store.Info, error) {
 	return s.infoOf(name, out), nil
 }
 
+// head asks for an object's metadata. Answers to a HEAD have no body, so one that only says "400" is asked about with a listing: credentials that have expired are
+// told, and renewed, that way.
 func (s *Store) head(ctx context.Context, name string) (*api.HeadObjectOutput, error) {
-	return ask(ctx, s, func() (*api.HeadObjectOutput, error) {
+	call := func() (*api.HeadObjectOutput, error) {
 		return s.client.HeadObject(ctx, &api.HeadObjectInput{Bucket: s.bucket(), Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled})
+	}
+	out, err := ask(ctx, s, call)
+	var mute *Error
+	if !errors.As(err, &mute) || mute.Status != http.StatusBadRequest || mute.Reason != nil || ctx.Err() != nil {
+		return out, err
+	}
+	_, why := ask(ctx, s, func() (*api.ListObjectsV2Output, error) {
+		return s.client.ListObjectsV2(ctx, &api.ListObjectsV2Input{Bucket: s.bucket(), Prefix: s.key(name), MaxKeys: aws.Int32(1)})
 	})
+	if why != nil {
+		return nil, why
+	}
+	return ask(ctx, s, call)
 }
 
 // infoOf is what the answer to a HEAD tells.
