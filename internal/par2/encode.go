@@ -7,11 +7,12 @@ import (
 )
 
 // Encoder makes the volume of one file that is written to it from beginning to end. Beside the recovery slices it keeps two batches of slices
-// in memory: 8 MiB together, or two slices if these are larger. It is not for concurrent use.
+// in memory: 8 MiB together, or two slices if these are larger. The zero Encoder waits for Reset. It is not for concurrent use.
 type Encoder struct {
 	name     string
 	params   Params
 	limit    int64
+	refit    bool // a file that is small gets small slices
 	hash     *hasher
 	recovery [][]byte
 	batch    [][]byte // room for slices
@@ -20,6 +21,8 @@ type Encoder struct {
 	done     int      // slices before the batch
 	before   [][]byte // room of the batch before, which pending adds
 	pending  *adder
+	free     [][]byte // room of former files
+	small    *Encoder // for files that turn out to be small
 }
 
 const batchBytes = 4 << 20
@@ -35,11 +38,56 @@ func NewEncoder(name string, maxSize int64, p Params) (*Encoder, error) {
 }
 
 func newEncoder(name string, size, slice int64, p Params) *Encoder {
-	e := &Encoder{name: name, params: p, limit: size, hash: newHasher(slice)}
-	e.recovery = makeSlices(p.recovery(int((size+slice-1)/slice)), slice)
+	e := &Encoder{name: name}
+	e.begin(size, slice, p)
+	return e
+}
+
+// Reset begins a file of up to maxSize bytes whose name FinishAs will tell, in the memory of the one before; a volume of that must not be in use any more. A
+// file that turns out to fit into the two batches gets the slices that its size asks for. After an error the encoder is as it was.
+func (e *Encoder) Reset(maxSize int64, p Params) error {
+	if err := checkNew("-", maxSize, p); err != nil {
+		return err
+	}
+	e.name, e.refit = "", true
+	e.begin(maxSize, p.SliceSize(maxSize), p)
+	return nil
+}
+
+func (e *Encoder) begin(size, slice int64, p Params) {
+	for _, room := range [][][]byte{e.recovery, e.batch, e.before} {
+		for _, b := range room {
+			if b != nil {
+				e.free = append(e.free, b)
+			}
+		}
+	}
+	e.params, e.limit, e.hash = p, size, newHasher(slice)
+	e.waiting, e.filled, e.done, e.pending = 0, 0, 0, nil
+	e.recovery = make([][]byte, p.recovery(int((size+slice-1)/slice)))
+	for i := range e.recovery {
+		e.recovery[i] = e.room()
+		clear(e.recovery[i]) // new memory, too: see makeSlices
+	}
 	e.batch = make([][]byte, min(weaveBatch, max(1, batchBytes/slice)))
 	e.before = make([][]byte, len(e.batch))
-	return e
+}
+
+// room returns room for a slice, with anything in it. Files that are made one after another often differ a little in size, so there is some to spare.
+func (e *Encoder) room() []byte {
+	n := int(e.hash.slice)
+	for len(e.free) > 0 {
+		last := len(e.free) - 1
+		b := e.free[last]
+		e.free = e.free[:last]
+		if cap(b) >= n {
+			return b[:n]
+		}
+	}
+	if !e.refit {
+		return make([]byte, n)
+	}
+	return make([]byte, n, n+n/16)
 }
 
 // Again returns an encoder for the only file of a set, which makes the same volume again if p is what it was made with.
@@ -101,7 +149,7 @@ func (e *Encoder) nextSlice() {
 		e.addBatch()
 	}
 	if e.batch[e.waiting] == nil {
-		e.batch[e.waiting] = make([]byte, e.hash.slice)
+		e.batch[e.waiting] = e.room()
 	}
 	e.waiting++
 	e.filled = 0
@@ -117,8 +165,45 @@ func (e *Encoder) addBatch() {
 	e.batch, e.before, e.waiting = e.before, e.batch, 0
 }
 
-// Finish returns the volume. The encoder must not be used afterwards.
+// Finish returns the volume. The encoder must not be used afterwards, unless it is Reset.
 func (e *Encoder) Finish() *Volume {
+	v := e.finish()
+	e.batch, e.before, e.free = nil, nil, nil
+	return v
+}
+
+// FinishAs is Finish for a file whose name is known only now; the name is what NewEncoder takes. The volume lies in memory of the encoder: it is gone with the
+// next Reset.
+func (e *Encoder) FinishAs(name string) (*Volume, error) {
+	if err := checkNew(name, e.limit, e.params); err != nil {
+		return nil, err
+	}
+	e.name = name
+	if size := e.hash.size; e.refit && e.done <= len(e.before) && e.params.SliceSize(size) < e.hash.slice {
+		return e.finishSmall(size)
+	}
+	return e.finish(), nil
+}
+
+// finishSmall makes the volume of a file that lies in the two batches as a whole, with slices of the size that it asks for.
+func (e *Encoder) finishSmall(size int64) (*Volume, error) {
+	if e.small == nil {
+		e.small = new(Encoder)
+	}
+	if err := e.small.Reset(size, e.params); err != nil {
+		return nil, err
+	}
+	for _, b := range append(e.before[:e.done:e.done], e.batch[:e.waiting]...) {
+		n, err := e.small.Write(b[:min(int64(len(b)), size)])
+		if err != nil {
+			return nil, err
+		}
+		size -= int64(n)
+	}
+	return e.small.FinishAs(e.name)
+}
+
+func (e *Encoder) finish() *Volume {
 	if e.waiting > 0 {
 		clear(e.batch[e.waiting-1][e.filled:])
 		e.addBatch()
@@ -126,7 +211,7 @@ func (e *Encoder) Finish() *Volume {
 	if e.pending != nil {
 		e.pending.finish(1)
 	}
-	e.batch, e.before, e.pending = nil, nil, nil
+	e.pending = nil
 	d, sums := e.hash.finish(e.name)
 	return newVolume(d, e.hash.slice, sums, e.recovery[:e.params.recovery(len(sums))])
 }

@@ -116,6 +116,83 @@ func TestEncoder(t *testing.T) {
 	}
 }
 
+// TestEncoderReset makes volumes of files of all sizes with one encoder that learns their names last: each is the one that Encode makes, wherever the announced
+// size gives the same slices, and no larger than that where the file is smaller than announced and still in memory.
+func TestEncoderReset(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(2, 1))
+	var e Encoder
+	all := append([]int{6 << 20, 9 << 20, 20 << 20}, sizes...)
+	for _, limit := range []int64{0, 32 << 20} {
+		for i := range 2 * len(all) {
+			size, p := all[i%len(all)], []Params{{}, {Blocks: 30, Recovery: 4}, {Blocks: 200, Recovery: 200}}[i%3]
+			data := noise(uint64(size), size)
+			if err := e.Reset(max(limit, int64(size)), p); err != nil {
+				t.Fatal(err)
+			}
+			for rest := data; len(rest) > 0; {
+				n, err := e.Write(rest[:min(len(rest), rnd.IntN(100_000))])
+				if err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			v, err := e.FinishAs("pack")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := v.Bytes(), mustEncode(t, "pack", data, p)
+			if (limit == 0 || size <= 4<<20) && !bytes.Equal(got, want) {
+				t.Fatalf("%d of %d, %v: not the volume that Encode makes", size, limit, p)
+			}
+			s := mustParse(t, got)
+			if s.Files[0].Name != "pack" || s.Recovery() < p.recovery(s.Slices) {
+				t.Fatalf("%d of %d, %v: %+v", size, limit, p, s)
+			}
+			damaged := bytes.Clone(data)
+			if size > 0 {
+				damaged[size/2] ^= 1
+			}
+			if fixed, _, err := mend(s, damaged, Options{}); err != nil || !bytes.Equal(fixed, data) {
+				t.Fatalf("%d of %d, %v: %v", size, limit, p, err)
+			}
+		}
+	}
+	if err := e.Reset(1, Params{Blocks: -1}); err == nil {
+		t.Error("impossible params are taken")
+	}
+	if err := e.Reset(1, Params{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.FinishAs(""); err == nil {
+		t.Error("an empty name is taken")
+	}
+}
+
+// TestEncoderReuse: one file after another takes no new memory but for what is small.
+func TestEncoderReuse(t *testing.T) {
+	var e Encoder
+	data := noise(1, 5<<20)
+	once := func(size int) {
+		if err := e.Reset(int64(size), Params{}); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = e.Write(data[:size])
+		if _, err := e.FinishAs("pack"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once(len(data))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range 20 {
+		once(len(data) - i*5000)
+	}
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) / 20; took > 200_000 {
+		t.Errorf("%d bytes a file", took)
+	}
+}
+
 // TestEncoderSmaller: less than announced means fewer slices and fewer recovery slices.
 func TestEncoderSmaller(t *testing.T) {
 	for _, size := range []int{0, 1, 5000, 100_000, 4_000_000} {
