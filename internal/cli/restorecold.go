@@ -64,7 +64,13 @@ func (x *restoreCommand) restoreCold(ctx context.Context, s *session, o restore.
 		return err
 	}
 	if job == nil {
-		return x.do(ctx, s, o)
+		err := x.do(ctx, s, o)
+		if cold := errors.As(err, new(*restore.ColdError)); err == nil || cold { // what earlier passes have brought is complete now, or gone
+			if e := restore.Forget(keep, &o); e != nil && err == nil {
+				err = e
+			}
+		}
+		return err
 	}
 	defer job.Close()
 	return x.runJob(ctx, s, o, restore.ThawOptions{Plan: plan, State: keep, Job: job, Run: x.thaw.runOptions(s, look)})

@@ -111,7 +111,7 @@ const roundMemory = 2 << 10
 func (r *run) doPass(ctx context.Context) (*Result, error) {
 	s := r.pass
 	for check := r.o.Last && s.p.begun; ; check = false {
-		s.sel.begin(r.o.Window * roundMemory)
+		s.sel.begin(min(r.o.Window, 1<<19) * roundMemory) // so that it fits 32 bits
 		g := r.newRound(ctx, !s.p.begun, check)
 		err := g.walk()
 		if err == nil {
@@ -176,6 +176,8 @@ func (s *passRun) enter(end bool) error {
 	for rel, d := range s.hurt {
 		rec.Hurt = append(rec.Hurt, recordOf(rel, d))
 	}
+	s.mu.Lock() // progress is told meanwhile
+	defer s.mu.Unlock()
 	s.p.commit(rec)
 	s.entered, s.limits, s.bytes = *now, now.Limits, bytes
 	s.clear()

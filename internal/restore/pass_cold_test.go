@@ -255,9 +255,16 @@ func TestPassesWithDamage(t *testing.T) {
 
 // TestLostFiles removes what earlier passes have restored: the last one finds out, and names the packs that are needed once more.
 func TestLostFiles(t *testing.T) {
+	for _, window := range []int{0, 1} { // all packs in one walk, or a few
+		loseFiles(t, window)
+	}
+}
+
+func loseFiles(t *testing.T, window int) {
 	w := newWorld(t)
 	w.plantPasses(51)
 	o := w.options("out")
+	o.Window = window
 	plan, err := restore.Plan(context.Background(), o)
 	w.must(err)
 	st := state.Open(state.Dirs{State: filepath.Join(w.base, "jobs")}, [16]byte{1}, func(err error) { t.Error(err) })

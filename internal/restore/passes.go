@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -101,7 +102,7 @@ type passHead struct {
 	Version  int      `json:"version"`
 	ID       [16]byte `json:"id"`
 	Snapshot string   `json:"snapshot"`
-	Target   string   `json:"target"`
+	Target   []byte   `json:"target"` // any bytes but NUL
 	Path     []byte   `json:"path,omitempty"`
 }
 
@@ -148,31 +149,18 @@ func OpenPasses(s *state.State, name string, o *Options, plan *Needs) (*Passes, 
 	}
 	p.reset()
 	p.files, p.content = plan.Files, plan.Bytes
-	head := passHead{Version: passVersion, Target: o.Target, Path: o.Path}
-	if o.Snapshot != nil {
-		head.Snapshot = o.Snapshot.ID.String()
-	}
-	if abs, err := filepath.Abs(o.Target); err == nil {
-		head.Target = abs
-	}
 	if s != nil {
-		var known *passHead
-		var err error
-		if p.j, err = s.OpenJournal(name, func(raw []byte) error { return p.replay(raw, &known) }); err != nil {
+		known, err := p.load(s, name, o)
+		if err != nil {
 			return nil, err
 		}
-		if p.fresh != nil { // a process ended in the middle of entering
-			p.append(&passRecord{Drop: true})
-			p.fresh = nil
-		}
-		if known != nil && known.Version == head.Version && known.Snapshot == head.Snapshot && known.Target == head.Target && string(known.Path) == string(head.Path) {
-			p.head, p.id = *known, known.ID
+		if known {
 			return p, nil
 		}
 		p.j.Clear()
 		p.reset()
 	}
-	p.head = head
+	p.head = headOf(o)
 	for i := range plan.Packs {
 		sum, err := packSum(plan.Packs[i].Object)
 		if err != nil {
@@ -182,6 +170,52 @@ func OpenPasses(s *state.State, name string, o *Options, plan *Needs) (*Passes, 
 	}
 	p.begin()
 	return p, nil
+}
+
+// lookAtPasses returns the passes that were begun of a restore, and begins none; nil: there are none.
+func lookAtPasses(s *state.State, name string, o *Options) (*Passes, error) {
+	if s == nil {
+		return nil, nil
+	}
+	p := &Passes{}
+	p.reset()
+	known, err := p.load(s, name, o)
+	if err == nil && known {
+		return p, nil
+	}
+	p.Close()
+	return nil, err
+}
+
+// load reads a journal, and reports whether it is that of this restore.
+func (p *Passes) load(s *state.State, name string, o *Options) (bool, error) {
+	var known *passHead
+	var err error
+	if p.j, err = s.OpenJournal(name, func(raw []byte) error { return p.replay(raw, &known) }); err != nil {
+		return false, err
+	}
+	if p.fresh != nil { // a process ended in the middle of entering
+		p.append(&passRecord{Drop: true})
+		p.fresh = nil
+	}
+	head := headOf(o)
+	if known == nil || known.Version != head.Version || known.Snapshot != head.Snapshot || !bytes.Equal(known.Target, head.Target) || !bytes.Equal(known.Path, head.Path) {
+		return false, nil
+	}
+	p.head, p.id = *known, known.ID
+	return true, nil
+}
+
+// headOf tells restores apart.
+func headOf(o *Options) passHead {
+	head := passHead{Version: passVersion, Target: []byte(o.Target), Path: o.Path}
+	if o.Snapshot != nil {
+		head.Snapshot = o.Snapshot.ID.String()
+	}
+	if abs, err := filepath.Abs(o.Target); err == nil {
+		head.Target = []byte(abs)
+	}
+	return head
 }
 
 // begin writes the start of a journal.

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"firn/internal/digest"
+	"firn/internal/state"
 )
 
 // FuzzPassRecord takes records as a damaged journal would have them, and reads what it makes of them as if it had been written.
 func FuzzPassRecord(f *testing.F) {
 	sum := digest.SumObject([]byte("x"))
 	for _, r := range []*passRecord{
-		{Head: &passHead{Version: 1, Snapshot: "s", Target: "/t"}},
+		{Head: &passHead{Version: 1, Snapshot: "s", Target: []byte("/t")}},
 		{Planned: sum[:], Commit: &passCommit{}},
 		{Before: &before{Root: true, Dirs: sum[:16]}, Commit: &passCommit{}},
 		{Packs: sum[:], Parts: map[string][]uint32{sum.String(): {1, 2}}, Settled: sum[:16], Again: [][]byte{[]byte("a")}, Commit: &passCommit{Begun: true, End: true, Needed: sum[:]}},
@@ -74,5 +75,30 @@ func TestPassRecords(t *testing.T) {
 	}
 	if res := p.Result(); res.Files != 3 || res.Bytes != 3 || len(res.Damaged) != 1 || len(res.Limits) != 1 || res.Limits[0].Count != 4 || !p.begun {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestPassesOfAnyTarget: passes are found again whatever bytes the name of the target has, and those of another restore are not touched by who looks.
+func TestPassesOfAnyTarget(t *testing.T) {
+	st := state.Open(state.Dirs{State: t.TempDir()}, [16]byte{1}, func(err error) { t.Error(err) })
+	sum := digest.SumObject([]byte("pack"))
+	o := &Options{Target: "/tmp/\xe4\xff", Path: []byte("\xfe")}
+	p, err := OpenPasses(st, "x", o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.commit(&passRecord{Packs: sum[:], Commit: &passCommit{Begun: true}})
+	p.Close()
+	for _, other := range []*Options{{Target: "/tmp/\xe4\xfe", Path: o.Path}, {Target: o.Target}} {
+		if p, err := lookAtPasses(st, "x", other); p != nil || err != nil {
+			t.Error("took the passes of another restore for its own", err)
+		}
+	}
+	for range 2 {
+		p, err = OpenPasses(st, "x", o, nil)
+		if err != nil || !p.Has("data/x/"+sum.String()) || !p.begun {
+			t.Fatalf("forgotten: %+v, %v", p, err)
+		}
+		p.Close()
 	}
 }

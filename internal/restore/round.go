@@ -183,14 +183,15 @@ func (g *round) file(e *manifest.Entry, rel []byte) error {
 			return err
 		}
 	}
-	if f.verdict == had {
-		g.missed(e, rel, &f)
-	}
+	missed := f.verdict == had && g.missed(rel, &f)
 	switch {
 	case f.verdict == had, f.verdict == later, f.verdict == nowhere && !g.first && (len(e.Content) > 0 || !g.gone(rel)):
 		return nil
 	case f.verdict == ready && !g.sel.take(f.slot):
 		return nil
+	}
+	if missed {
+		g.r.pass.whole = append(g.r.pass.whole, bytes.Clone(rel))
 	}
 	if err := g.open(); err != nil {
 		return err
@@ -217,22 +218,22 @@ func (g *round) gone(rel []byte) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// missed makes a file that came in an earlier pass ready once more, where it is not there any more. That is found out by the last pass; there and in those that follow, the
-// pack is asked for again.
-func (g *round) missed(e *manifest.Entry, rel []byte, f *found) {
+// missed makes a file that came in an earlier pass ready once more, where it is not there any more, and reports whether it did. That is found out by the last pass; there
+// and in those that follow, the pack is asked for again.
+func (g *round) missed(rel []byte, f *found) bool {
 	_, again := g.p.again[string(rel)]
 	if !again {
 		if !g.gone(rel) {
-			return
+			return false
 		}
 		g.r.tellLost(rel)
 	}
 	if !g.sel.ofPass(f.slot) {
 		g.r.pass.needed[f.slot] = struct{}{}
-		return
+		return false
 	}
 	f.verdict = ready
-	g.r.pass.whole = append(g.r.pass.whole, bytes.Clone(rel))
+	return true
 }
 
 // tellLost notes that what earlier passes have restored of a file is not there as they left it.

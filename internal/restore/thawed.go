@@ -26,9 +26,12 @@ func Packs(plan *Needs) []thaw.Need {
 
 // Left is Packs without what an earlier Thaw of the same restore has brought, by the state that it was given.
 func Left(s *state.State, o *Options, plan *Needs) ([]thaw.Need, error) {
-	p, err := openThawed(s, o, plan)
+	p, err := lookAtPasses(s, passesOf(o), o)
 	if err != nil {
 		return nil, err
+	}
+	if p == nil {
+		return Packs(plan), nil
 	}
 	defer p.Close()
 	var left []thaw.Need
@@ -38,6 +41,16 @@ func Left(s *state.State, o *Options, plan *Needs) ([]thaw.Need, error) {
 		}
 	}
 	return left, nil
+}
+
+// Forget drops what the state has of the passes of a restore: where it was completed without Thaw, or where what they have brought is gone.
+func Forget(s *state.State, o *Options) error {
+	p, err := lookAtPasses(s, passesOf(o), o)
+	if p != nil {
+		p.Forget()
+		p.Close()
+	}
+	return err
 }
 
 // ThawKey is the same for restores that can go on where another one stopped: of the same choice from the same snapshot, into the same folder, in the same way.
@@ -62,9 +75,8 @@ func ThawKey(o *Options) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-func openThawed(s *state.State, o *Options, plan *Needs) (*Passes, error) {
-	return OpenPasses(s, "restore-"+ThawKey(o)[:16], o, plan)
-}
+// passesOf is the name of the journal of a restore.
+func passesOf(o *Options) string { return "restore-" + ThawKey(o)[:16] }
 
 // ThawOptions say how a restore has thawed what it needs.
 type ThawOptions struct {
@@ -85,7 +97,7 @@ type Thawed struct {
 // Thaw restores from a store that has to thaw what is needed: it runs the job, and makes a pass whenever enough can be read. Run again with the same Options,
 // State and Job it goes on, at whatever point it was cut off: nothing that it has brought is read, fetched or paid for again.
 //
-// Errors are those of Run and of thaw.Run. *ColdError: the job has ended and packs are missing nevertheless, since something was lost from the target or the
+// Errors are those of Run and of thaw.Run, and *thaw.BusyError where another process is at the same restore. *ColdError: the job has ended and packs are missing nevertheless, since something was lost from the target or the
 // state; Left knows them.
 func Thaw(ctx context.Context, o Options, t ThawOptions) (*Thawed, error) {
 	if t.Plan == nil {
@@ -95,13 +107,39 @@ func Thaw(ctx context.Context, o Options, t ThawOptions) (*Thawed, error) {
 		}
 		t.Plan = plan
 	}
-	p, err := openThawed(t.State, &o, t.Plan)
+	if t.Run.Clock == nil {
+		t.Run.Clock = thaw.WallClock{}
+	}
+	x := &thawing{o: o, t: t}
+	lock, err := x.lock()
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	x := &thawing{o: o, t: t, p: p}
+	defer lock.Release()
+	if x.p, err = OpenPasses(t.State, passesOf(&o), &o, t.Plan); err != nil {
+		return nil, err
+	}
+	defer x.p.Close()
 	return x.run(ctx)
+}
+
+// lock keeps another process from the passes of this restore. A job that was made at the same moment as that one's, and has asked for nothing, ends.
+func (x *thawing) lock() (*state.Lock, error) {
+	if x.t.State == nil {
+		return &state.Lock{}, nil
+	}
+	now := x.t.Run.Clock.Now()
+	sum := sha256.Sum256([]byte(passesOf(&x.o)))
+	lock, err := x.t.State.Lock(state.SourceID(sum[:8]), now)
+	var held *state.HeldError
+	if !errors.As(err, &held) {
+		return lock, err
+	}
+	busy := &thaw.BusyError{ID: x.t.Job.Header().ID, PID: held.PID, Since: held.Since}
+	if s := x.t.Job.Status(); s.State == thaw.Active && s.Requested.Objects == 0 {
+		return nil, errors.Join(busy, x.t.Job.End(thaw.Cancelled, now))
+	}
+	return nil, busy
 }
 
 // thawing is one call of Thaw.
@@ -143,6 +181,9 @@ func (x *thawing) run(ctx context.Context) (*Thawed, error) {
 		if lerr != nil {
 			return out, lerr
 		}
+		if err := x.end(); err != nil { // what is left is gone; what is needed once more is for another job
+			return out, err
+		}
 		if len(cold) > 0 {
 			out.Result.Cold = cold
 			return out, &ColdError{Objects: cold, Err: errNotThawed}
@@ -152,6 +193,14 @@ func (x *thawing) run(ctx context.Context) (*Thawed, error) {
 		x.p.Forget()
 	}
 	return out, nil
+}
+
+// end ends a job that can do no more.
+func (x *thawing) end() error {
+	if x.t.Job.Status().State != thaw.Active {
+		return nil
+	}
+	return x.t.Job.End(thaw.Done, x.t.Run.Clock.Now())
 }
 
 var errNotThawed = errors.New("not in the job that has ended")

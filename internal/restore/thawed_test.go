@@ -251,6 +251,62 @@ func TestThawGone(t *testing.T) {
 	sameTree(t, g.src, o.Target)
 }
 
+// TestThawAnew: what was restored, but for what is gone, is removed and restored once more. The first job does not stand in the way.
+func TestThawAnew(t *testing.T) {
+	g := newGlacier(t, 63)
+	g.freeze("GLACIER", 0)
+	g.speed = 1e5
+	lost := g.packs("data/")[1]
+	kept := g.object2(lost)
+	g.must(g.st.Delete(context.Background(), lost))
+	st := g.state("jobs")
+	if res, err := g.thaw(g.options("out"), st, 0); err != nil || !res.Done || res.Result.Failed == 0 {
+		t.Fatal(res, err)
+	}
+	g.st.Replace(lost, kept)
+	o := g.options("out")
+	g.must(os.Chmod(filepath.Join(o.Target, "readonly"), 0o755))
+	g.must(os.RemoveAll(o.Target))
+	g.clock.pass(72 * time.Hour)
+	res, err := g.thaw(o, st, 0)
+	g.must(err)
+	if !res.Done || res.Result.Failed > 0 {
+		t.Errorf("%+v", res.Result)
+	}
+	sameTree(t, g.src, o.Target)
+}
+
+// TestThawAtOnce: of two processes at the same restore one does it.
+func TestThawAtOnce(t *testing.T) {
+	g := newGlacier(t, 64)
+	g.freeze("GLACIER", 0)
+	o := g.options("out")
+	var busy error
+	second := false
+	report := o.Report
+	o.Report = func(e event.Event) {
+		if _, ok := e.(event.Thaw); ok && !second { // in the middle of the first
+			second = true
+			plan, err := restore.Plan(context.Background(), o)
+			g.must(err)
+			job, err := thaw.Create(g.state("jobs"), thaw.Header{Key: restore.ThawKey(&o), Purpose: "restore", Tier: store.Bulk, Days: 1}, restore.Packs(plan), g.clock.Now())
+			g.must(err)
+			defer job.Close()
+			_, busy = restore.Thaw(context.Background(), o, restore.ThawOptions{Plan: plan, State: g.state("jobs"), Job: job, Run: thaw.RunOptions{Store: g.st, Clock: g.clock}})
+			if job.Status().State != thaw.Cancelled {
+				t.Errorf("the second job is %s", job.Status().State)
+			}
+		}
+		report(e)
+	}
+	res, err := g.thaw(o, g.state("jobs"), 0)
+	g.must(err)
+	if !errors.As(busy, new(*thaw.BusyError)) || !res.Done {
+		t.Errorf("%v, %+v", busy, res)
+	}
+	sameTree(t, g.src, o.Target)
+}
+
 // object2 reads an object in a cold class.
 func (g *glacier) object2(name string) []byte {
 	g.st.Reclass(name, "STANDARD")
