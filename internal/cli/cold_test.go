@@ -102,6 +102,14 @@ func (x *cold) requests(operation string) []coldtest.Request {
 // isCold reports whether a class has to be thawed.
 func isCold(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
 
+// thaws wants no pack to be thawed.
+func (x *cold) thaws() {
+	x.t.Helper()
+	for _, r := range x.requests("RestoreObject") {
+		x.t.Errorf("%s was thawed: %d", r.Key, r.Status)
+	}
+}
+
 // untouched wants no content of a cold object to be asked for, and no thaw, since the log began.
 func (x *cold) untouched(what string) {
 	x.t.Helper()
@@ -269,11 +277,15 @@ func TestColdLife(t *testing.T) {
 		}
 		t.Logf("%q\n%s%s", args, out, errs)
 	}
+	if n := len(x.requests("GetObject")); n != 0 {
+		t.Errorf("packs were asked for %d times", n)
+	}
 	_, errs := x.refused(1, []string{"hint: firn restore --plan"}, "cat", "latest:d0/f00")
 	t.Log(errs)
-	for _, r := range x.server.Requests() {
-		if r.Operation == "RestoreObject" {
-			t.Errorf("thawed: %s", r.Key)
+	x.thaws()
+	for _, r := range x.requests("GetObject") {
+		if r.Status < 400 {
+			t.Errorf("%s was read: %d", r.Key, r.Status)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func TestColdJobs(t *testing.T) {
 	if twice, _ := x.paidTwice(); len(twice) > 0 {
 		t.Errorf("%q were paid for twice", twice)
 	}
-	x.wants(errs.String(), "10 packs are on their way with tier bulk")
+	x.wants(errs.String(), " packs are on their way with tier bulk")
 	x.wants(x.ok("thaw", "list"), "done")
 	x.refused(1, []string{"hint: "}, "thaw", "cancel", id)
 	x.refused(1, []string{"hint: firn thaw list"}, "thaw", "show", "ffffffff")

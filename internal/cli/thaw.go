@@ -123,12 +123,12 @@ func (x *thawCommand) hold(ctx context.Context, s *session, look *outlook, needs
 		if !look.cold() {
 			if x.c.json == "" && !x.c.quiet {
 				x.c.print("nothing has to be thawed\n")
-				look.show(x.c, nil)
+				look.showClasses(x.c)
 			}
 			if x.c.json == "" {
 				return nil
 			}
-			return x.c.objectOf("thaw", jobJSON{Done: true, Status: &thaw.Status{State: thaw.Done}})
+			return x.c.objectOf("thaw", jobJSON{Done: true, Status: &thaw.Status{State: thaw.Done, At: x.c.now().UTC()}})
 		}
 		offer, err := x.thaw.choose(look)
 		if err != nil {
@@ -396,7 +396,7 @@ func findJob(s *session, id string) (*thaw.Entry, error) {
 	}
 	var found *thaw.Entry
 	for i := range jobs {
-		if !strings.HasPrefix(jobs[i].Header.ID, id) {
+		if id == "" || !strings.HasPrefix(jobs[i].Header.ID, id) {
 			continue
 		}
 		if found != nil {

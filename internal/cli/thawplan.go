@@ -210,18 +210,7 @@ func (f *thawFlags) agree(ctx context.Context, c *console, o *outlook, of *thaw.
 
 // show prints what there is to thaw, and the offers.
 func (o *outlook) show(c *console, chosen *thaw.Offer) {
-	var classes []string
-	for _, g := range o.survey.Groups {
-		if g.Cold && !slices.Contains(classes, g.Class) {
-			classes = append(classes, g.Class)
-		}
-	}
-	for _, class := range classes {
-		c.print("  in %s: %s\n", class, o.states(class))
-	}
-	if n := o.survey.Missing; n.Objects > 0 {
-		c.warn("gone from the store: %s", o.things(n.Objects))
-	}
+	o.showClasses(c)
 	if o.region == nil {
 		c.note("no prices are known for this store: --price-region or --prices gives them")
 		return
@@ -239,6 +228,22 @@ func (o *outlook) show(c *console, chosen *thaw.Offer) {
 		speed, down = "measured or given", o.link.Down
 	}
 	c.print("the columns of routes are totals, for a link of %v/s (%s); prices of %s\n", units.Size(down), speed, o.region.Key())
+}
+
+// showClasses prints what lies in cold classes, and how it is.
+func (o *outlook) showClasses(c *console) {
+	var classes []string
+	for _, g := range o.survey.Groups {
+		if g.Cold && !slices.Contains(classes, g.Class) {
+			classes = append(classes, g.Class)
+		}
+	}
+	for _, class := range classes {
+		c.print("  in %s: %s\n", class, o.states(class))
+	}
+	if n := o.survey.Missing; n.Objects > 0 {
+		c.warn("gone from the store: %s", o.things(n.Objects))
+	}
 }
 
 // table prints a line for each tier, with the price by each route.
