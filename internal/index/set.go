@@ -236,14 +236,15 @@ func (s *Set) has(name digest.Object) (bool, error) {
 	return false, nil
 }
 
-// Add takes in a pack by an author. A pack that is there already changes nothing and gives false. It fails as Pack.Check does, and as Lookup.
+// Add takes in a pack by an author. A pack that is there already changes nothing and gives false, but where p has a recovery volume that is not known yet, which counts from now
+// on: it was made again. It fails as Pack.Check does, and as Lookup.
 func (s *Set) Add(p *Pack, author [16]byte) (bool, error) {
 	if err := p.Check(); err != nil {
 		return false, err
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	if there, err := s.has(p.Name); there || err != nil {
+	if there, err := s.has(p.Name); err != nil || there && !s.otherVolume(p) {
 		return false, err
 	}
 	info := Info{Pack: *p, Author: author, Count: len(p.Chunks)}
@@ -262,6 +263,23 @@ func (s *Set) Add(p *Pack, author [16]byte) (bool, error) {
 	s.mu.Unlock()
 	d.add(n, p)
 	return true, nil
+}
+
+// otherVolume reports whether p, which is there, has to be entered again for its recovery volume: what lies in memory takes that over at once. The caller holds change.
+func (s *Set) otherVolume(p *Pack) bool {
+	if p.Par2 == nil {
+		return false
+	}
+	s.mu.Lock()
+	if n, ok := s.active.byName[p.Name]; ok {
+		volume := *p.Par2
+		s.active.packs[n].Par2 = &volume
+		s.mu.Unlock()
+		return false
+	}
+	s.mu.Unlock()
+	old, ok, err := s.Find(p.Name)
+	return err == nil && ok && (old.Par2 == nil || *old.Par2 != *p.Par2)
 }
 
 // Pending returns how many chunks were added since the last Spill. One costs about 100 bytes of memory.
@@ -459,7 +477,8 @@ func (s *Set) EachPack(fn func(p *Info, retired bool) error) error {
 			fresh = append(fresh, d.packs...)
 		}
 	}
-	slices.SortFunc(fresh, func(a, b Info) int { return bytes.Compare(a.Name[:], b.Name[:]) })
+	slices.SortStableFunc(fresh, func(a, b Info) int { return bytes.Compare(a.Name[:], b.Name[:]) })
+	fresh = slices.CompactFunc(fresh, func(a, b Info) bool { return a.Name == b.Name }) // the first, of the active delta, stays
 	call := func(p *Info) error {
 		_, retired := s.retired[p.Name]
 		return fn(p, retired)
@@ -471,6 +490,9 @@ func (s *Set) EachPack(fn func(p *Info, retired bool) error) error {
 				return err
 			}
 			fresh = fresh[1:]
+		}
+		if len(fresh) > 0 && fresh[0].Name == digest.Object(e[:32]) {
+			return nil // what is in memory is newer
 		}
 		p, err := t.info(e)
 		if err != nil {

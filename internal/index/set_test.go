@@ -183,6 +183,7 @@ func TestSetHistories(t *testing.T) {
 					p := randomPack(r, 1+r.IntN(40), known)
 					if len(names) > 0 && r.IntN(5) == 0 {
 						p.Name = names[r.IntN(len(names))]
+						p.Par2 = nil // a volume would be taken over: TestVolumeMadeAgain
 						if there, err := s.Add(p, [16]byte{8}); there == (m.packs[p.Name] != nil) || err != nil {
 							t.Fatalf("add again: %v, %v", there, err)
 						}
@@ -239,6 +240,56 @@ func TestSetHistories(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestVolumeMadeAgain names packs anew with another recovery volume, while they are in memory and in a table: the newest counts, and none makes an older one forgotten.
+func TestVolumeMadeAgain(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 9))
+	s := NewSet()
+	p := randomPack(r, 30, nil)
+	p.Par2 = nil
+	add := func(volume *Par2) {
+		t.Helper()
+		again := *p
+		again.Par2 = volume
+		if _, err := s.Add(&again, [16]byte{7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(want *Par2) {
+		t.Helper()
+		n := 0
+		err := s.EachPack(func(p *Info, _ bool) error {
+			n++
+			if !reflect.DeepEqual(p.Par2, want) {
+				t.Errorf("volume %+v, want %+v", p.Par2, want)
+			}
+			return nil
+		})
+		found, ok, ferr := s.Find(p.Name)
+		if err != nil || ferr != nil || n != 1 || !ok || !reflect.DeepEqual(found.Par2, want) {
+			t.Errorf("%d packs, found %v with %+v, %v, %v", n, ok, found.Par2, err, ferr)
+		}
+	}
+	first, second := &Par2{Sum: random32(r), Size: 1}, &Par2{Sum: random32(r), Size: 2}
+	add(nil)
+	expect(nil)
+	add(first)
+	expect(first)
+	add(nil)
+	expect(first)
+	spill(t, s)
+	expect(first)
+	add(first)
+	if s.Pending() != 0 {
+		t.Error("the same again takes room")
+	}
+	add(second)
+	expect(second)
+	spill(t, s)
+	expect(second)
+	merge(t, s, s.Tables()...)
+	expect(second)
 }
 
 // TestSamePrefix has ids that share their first eight bytes over several blocks.
