@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ const (
 	leastPause = time.Minute
 	tooLate    = 5 * time.Minute // to keep a copy: it might have to be paid for again
 	mostPause  = 15 * time.Minute
+	askAge     = time.Hour // how old what is known of an object may be when a copy is asked for: others may have thawed it meanwhile, for longer
 )
 
 // window is how many wanted bytes may be coming and ready together.
@@ -38,9 +40,18 @@ func (e *engine) request(ctx context.Context) error {
 			e.blocked = e.overBudget
 			return nil
 		}
+		if err := e.priceable(); err != nil { // objects were moved, or a tier was not there
+			e.blocked = err
+			return nil
+		}
 		groups, n := e.batch()
 		if n == 0 {
 			return nil
+		}
+		if looked, err := e.refresh(ctx, groups, askAge); err != nil {
+			return err
+		} else if looked {
+			continue
 		}
 		if err := e.send(ctx, groups, n); err != nil {
 			return err
@@ -85,18 +96,72 @@ func (e *engine) batch() (groups []group, n int) {
 	return groups, n
 }
 
+// since is how long the Run has lasted, in seconds.
+func (e *engine) since() uint32 {
+	return uint32(min(max(e.clock.Now().Sub(e.started)/time.Second, 0), math.MaxUint32))
+}
+
+// refresh looks at the objects of groups of which nothing has been heard for some time, and reports whether there were any. A request for less than what is left of a copy that
+// somebody else has asked for would cut it short.
+func (e *engine) refresh(ctx context.Context, groups []group, age time.Duration) (bool, error) {
+	now := e.since()
+	var list []int32
+	for _, g := range groups {
+		g.set.each(func(i int32) {
+			if it := &e.items[i]; now > it.looked && now-it.looked > uint32(age/time.Second) {
+				list = append(list, i)
+			}
+		})
+	}
+	if len(list) == 0 {
+		return false, nil
+	}
+	slices.SortFunc(list, func(a, b int32) int { return strings.Compare(e.j.needs[a].Object, e.j.needs[b].Object) })
+	err := e.look.look(ctx, list)
+	switch {
+	case err == nil:
+		e.update(list)
+	case ctx.Err() != nil || !store.IsTemporary(err):
+		return false, err
+	default:
+		for _, i := range list {
+			e.items[i].looked = now // what was known has to do
+		}
+	}
+	return true, nil
+}
+
 // extend asks for copies to be kept that would expire before the link gets to them.
 func (e *engine) extend(ctx context.Context) error {
 	if e.j.header.Hold || e.objects(ready) == 0 {
 		return nil
 	}
+	groups, n := e.expiring()
+	if looked, err := e.refresh(ctx, groups, surveyAge); err != nil {
+		return err
+	} else if looked {
+		groups, n = e.expiring()
+	}
+	if n == 0 {
+		return nil
+	}
+	if e.extensionTooDear(groups) {
+		e.noteOnce("extend", "%d copies will expire before they are fetched, and keeping them would pass the limit on costs", n)
+		for _, g := range groups {
+			g.set.each(func(i int32) { e.items[i].kept = true })
+		}
+		return nil
+	}
+	return e.send(ctx, groups, n)
+}
+
+// expiring returns the copies that are to be kept for longer, and how many they are.
+func (e *engine) expiring() (groups []group, n int) {
 	speed, overhead := e.meter.learnt()
 	margin := extendMargin + max(e.o.Pass, seconds(10*overhead))
 	press := min(margin+e.o.Pass+time.Hour, time.Duration(e.j.header.Days)*day/2)
 	now := e.storeNow()
 	var ahead float64
-	var groups []group
-	n := 0
 	type kind struct {
 		class uint16
 		days  int
@@ -127,17 +192,7 @@ func (e *engine) extend(ctx context.Context) error {
 		groups[k].set = groups[k].set.with(int32(i))
 		n++
 	}
-	if n == 0 {
-		return nil
-	}
-	if e.extensionTooDear(groups) {
-		e.noteOnce("extend", "%d copies will expire before they are fetched, and keeping them would pass the limit on costs", n)
-		for _, g := range groups {
-			g.set.each(func(i int32) { e.items[i].kept = true })
-		}
-		return nil
-	}
-	return e.send(ctx, groups, n)
+	return groups, n
 }
 
 func (e *engine) extensionTooDear(groups []group) bool {
@@ -175,13 +230,26 @@ func (e *engine) priceable() error {
 func (e *engine) limit() price.Money { return *e.j.header.MaxCost*(1+1e-9) + 1e-9 }
 
 // projected is what the job will have cost when all that is left was thawed, once each, and fetched.
-func (e *engine) projected() price.Money {
+func (e *engine) projected() price.Money { return e.costWith(wanted, coming, ready) }
+
+// inHand reports whether something that the job has paid for is there or on its way, and can be fetched within the limit.
+func (e *engine) inHand() bool {
+	paid := false
+	for i := range e.items {
+		it := &e.items[i]
+		paid = paid || it.cold && (it.stage == ready || it.stage == coming) && e.j.paid.has(int32(i))
+	}
+	return paid && e.costWith(coming, ready) <= e.limit()
+}
+
+// costWith is what the job will have cost with what is in these stages.
+func (e *engine) costWith(stages ...stage) price.Money {
 	r, h := e.o.Region, &e.j.header
 	asked := e.look.requests()
 	e.j.ledger.Asked = Requests{List: e.asked0.List + asked.List, Head: e.asked0.Head + asked.Head}
 	total := e.j.ledger.bill(r, h.Route, e.o.Out).Total()
 	var left int64
-	for _, s := range []stage{wanted, coming, ready} {
+	for _, s := range stages {
 		for class, t := range e.tally[s] {
 			if t.Objects == 0 {
 				continue
@@ -380,7 +448,7 @@ func (e *engine) reply(ctx context.Context, s *sending, r reply) {
 		it.expires = 0
 		e.put(i, ready)
 	default:
-		e.thawBegun(i, paid, now)
+		e.thawBegun(r.order, paid, now)
 	}
 }
 
@@ -395,12 +463,13 @@ func unclear(err error) bool {
 // endsRun reports whether an error concerns all requests, and will not pass by itself.
 func endsRun(err error) bool { return errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrClock) }
 
-func (e *engine) thawBegun(i int32, paid bool, now time.Time) {
-	it := &e.items[i]
+func (e *engine) thawBegun(o order, paid bool, now time.Time) {
+	i, it := o.i, &e.items[o.i]
 	e.pauseNext = 0
-	it.asked, it.shown, e.begun = now.Unix(), false, now
+	it.asked, it.shown, it.days, e.begun = now.Unix(), false, 0, now
 	if paid {
 		e.res.Thaws++
+		it.days = uint16(o.g.days)
 		if e.j.paid.has(i) {
 			e.res.Again = append(e.res.Again, e.j.needs[i].Object)
 			e.noteOnce("again", "copies expired before they were fetched, and are paid for once more: %s and perhaps others", e.j.needs[i].Object)

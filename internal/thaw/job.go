@@ -154,15 +154,24 @@ func Load(s *state.State, id string, now time.Time) (*Job, error) {
 	return j, nil
 }
 
-// Find returns the youngest active job with that Key, as Load does; nil if there is none.
+// Find returns the youngest active job with that Key, as Load does; nil if there is none. One whose journal is lost or damaged is cancelled, and as good as none: what is
+// thawed, or on its way, is not paid for again.
 func Find(s *state.State, key string, now time.Time) (*Job, error) {
 	entries, err := List(s, now)
 	if err != nil || key == "" {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Header.Key == key && e.Status.State == Active {
-			return Load(s, e.Header.ID, now)
+		if e.Header.Key != key || e.Status.State != Active {
+			continue
+		}
+		j, err := Load(s, e.Header.ID, now)
+		var none *NoJobError
+		if !errors.As(err, &none) || !none.lost() {
+			return j, err
+		}
+		if _, err := Cancel(s, e.Header.ID, now); err != nil {
+			return nil, err
 		}
 	}
 	return nil, nil
@@ -375,8 +384,8 @@ func (j *Job) bring(set ranges) {
 	j.brought(set)
 }
 
-// Brought notes that objects are fetched, before Fetch returns, so that a kill in the middle of a long pass costs nothing. Fetch alone may call it, from one goroutine at
-// a time. Objects that the job is not about are left out.
+// Brought notes that objects are fetched, so that a kill in the middle of a long pass costs nothing. Their content is on the disk by then. Fetch may call it before it returns,
+// from one goroutine at a time; so may whoever has the job while it is not run, to tell what came before. Objects that the job is not about are left out.
 func (j *Job) Brought(objects ...string) {
 	var list []int32
 	for _, name := range objects {

@@ -263,6 +263,45 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestFindLost: a job of which nothing can be read does not stand in the way of another one.
+func TestFindLost(t *testing.T) {
+	for name, harm := range map[string]func(path string, whole []byte) error{
+		"removed":  func(path string, _ []byte) error { return os.Remove(path) },
+		"empty":    func(path string, _ []byte) error { return os.WriteFile(path, nil, 0o600) },
+		"cut off":  func(path string, whole []byte) error { return os.WriteFile(path, whole[:len(whole)/3], 0o600) },
+		"foreign":  func(path string, whole []byte) error { return os.WriteFile(path, flipped(whole, 20), 0o600) },
+		"no magic": func(path string, whole []byte) error { return os.WriteFile(path, flipped(whole, 0), 0o600) },
+	} {
+		dir := t.TempDir()
+		s := state.Open(state.Dirs{State: dir}, [16]byte{1}, nil)
+		now := time.Unix(1_900_000_000, 0)
+		needs := packs(1, 20, "GLACIER", 100)
+		j := create(t, s, header("a"), needs, now)
+		path := journalPath(t, dir, j.header.ID)
+		j.Close()
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := harm(path, whole); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := Find(s, "a", now); k != nil || err != nil {
+			t.Errorf("%s: %v, %v", name, k, err)
+		}
+		if list, err := List(s, now); err != nil || len(list) != 1 || list[0].Status.State != Cancelled {
+			t.Errorf("%s: %+v, %v", name, list, err)
+		}
+		b := create(t, s, header("a"), needs, now)
+		b.Close()
+		if k, err := Find(s, "a", now); err != nil || k == nil || k.header.ID != b.header.ID {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			k.Close()
+		}
+	}
+}
+
 func flipped(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at] ^= 1
@@ -469,7 +508,7 @@ func TestMoneyOfLedger(t *testing.T) {
 	bill := l.bill(aws(t), price.Direct, 100<<30)
 	sameMoney(t, "requests", bill.Of(price.WhatThaw), 1001*0.025/1000)
 	sameMoney(t, "retrieval", bill.Of(price.WhatRetrieval), 2.5)
-	sameMoney(t, "copies", bill.Of(price.WhatCopy), 2002*0.023*24/730)
+	sameMoney(t, "copies", bill.Of(price.WhatCopy), 2003*0.023*24/730)
 	sameMoney(t, "egress", bill.Of(price.WhatEgress), 0.09)
 	if (&ledger{Thaws: []*use{{Class: "ICE", Objects: 1}}}).bill(aws(t), "", 0)[0].Unknown != true || l.bill(nil, "", 0) != nil {
 		t.Error("unknown")

@@ -150,6 +150,9 @@ func (w *history) check() {
 	if w.s.overAsks > 0 {
 		w.t.Errorf("%d thaws beyond the window", w.s.overAsks)
 	}
+	if w.s.cut > time.Hour { // clocks differ by ten minutes
+		w.t.Errorf("a request has cut a copy short by %v", w.s.cut)
+	}
 }
 
 func TestHistories(t *testing.T) {

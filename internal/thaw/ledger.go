@@ -48,11 +48,11 @@ func (l *ledger) thawed(class string, tier store.Tier, size int64, days int) {
 	u.ByteDays += float64(size) * float64(days+1)
 }
 
-// extended counts a copy that is kept for longer.
+// extended counts a copy that is kept for longer: at most to the end of the last day, from a moment at which it is about to end.
 func (l *ledger) extended(class string, tier store.Tier, size int64, days int) {
 	u := l.use(class, tier)
 	u.Extended++
-	u.ByteDays += float64(size) * float64(days)
+	u.ByteDays += float64(size) * float64(days+1)
 }
 
 // fetched counts what came from the class that the index has it in.

@@ -338,7 +338,7 @@ func (m *offerer) extension(of *Offer) price.Bill {
 		if !g.Cold || g.Copy != store.Thawed {
 			continue
 		}
-		bill, err := m.region.Thaw(g.Class, string(m.nearest(g.Class, of.Tier)), of.Extend.Objects, of.Extend.Bytes, float64(of.Days))
+		bill, err := m.region.Thaw(g.Class, string(m.nearest(g.Class, of.Tier)), of.Extend.Objects, of.Extend.Bytes, float64(of.Days+1))
 		if err != nil {
 			continue
 		}

@@ -77,6 +77,11 @@ func (e *engine) reuse() bool {
 	if age := e.started.Sub(s.Taken); age < 0 || age > surveyAge {
 		return false
 	}
+	for _, p := range e.j.pending {
+		if !p.at.Before(s.Taken) {
+			return false // it does not tell what came of this
+		}
+	}
 	copy(e.seen, s.facts)
 	e.look.classes = slices.Clone(s.classes)
 	e.look.silent.Store(s.silent)
@@ -118,6 +123,10 @@ func (e *engine) settlePending() {
 	var begun, kept, free []int32
 	for _, p := range e.j.pending {
 		it := &e.items[p.i]
+		if it.stage == wanted && !p.extend && now.Sub(p.at).Abs() < grace {
+			it.unsure = true // the answer to the next request tells
+			continue
+		}
 		heard := true
 		switch it.stage {
 		case gone:
@@ -269,6 +278,7 @@ func (e *engine) update(list []int32) bool {
 // take takes in what a look told of one object.
 func (e *engine) take(i int32) {
 	it, f := &e.items[i], e.seen[i]
+	it.looked = e.since()
 	if f.state != unseen && (f.class != it.class || f.cold != it.cold) {
 		e.reclass(i, f)
 	}
@@ -289,6 +299,7 @@ func (e *engine) take(i int32) {
 		e.put(i, coming)
 	case was == coming && !it.shown && it.asked != 0 && e.clock.Now().Unix()-it.asked < int64(grace/time.Second):
 		// asked for a moment ago
+	case was == wanted:
 	default:
 		e.put(i, wanted)
 		e.emit(event.Decision{Text: fmt.Sprintf("%s is not thawed any more", e.j.needs[i].Object)})
@@ -374,7 +385,7 @@ func (e *engine) syncClock(ctx context.Context) error {
 	return nil
 }
 
-// learnOffset bounds the store's time by a copy that came just now: it expires in the future, and not much later than it was asked to be kept.
+// learnOffset bounds the store's time by a copy that came just now: it expires in the future and, where nobody else has asked for it, not much later than it was asked to be kept.
 func (e *engine) learnOffset(it *item) {
 	if e.o.StoreNow != nil || it.expires == 0 {
 		return
@@ -383,7 +394,7 @@ func (e *engine) learnOffset(it *item) {
 	if left < 0 {
 		e.offset += left
 	}
-	if most := time.Duration(e.j.header.Days+1) * day; it.asked != 0 && it.stage == coming && left > most {
+	if most := time.Duration(it.days+1) * day; it.days != 0 && it.stage == coming && left > most {
 		e.offset += left - most
 	}
 }

@@ -95,11 +95,13 @@ type item struct {
 	asked   int64 // when the thaw began, Unix seconds; 0: before this Run
 	class   uint16
 	stage   stage
-	tries   uint8 // how often it could not be read though thawed
-	cold    bool  // has to be thawed
-	unsure  bool  // asked for, and it is not known whether the store heard
-	kept    bool  // its copy cannot be extended
-	shown   bool  // the store has shown that it is being thawed
+	tries   uint8  // how often it could not be read though thawed
+	cold    bool   // has to be thawed
+	unsure  bool   // asked for, and it is not known whether the store heard
+	kept    bool   // its copy cannot be extended
+	shown   bool   // the store has shown that it is being thawed
+	days    uint16 // asked for by this Run, which began the thaw; 0: somebody else, or nobody
+	looked  uint32 // when the store was asked about it last, seconds from the start of the Run
 }
 
 // engine is one Run. Everything happens in its goroutine, but for listings, heads and thaw requests.
@@ -199,7 +201,7 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.priceable(); err != nil {
 		return err
 	}
-	if e.overLimit() {
+	if e.overLimit() && !e.inHand() {
 		return e.overBudget
 	}
 	for {

@@ -621,3 +621,103 @@ func TestHotAndCold(t *testing.T) {
 		}
 	})
 }
+
+// TestOthersMeanwhile: what others have thawed for a month after the job began is used as it is, and stays for them as long as they wanted it.
+func TestOthersMeanwhile(t *testing.T) {
+	for _, atOnce := range []bool{false, true} {
+		othersMeanwhile(t, atOnce)
+	}
+}
+
+func othersMeanwhile(t *testing.T, atOnce bool) {
+	try(t, 300, "GLACIER", func(w *trial) {
+		other := func(k int) {
+			if _, err := w.s.Thaw(w.Context(), w.log.needs[k].Object, store.ThawOptions{Tier: store.Standard, Days: 30}); err != nil && !errors.Is(err, store.ErrThawing) {
+				w.Error(err)
+			}
+		}
+		others := func() { // some far behind the first window, some in it
+			for k := 0; k < 300; k += 20 {
+				other(k)
+			}
+		}
+		if atOnce { // between the look and the first request
+			v, err := Look(w.Context(), w.s, w.log.needs, LookOptions{Region: w.o.Region})
+			if err != nil {
+				w.Fatal(err)
+			}
+			w.o.Survey = v
+			others()
+		} else {
+			time.AfterFunc(30*time.Minute, others)
+		}
+		w.o.Link = Link{Down: 2e6}
+		w.link.speed = func() float64 { return 1e6 } // so slow that copies have to be extended
+		w.o.Pass = 3 * time.Hour
+		res := w.must(w.run(w.job()))
+		w.all(300)
+		if w.s.cut > 0 || len(res.Again) > 0 || res.Extended > 100 {
+			w.Errorf("a copy was cut short by %v; %d again, %d extended", w.s.cut, len(res.Again), res.Extended)
+		}
+	})
+}
+
+// TestMovedOutOfThePrices: what the limit cannot be kept to is not asked for.
+func TestMovedOutOfThePrices(t *testing.T) {
+	try(t, 300, "GLACIER", func(w *trial) {
+		much := price.Money(1000)
+		w.h.MaxCost, w.o.Link = &much, Link{Down: 1e6}
+		w.link.speed = func() float64 { return 1e6 }
+		time.AfterFunc(time.Hour, func() {
+			w.s.mu.Lock()
+			defer w.s.mu.Unlock()
+			w.s.find(w.log.needs[299].Object).class = "ICEBERG"
+		})
+		res, err := w.run(w.job())
+		var left *LeftError
+		if !errors.As(err, &left) || !errors.As(err, new(*price.UnknownError)) || res.Status.Left.Objects == 0 {
+			w.Errorf("%v, %+v", err, res.Status)
+		}
+		if o := w.s.find(w.log.needs[299].Object); o.begun > 0 {
+			w.Error("asked for at an unknown price")
+		}
+	})
+}
+
+// TestBudgetInHand: what is paid for and there is fetched, though the rest would cost too much.
+func TestBudgetInHand(t *testing.T) {
+	try(t, 100, "GLACIER", func(w *trial) {
+		j := w.job()
+		w.o.NoWait, w.o.Link = true, Link{Down: 1e6}
+		limit := w.offer().Total * 0.9
+		res := w.must(w.run(j))
+		asked := res.Status.Requested.Objects
+		if asked == 100 {
+			w.Fatal("all fit into one window")
+		}
+		time.Sleep(6 * time.Hour)
+		h := j.Header()
+		h.MaxCost = &limit
+		if err := j.Update(h, time.Now()); err != nil {
+			w.Fatal(err)
+		}
+		w.o.NoWait = false
+		res, err := w.run(w.log.open(w, j.header.ID))
+		if !errors.As(err, new(*BudgetError)) || res.Status.Fetched.Objects != asked || res.Status.Spent > limit {
+			w.Errorf("%v: %+v", err, res.Status)
+		}
+		w.thaws(asked)
+	})
+}
+
+// thaws checks how many there were, where not everything was fetched.
+func (w *trial) thaws(want int64) {
+	w.Helper()
+	var sum int64
+	for _, o := range w.s.objects {
+		sum += int64(o.begun)
+	}
+	if sum != want {
+		w.Errorf("%d thaws, want %d", sum, want)
+	}
+}

@@ -29,10 +29,12 @@ package thaw
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"firn/internal/price"
+	"firn/internal/state"
 	"firn/internal/store"
 )
 
@@ -226,6 +228,11 @@ func (e *NoJobError) Error() string {
 
 // Unwrap returns the reason.
 func (e *NoJobError) Unwrap() error { return e.Reason }
+
+// lost reports whether there is nothing left of the job that could ever be read.
+func (e *NoJobError) lost() bool {
+	return errors.Is(e.Reason, errRecord) || errors.Is(e.Reason, state.ErrDamaged) || errors.Is(e.Reason, state.ErrForeign)
+}
 
 // EndedError means that a job was cancelled or is done already.
 type EndedError struct {

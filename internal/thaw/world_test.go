@@ -66,8 +66,9 @@ type simStore struct {
 	after    bool // die after the call had its effect
 	kill     func()
 	dead     bool
-	most     int64 // bytes wanted that were thawing or thawed, and not fetched
-	overAsks int   // thaws that passed allowed
+	most     int64         // bytes wanted that were thawing or thawed, and not fetched
+	overAsks int           // thaws that passed allowed
+	cut      time.Duration // by which a request has made a copy end sooner, at most
 	allowed  func() int64
 }
 
@@ -206,11 +207,11 @@ func (s *simStore) thaw(name string, o store.ThawOptions) (store.Answer, error) 
 	switch c := s.state(it); c.State {
 	case store.Thawing:
 		return 0, store.ErrThawing
-	case store.Thawed:
+	case store.Thawed: // as Amazon S3 does it, also where that is sooner than before
 		it.kept++
-		if until := s.now().Add(keep); until.After(it.expires) {
-			it.expires = until
-		}
+		until := s.now().Add(keep)
+		s.cut = max(s.cut, it.expires.Sub(until))
+		it.expires = until
 		return store.ThawExtended, nil
 	}
 	took := simTime(it.class, o.Tier)
