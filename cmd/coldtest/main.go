@@ -124,15 +124,19 @@ func (x *settings) greet(w io.Writer, s *coldtest.Server) {
 	for _, line := range s.Environment() {
 		fmt.Fprintf(w, "export %s\n", line)
 	}
+	fast := ""
+	if x.o.Speed > 1 {
+		fast = " --poll 1s --days 10" // copies go as fast as they come
+	}
 	fmt.Fprintf(w, `export FIRN_REPO=s3://%s/repository FIRN_PASSPHRASE="only for trying" FIRN_PRICE_REGION=aws/us-east-1
 
 firn init --class DEEP_ARCHIVE
 firn backup ~/Documents
 firn restore latest --target restored --plan
-firn restore latest --target restored
+firn restore latest --target restored%s
 firn cost
 
-`, bucket)
+`, bucket, fast)
 	if x.o.Speed != 1 {
 		fmt.Fprintf(w, "# Time goes %v times faster here: 12 hours of thawing take %v.\n", x.o.Speed, time.Duration(float64(12*time.Hour)/x.o.Speed).Round(time.Second))
 	} else {

@@ -268,7 +268,7 @@ func TestColdLife(t *testing.T) {
 	x.ok("backup", x.src, "--pack-size", "1M", "-q")
 	for _, args := range [][]string{
 		{"snapshots"}, {"ls", "latest", "-R"}, {"find", "*.txt"}, {"diff", "latest~1", "latest"}, {"cost"}, {"doctor"}, {"transition", "--dry-run"}, {"transition", "--dry-run", "--json"},
-		{"backup", x.src, "--dry-run"}, {"restore", "latest", "--plan"}, {"restore", "latest", "--plan", "--json"}, {"source", "list"}, {"keys", "list"}, {"thaw", "list"},
+		{"backup", x.src, "--dry-run"}, {"backup", x.src, "--dry-run", "--full", "--pack-size", "1G"}, {"restore", "latest", "--plan"}, {"restore", "latest", "--plan", "--json"}, {"source", "list"}, {"keys", "list"}, {"thaw", "list"},
 		{"restore", "latest", "--target", "out", "--dry-run"},
 	} {
 		out, errs, code := x.run(args...)
@@ -292,6 +292,7 @@ func TestColdLife(t *testing.T) {
 
 // TestColdRestore restores with each tier and parts by path and pattern, and is refused where nobody has agreed to the price.
 func TestColdRestore(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 8)
 	x.begin("DEEP_ARCHIVE")
 	all := len(x.packs())

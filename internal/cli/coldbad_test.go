@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ func (x *cold) policy(p *coldtest.Policy) {
 
 // TestColdExpires: copies expire faster than they are fetched. That costs again, is said, and is kept to the limit; what was restored stays.
 func TestColdExpires(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{Speed: 28_800}, 8) // a day takes 3 s
 	x.begin("DEEP_ARCHIVE")
 	args := []string{"restore", "latest", "--target", "out", "--yes", "--tier", "standard", "--days", "1", "--poll", "200ms", "--limit-download", "700K", "--connections", "1"}
@@ -49,6 +51,7 @@ func TestColdExpires(t *testing.T) {
 
 // TestColdDenied: the right to thaw is missing, altogether or for one pack.
 func TestColdDenied(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 4)
 	x.begin("DEEP_ARCHIVE")
 	x.policy(coldtest.Without("s3:RestoreObject"))
@@ -103,6 +106,7 @@ func TestColdLost(t *testing.T) {
 
 // TestColdMoved: packs were moved to other classes behind firn's back, one into one that is colder and one into one that needs no thawing.
 func TestColdMoved(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 5)
 	x.begin("GLACIER")
 	x.change(coldtest.Change{Class: "DEEP_ARCHIVE"}, x.packs()[0])
@@ -122,13 +126,19 @@ func TestColdMoved(t *testing.T) {
 	y.ok("backup", y.src, "-q", "--pack-size", "1M")
 	y.change(coldtest.Change{Class: "GLACIER"}, y.packs()[0])
 	y.refused(1, []string{"nobody can be asked: Thaw it for"}, "restore", "latest", "--target", "out")
-	out, errs = y.refused(0, nil, restoreAll("out")...)
+	out, errs = y.refused(0, nil, "restore", "latest", "--target", "out", "--yes", "--tier", "expedited", "--days", "40", "--poll", "200ms")
 	t.Log(out, errs)
 	y.same("out")
+	for _, r := range y.requests("RestoreObject") {
+		if r.Tier != "Expedited" {
+			t.Errorf("thawed with tier %q", r.Tier)
+		}
+	}
 }
 
 // TestColdInterrupted: credentials expire, the server throttles and cuts connections, and the same command goes on.
 func TestColdInterrupted(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{Seed: 3}, 6)
 	x.begin("DEEP_ARCHIVE")
 	x.faults("HeadObject nas/data expired\nListObjectsV2 nas/data expired")
@@ -178,6 +188,9 @@ func TestColdClock(t *testing.T) {
 
 // TestColdReadOnlyState: local state cannot be written: jobs live as long as the process, and nothing is paid for twice all the same.
 func TestColdReadOnlyState(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("has no /proc")
+	}
 	x := newCold(t, coldtest.Options{Speed: 20_000}, 3)
 	x.begin("DEEP_ARCHIVE")
 	y := *x

@@ -27,6 +27,7 @@ func restoreAll(target string, more ...string) []string {
 
 // TestColdElsewhere goes on with a restore at another machine, to which nothing was brought but the secret.
 func TestColdElsewhere(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 6)
 	x.begin("DEEP_ARCHIVE")
 	out := x.ok(restoreAll("out", "--detach")...)
@@ -59,7 +60,8 @@ func (x *cold) jobID() string {
 
 // TestColdJobs looks at jobs, cancels one, goes on with another tier, and keeps two processes from one job.
 func TestColdJobs(t *testing.T) {
-	x := newCold(t, coldtest.Options{Speed: 20_000}, 6)
+	t.Parallel()
+	x := newCold(t, coldtest.Options{Speed: 40_000}, 6)
 	x.begin("DEEP_ARCHIVE")
 	x.ok("restore", "latest", "--target", "out", "--yes", "--tier", "bulk", "--days", "40", "--poll", "200ms", "--detach")
 	id := x.jobID()
@@ -111,6 +113,7 @@ func (x *cold) code(args ...string) int {
 
 // TestColdCancel: what was asked for comes nevertheless, and the next restore uses it.
 func TestColdCancel(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{Speed: 10_000}, 3)
 	x.begin("DEEP_ARCHIVE")
 	x.ok(restoreAll("out", "--detach")...)
@@ -132,6 +135,7 @@ func TestColdCancel(t *testing.T) {
 
 // TestColdThaw makes files readable for other commands.
 func TestColdThaw(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 6)
 	x.begin("DEEP_ARCHIVE")
 	all := len(x.packs())

@@ -31,6 +31,7 @@ func TestColdKill(t *testing.T) {
 	if runtime.GOOS == "windows" || testing.Short() {
 		t.Skip("kills processes, for seconds")
 	}
+	t.Parallel()
 	kills, speed := 6, 40_000.0
 	if n, err := strconv.Atoi(os.Getenv("FIRN_KILLS")); err == nil {
 		kills, speed = n, 13_000

@@ -41,6 +41,7 @@ func (x *cold) change(c coldtest.Change, keys ...string) {
 // TestColdTrap: a rule of the bucket has moved everything into an archive. Backups go on from what this machine remembers, a machine that remembers nothing says
 // what has happened, and everything works again once what is small is brought back.
 func TestColdTrap(t *testing.T) {
+	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 4)
 	x.begin("DEEP_ARCHIVE")
 	setRules(t, x.server, []byte(`{"Rules": [{"ID": "chill", "Status": "Enabled", "Filter": {"Prefix": ""}, "Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}]}`))
@@ -90,6 +91,7 @@ func TestColdTrap(t *testing.T) {
 
 // TestColdHotFor: content is hot for a time, then moved, at a price that is told before.
 func TestColdHotFor(t *testing.T) {
+	t.Parallel()
 	clock := &past{}
 	clock.behind.Store(int64(40 * 24 * time.Hour))
 	x := newCold(t, coldtest.Options{Clock: clock}, 3)
@@ -123,6 +125,7 @@ func TestColdHotFor(t *testing.T) {
 
 // TestColdServers: servers that are not Amazon's, each with its own shortcomings.
 func TestColdServers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		provider coldtest.Provider

@@ -75,7 +75,7 @@ func (l *listener) progress(p event.Progress) {
 		c.emit(map[string]any{"event": "progress", "phase": p.Phase, "seconds": seconds(now.Sub(l.started)), "files_done": p.FilesDone, "files_total": p.FilesTotal,
 			"bytes_done": p.BytesDone, "bytes_total": p.BytesTotal, "bytes_sent": p.BytesSent, "bytes_got": p.BytesGot, "problems": l.problems})
 	}
-	if c.live {
+	if c.live && p.Phase != "thaw" { // of which thawed tells more
 		c.status(l.render(p, rate, now))
 	} else if c.verbose && !c.quiet && now.Sub(l.spoken) >= reportEvery {
 		l.spoken = now

@@ -13,12 +13,16 @@ func Pretending(s store.Store) store.Store { return &pretended{s} }
 // pretended deliberately is no store.Wrapper: a Creator behind it would write, a Thawer or a Mover cost money.
 type pretended struct{ s store.Store }
 
-// Put implements store.Store.
+// Put implements store.Store: it reads what would be stored.
 func (p *pretended) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, _ store.PutOptions) error {
 	if !store.ValidName(name) {
 		return store.Fail("put", name, store.ErrName)
 	}
-	n, err := io.Copy(io.Discard, r)
+	_, err := r.Seek(0, io.SeekStart)
+	var n int64
+	if err == nil {
+		n, err = io.Copy(io.Discard, r)
+	}
 	if err == nil && n != size {
 		err = io.ErrUnexpectedEOF
 	}

@@ -122,3 +122,17 @@ func TestPowersBehindWrappers(t *testing.T) {
 		t.Errorf("thaws: %v, moves: %v, rules: %v, sweeps: %v", thaws, moves, rules, sweeps)
 	}
 }
+
+// TestPretendingPut reads content from its start, wherever the reader stands.
+func TestPretendingPut(t *testing.T) {
+	s := Pretending(mem.New(mem.Options{}))
+	r := strings.NewReader("content")
+	for range 2 {
+		if err := s.Put(t.Context(), "data/x", r, 7, store.PutOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Put(t.Context(), "data/x", r, 8, store.PutOptions{}); err == nil {
+		t.Error("content that is too short is taken")
+	}
+}
