@@ -49,7 +49,7 @@ type Options struct {
 	Full   bool   // open a new epoch: depend on nothing older
 	Detect Detect // what shows that a file is as it was
 
-	Storage snapshot.Storage        // where content is stored from now on; zero: as in the last snapshot of the source
+	Storage snapshot.Storage        // where content is stored from now on, and with how much parity; what is zero in it: as in the last snapshot of the source
 	IsCold  func(class string) bool // whether objects of a class have to be thawed before they are read; nil: those of no class
 
 	Workers    int   // goroutines that hash and compress; 0: one a core, as far as Memory allows
@@ -114,7 +114,8 @@ type Result struct {
 
 	Class           string // storage class of the packs of content that were sent; empty: the store's default
 	Packs, Bytes    int64  // of content that were sent
-	Metas, MetaSize int64  // packs of manifests that were sent, and their bytes
+	Volumes, Parity int64  // recovery volumes of these, and their bytes
+	Metas, MetaSize int64  // packs of manifests that were sent, with their recovery volumes, and their bytes
 }
 
 // run is one pass over the tree.
@@ -273,7 +274,10 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	defer r.writer.Abort()
 	defer func() {
 		res.Packs, res.Bytes = r.writer.Sent(chunk.Data)
+		res.Volumes, res.Parity = r.writer.SentVolumes(chunk.Data)
 		res.Metas, res.MetaSize = r.writer.Sent(chunk.Meta)
+		volumes, size := r.writer.SentVolumes(chunk.Meta)
+		res.Metas, res.MetaSize = res.Metas+volumes, res.MetaSize+size
 	}()
 	if len(records) > 0 { // what the spool has kept is sent
 		if err := r.o.Ready(ctx); err != nil {

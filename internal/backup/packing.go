@@ -27,11 +27,8 @@ const (
 // isCold reports whether objects of a class have to be thawed.
 func (o *Options) isCold(class string) bool { return o.IsCold != nil && o.IsCold(class) }
 
-// setStorage takes over where the source was stored so far, unless the caller chooses. A run that was interrupted counts: what goes on is its work.
+// setStorage takes over how the source was stored so far, as far as the caller does not choose. A run that was interrupted counts: what goes on is its work.
 func (o *Options) setStorage() {
-	if !o.Storage.IsZero() {
-		return
-	}
 	var last snapshot.Item
 	for _, it := range o.Scope.Items {
 		if it.Source.ID == o.Source.ID && it.Status() != snapshot.IsForgotten {
@@ -39,20 +36,36 @@ func (o *Options) setStorage() {
 		}
 	}
 	if last.Snapshot != nil {
-		o.Storage = last.Storage
+		o.Storage = o.Storage.After(last.Storage)
 	}
 }
 
-// Packs returns in which class packs of content are going to be stored, empty for the store's own, and how large they are going to be, in bytes, as far as can be
-// told before a run.
-func Packs(o Options) (class string, size int64) {
+// coldParity is how much recovery data packs in a cold class have where nothing else is said, in percent.
+const coldParity = 5
+
+// parity is how much recovery data new packs of content get, in percent: what is said of the source, else what the repository has. One that was made for content at
+// hand has none; content that will be cold all the same gets some, since mending it in another way takes a second copy.
+func (o *Options) parity(class string) int {
+	cfg := o.Repo.Config()
+	switch {
+	case o.Storage.Parity != nil:
+		return *o.Storage.Parity
+	case cfg.Parity.Data == 0 && !o.isCold(cfg.Class.Data) && (o.isCold(class) || o.isCold(o.Storage.Then)):
+		return coldParity
+	}
+	return cfg.Parity.Data
+}
+
+// Packs returns in which class packs of content are going to be stored, empty for the store's own, how large they are going to be, in bytes, as far as can be
+// told before a run, and how much recovery data they get, in percent.
+func Packs(o Options) (class string, size int64, parity int) {
 	o.setDefaults()
 	o.setStorage()
 	w := o.packing()
 	if w.PackTime > 0 && w.Up > 0 {
-		return w.Class, min(max(int64(w.Up*w.PackTime.Seconds()), w.PackLeast), w.PackMost)
+		return w.Class, min(max(int64(w.Up*w.PackTime.Seconds()), w.PackLeast), w.PackMost), *w.Parity
 	}
-	return w.Class, w.PackSize
+	return w.Class, w.PackSize, *w.Parity
 }
 
 // packing plans packs, workers and memory; it sets o.Workers.
@@ -61,8 +74,8 @@ func (o *Options) packing() repo.WriterOptions {
 	if class == "" {
 		class = o.Repo.Config().Class.Data
 	}
-	up := o.State.Link().Up
-	w := repo.WriterOptions{Class: class, Uploads: o.Uploads, PackSize: o.PackSize, Streams: o.Streams, PartTime: packTime, Up: up}
+	up, parity := o.State.Link().Up, o.parity(class)
+	w := repo.WriterOptions{Class: class, Parity: &parity, Uploads: o.Uploads, PackSize: o.PackSize, Streams: o.Streams, PartTime: packTime, Up: up}
 	streams := o.PackSize > o.Streams
 	if o.PackSize <= 0 {
 		w.PackSize = hotPack

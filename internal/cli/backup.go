@@ -270,7 +270,7 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 // expect counts a source that is backed up for the first time: beside the backup, for the progress, or, where storing it costs something, before it, to say
 // how much.
 func (x *backupCommand) expect(ctx context.Context, s *session, r root, o *backup.Options) (stop func()) {
-	class, packSize := backup.Packs(*o)
+	class, packSize, parity := backup.Packs(*o)
 	costs := x.region != nil && x.region.Monthly([]price.Sent{{Class: class, Objects: 1, Bytes: 1 << 30}}).Total() > 0
 	if x.c.quiet || !x.c.live && !costs {
 		return func() {}
@@ -282,7 +282,7 @@ func (x *backupCommand) expect(ctx context.Context, s *session, r root, o *backu
 	}
 	wait()
 	files, total := o.Expect()
-	x.c.dues(x.region, files, total, class, packSize, linkOf(o.State, &x.store))
+	x.c.dues(x.region, files, total, sent(total, class, packSize, parity), linkOf(o.State, &x.store))
 	return stop
 }
 

@@ -33,7 +33,8 @@ type initCommand struct {
 	class       string
 	hotClass    string
 	padding     bool
-	parity      int
+	parity      optionalPercent
+	metaParity  optionalPercent
 	kit         string
 	kitSaved    bool
 }
@@ -69,7 +70,8 @@ kept in the local state folder, so that backups from here need no passphrase.`,
 	fl.StringVar(&x.class, "class", "", "storage class of file content, such as DEEP_ARCHIVE; all the rest stays at hand")
 	fl.StringVar(&x.hotClass, "hot-class", "", "storage class of all the rest, where it is not to be the bucket's default")
 	fl.BoolVar(&x.padding, "padding", false, "pad objects, so that their sizes tell less (at most 12 % more)")
-	fl.IntVar(&x.parity, "parity", 0, "percent of PAR2 recovery data")
+	fl.Var(&x.parity, "parity", "percent of PAR2 recovery data for packs of file content, 0 to 100 (5 in a cold class, else 0)")
+	fl.Var(&x.metaParity, "meta-parity", "percent of PAR2 recovery data for packs of manifests, 0 to 100 (10 where file content has any, else 0)")
 	fl.StringVar(&x.kit, "kit", "", "write the recovery kit to this file, .svg for a printer or .txt, instead of printing it")
 	fl.BoolVar(&x.kitSaved, "kit-saved", false, "do not ask whether the kit was kept")
 	x.host.registerName(cmd)
@@ -123,8 +125,6 @@ func (x *initCommand) run(ctx context.Context) error {
 // check refuses what cannot be, before anything is made.
 func (x *initCommand) check() error {
 	switch {
-	case x.parity != 0:
-		return usage("leave --parity out", "this version writes no recovery volumes yet")
 	case !x.kitSaved && !x.c.terminal:
 		return usage("add --kit-saved, and keep what is printed: print it, or store it where it survives this machine",
 			"nobody can be asked whether the recovery kit was kept")
@@ -171,7 +171,7 @@ func (x *initCommand) options(ctx context.Context) (o repo.InitOptions, err erro
 	if err != nil {
 		return o, err
 	}
-	o = repo.InitOptions{Hybrid: x.postQuantum, Padding: x.padding, DataClass: x.class, HotClass: x.hotClass, HostName: name, ScopeName: x.host.scope, Now: x.c.now}
+	o = repo.InitOptions{Hybrid: x.postQuantum, Padding: x.padding, DataClass: x.class, HotClass: x.hotClass, Parity: x.percents(), HostName: name, ScopeName: x.host.scope, Now: x.c.now}
 	for _, r := range recipients {
 		o.Keys = append(o.Keys, repo.NewKey{Label: labelOf(r), Recipient: r})
 	}
@@ -185,6 +185,18 @@ func (x *initCommand) options(ctx context.Context) (o repo.InitOptions, err erro
 		}
 	}
 	return o, nil
+}
+
+// percents is how much parity there is to be.
+func (x *initCommand) percents() (p format.Parity) {
+	if coldIn(nil)(x.class) {
+		p.Data = 5
+	}
+	if p.Data = x.parity.or(p.Data); p.Data > 0 {
+		p.Meta = 10
+	}
+	p.Meta = x.metaParity.or(p.Meta)
+	return p
 }
 
 // newPassphrase returns a passphrase for a key that is to be made: from flags, the environment or two questions.

@@ -63,12 +63,13 @@ func spentOn(region *price.Region, res *backup.Result, hotClass string, made req
 	if region == nil || res == nil {
 		return nil
 	}
-	hot := max(made.Put-res.Packs, res.Metas)
+	packs := res.Packs + res.Volumes
+	hot := max(made.Put-packs, res.Metas)
 	if dry {
-		made.Put += res.Packs + res.Metas + ritual
+		made.Put += packs + res.Metas + ritual
 		hot = res.Metas + ritual
 	}
-	sent := []price.Sent{{Class: res.Class, Objects: res.Packs, Bytes: res.Bytes}, {Class: hotClass, Objects: hot, Bytes: res.MetaSize}}
+	sent := []price.Sent{{Class: res.Class, Objects: packs, Bytes: res.Bytes + res.Parity}, {Class: hotClass, Objects: hot, Bytes: res.MetaSize}}
 	c := &spentJSON{Currency: region.Currency, Requests: made}
 	c.Now = region.Backup(sent, made.List, made.Get).Total()
 	c.Monthly = region.Monthly(sent).Total()
@@ -81,24 +82,34 @@ func spentOn(region *price.Region, res *backup.Result, hotClass string, made req
 // ritual is about how many small objects a backup stores beside its packs: index, pack set, snapshot, mark, host state.
 const ritual = 5
 
+// sent is what so many bytes of content come to that nothing compresses: packs, and with parity, in percent, a recovery volume beside each.
+func sent(bytes int64, class string, packSize int64, parity int) price.Sent {
+	s := price.Sent{Class: class, Objects: (bytes + packSize - 1) / packSize, Bytes: bytes}
+	if parity > 0 {
+		s.Objects *= 2
+		s.Bytes += bytes / 100 * int64(parity)
+	}
+	return s
+}
+
 // dues tells what a first backup may cost before anything is sent.
-func (c *console) dues(region *price.Region, files, bytes int64, class string, packSize int64, link state.Link) {
+func (c *console) dues(region *price.Region, files, bytes int64, most price.Sent, link state.Link) {
 	if region == nil || bytes == 0 {
 		return
 	}
-	sent := []price.Sent{{Class: class, Objects: (bytes + packSize - 1) / packSize, Bytes: bytes}}
+	sent := []price.Sent{most}
 	now, monthly := region.Backup(sent, 3, 3).Total(), region.Monthly(sent).Total()
 	if now == 0 && monthly == 0 {
 		return
 	}
-	name := class
+	name := most.Class
 	if name == "" {
 		name = region.Default
 	}
 	text := sprintf("at most %v from %s, if nothing can be compressed: %s in %s for %s, then %s a month", units.Size(bytes), counted(files, "file"),
-		counted(sent[0].Objects, "pack"), name, region.Format(now), region.Format(monthly))
+		counted(most.Objects, "object"), name, region.Format(now), region.Format(monthly))
 	if link.Up > 0 {
-		text += sprintf("; %s at %v/s", longDuration(time.Duration(float64(bytes)/link.Up*float64(time.Second))), units.Size(link.Up))
+		text += sprintf("; %s at %v/s", longDuration(time.Duration(float64(most.Bytes)/link.Up*float64(time.Second))), units.Size(link.Up))
 	}
 	c.note("%s", text)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,40 @@ type storageFlags struct {
 	class  string
 	then   string
 	hotFor string
+	parity optionalPercent
+}
+
+// optionalPercent is a flag from 0 to 100 that need not be given.
+type optionalPercent struct{ n *int }
+
+// String implements pflag.Value.
+func (p *optionalPercent) String() string {
+	if p.n == nil {
+		return ""
+	}
+	return strconv.Itoa(*p.n)
+}
+
+// Set implements pflag.Value.
+func (p *optionalPercent) Set(text string) error {
+	n, err := strconv.ParseUint(strings.TrimSuffix(text, "%"), 10, 8)
+	if err != nil || n > snapshot.MaxParity {
+		return fmt.Errorf("want a percentage from 0 to %d", snapshot.MaxParity)
+	}
+	at := int(n)
+	p.n = &at
+	return nil
+}
+
+// Type implements pflag.Value.
+func (p *optionalPercent) Type() string { return "percent" }
+
+// or returns what was given, else n.
+func (p *optionalPercent) or(n int) int {
+	if p.n != nil {
+		return *p.n
+	}
+	return n
 }
 
 func (f *storageFlags) register(cmd *cobra.Command) {
@@ -23,6 +58,8 @@ func (f *storageFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.class, "class", "", "storage class of new file content from now on, such as DEEP_ARCHIVE (as in the last snapshot, else as init was told)")
 	fl.StringVar(&f.then, "then", "", "class to which content moves when it is older than --hot-for (firn transition)")
 	fl.StringVar(&f.hotFor, "hot-for", "", "how long content stays in --class before it moves to --then, such as 30d")
+	fl.Var(&f.parity, "parity", "percent of PAR2 recovery data for new file content from now on, 0 for none (as in the last snapshot, else as init was told, "+
+		"else 5 where the class is cold)")
 	complete(cmd, "class", classNames...)
 	complete(cmd, "then", classNames...)
 }
@@ -32,7 +69,7 @@ var classNames = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR",
 
 // storage returns what the flags say; the zero value: nothing.
 func (f *storageFlags) storage() (snapshot.Storage, error) {
-	s := snapshot.Storage{Class: f.class, Then: f.then}
+	s := snapshot.Storage{Class: f.class, Then: f.then, Parity: f.parity.n}
 	switch {
 	case (f.then == "") != (f.hotFor == ""):
 		return s, usage("such as: --class STANDARD_IA --hot-for 30d --then DEEP_ARCHIVE", "--then and --hot-for belong together")

@@ -44,7 +44,7 @@ func newEncoder(name string, size, slice int64, p Params) *Encoder {
 }
 
 // Reset begins a file of up to maxSize bytes whose name FinishAs will tell, in the memory of the one before; a volume of that must not be in use any more. A
-// file that turns out to fit into the two batches gets the slices that its size asks for. After an error the encoder is as it was.
+// file that turns out to fit into the two batches gets the slices that its size asks for, unless these are hardly smaller. After an error the encoder is as it was.
 func (e *Encoder) Reset(maxSize int64, p Params) error {
 	if err := checkNew("-", maxSize, p); err != nil {
 		return err
@@ -179,7 +179,7 @@ func (e *Encoder) FinishAs(name string) (*Volume, error) {
 		return nil, err
 	}
 	e.name = name
-	if size := e.hash.size; e.refit && e.done <= len(e.before) && e.params.SliceSize(size) < e.hash.slice {
+	if size, slice := e.hash.size, e.hash.slice; e.refit && e.done <= len(e.before) && e.params.SliceSize(size) < slice-slice/16 {
 		return e.finishSmall(size)
 	}
 	return e.finish(), nil

@@ -10,6 +10,7 @@ import (
 	"filippo.io/age"
 
 	"firn/internal/faultstore"
+	"firn/internal/format"
 	"firn/internal/keys"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
@@ -26,12 +27,12 @@ func unlock(t testing.TB, w *world, text string) (*keys.Secrets, error) {
 }
 
 func TestInitAndOpen(t *testing.T) {
-	for _, o := range []repo.InitOptions{{}, {Hybrid: true, Padding: true, DataClass: "GLACIER_IR", Parity: 5}} {
+	for _, o := range []repo.InitOptions{{}, {Hybrid: true, Padding: true, DataClass: "GLACIER_IR", Parity: format.Parity{Data: 5, Meta: 10}}} {
 		w := newWorld(t, o)
 		secrets, err := unlock(t, w, phrase)
 		w.must(err)
 		r := w.open(repo.Access{Secrets: secrets})
-		if cfg := r.Config(); cfg.Class.Data != o.DataClass || (cfg.Padding == "padme") != o.Padding || (cfg.Seal == "hybrid") != o.Hybrid {
+		if cfg := r.Config(); cfg.Class.Data != o.DataClass || cfg.Parity != o.Parity || (cfg.Padding == "padme") != o.Padding || (cfg.Seal == "hybrid") != o.Hybrid {
 			t.Errorf("parameters: %+v", cfg)
 		}
 		if got := string(w.object("recover.py")); !strings.HasPrefix(got, "#!/usr/bin/env python3") {

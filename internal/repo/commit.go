@@ -138,6 +138,9 @@ func (w *Writer) resolve() ([]digest.Object, error) {
 func (w *Writer) IndexPacks(ctx context.Context) error {
 	names, err := w.scope.indexPending(ctx)
 	w.journalIndexed(names)
+	if err == nil {
+		w.forgetRefused()
+	}
 	return err
 }
 
@@ -439,7 +442,7 @@ func (s *ScopeState) isPending(name digest.Object) bool {
 }
 
 // Adopt takes up the packs of an interrupted run from the records of its journal: those that reached the store, and those that the spool kept, which it sends, count
-// as known and come into the next index; the others are forgotten. It returns how many were taken up.
+// as known and come into the next index, with their recovery volumes; the others are forgotten. It returns how many were taken up.
 //
 // That a pack is known already does not mean that an index names it, so it is named in the next one, perhaps for the second time.
 func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
@@ -451,12 +454,16 @@ func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
 		p := &packs[i]
 		g.Go(func() error {
 			info, err := w.r.st.Stat(gctx, packName(p.Kind, w.kit.id, p.Name))
-			stored[i] = err == nil && info.Size == p.Size
-			if stored[i] && w.r.o.Spool != nil {
-				_ = w.r.o.Spool.Remove(p.Name.String())
-			}
 			if errors.Is(err, store.ErrNotExist) {
 				stored[i], err = w.resend(gctx, p)
+				return err
+			}
+			stored[i] = err == nil && info.Size == p.Size
+			if stored[i] {
+				err = w.adoptVolume(gctx, p, info.Class)
+			}
+			if stored[i] && err == nil {
+				w.unspool(p.Name)
 			}
 			return err
 		})

@@ -37,7 +37,7 @@ type InitOptions struct {
 	Padding   bool
 	DataClass string // storage class of packs of file content; empty: the store's default
 	HotClass  string // of all the rest
-	Parity    int    // percent, of data packs
+	Parity    format.Parity
 	HostName  string // the host that makes the repository becomes its first writer
 	ScopeName string // empty: HostName
 	Chunk     *format.Chunk
@@ -106,7 +106,7 @@ func newRepository(o *InitOptions) (*format.Config, *keys.Secrets, error) {
 		cfg.Padding = format.PaddingPadme
 	}
 	cfg.Class = format.Class{Data: o.DataClass, Meta: o.HotClass}
-	cfg.Parity.Data = o.Parity
+	cfg.Parity = o.Parity
 	if o.Chunk != nil {
 		cfg.Chunk = *o.Chunk
 	}

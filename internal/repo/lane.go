@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"io"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type lane struct {
 
 	s   *pack.Stream // nil: no pack is begun
 	out *output
+	rec *recorder // nil: it gets no parity
 }
 
 // coil is what a worker compresses with before it takes the lock of a shared lane.
@@ -113,14 +115,15 @@ func (w *Writer) add(l *lane, kind chunk.Kind, ref chunk.Ref, frame []byte) erro
 		return nil
 	}
 	if l.s == nil {
-		if err := w.beginStream(l, kind); err != nil {
+		if err := w.beginStream(l, kind, len(frame)); err != nil {
 			return err
 		}
 	}
 	return l.s.Add(ref, frame)
 }
 
-func (w *Writer) beginStream(l *lane, kind chunk.Kind) (err error) {
+// beginStream begins a pack, the first frame of which has so many bytes.
+func (w *Writer) beginStream(l *lane, kind chunk.Kind, first int) (err error) {
 	if l.out, err = w.newOutput(kind, w.classOf(kind), -1); err != nil {
 		return err
 	}
@@ -128,11 +131,30 @@ func (w *Writer) beginStream(l *lane, kind chunk.Kind) (err error) {
 	if s := w.r.o.Spool; l.out.spooled != nil {
 		limit = w.fitting(limit, s.Room)
 	}
-	l.s, err = pack.NewStream(kind, w.r.host.ScopeID, w.o.Epoch, limit, l.out, w.r.dataRecipient())
+	to := io.Writer(l.out)
+	if l.rec = w.newRecorder(kind, w.sealedMost(max(limit, int64(first)))); l.rec != nil {
+		to = io.MultiWriter(l.out, l.rec)
+	}
+	l.s, err = pack.NewStream(kind, w.r.host.ScopeID, w.o.Epoch, limit, to, w.r.dataRecipient())
 	if err != nil {
-		l.out.abort()
+		w.giveUp(l)
 	}
 	return err
+}
+
+// sealedMost is what the object of a pack of so many bytes of frames and table has at most.
+func (w *Writer) sealedMost(plain int64) int64 {
+	if w.r.padded() {
+		plain += plain / 8
+	}
+	return plain + plain/1024 + 8192
+}
+
+// giveUp leaves nothing of a pack that is streamed.
+func (w *Writer) giveUp(l *lane) {
+	l.out.abort()
+	w.drop(l.rec)
+	l.s, l.out, l.rec = nil, nil, nil
 }
 
 // leastRoom is how large a pack should be that is made smaller for want of room, in bytes: before a smaller one is begun, those on their way may leave.
@@ -158,33 +180,40 @@ func (w *Writer) fitting(limit int64, room func() (int64, bool)) int64 {
 }
 
 // finishPack seals what a lane holds, and empties the lane.
-func (w *Writer) finishPack(l *lane, kind chunk.Kind) (*output, index.Pack, error) {
+func (w *Writer) finishPack(l *lane, kind chunk.Kind) (parcel, index.Pack, error) {
 	p := index.Pack{Kind: kind, Epoch: w.o.Epoch, Class: w.classOf(kind), Birth: w.r.o.Now().Truncate(time.Second)}
-	var out *output
+	var x parcel
+	var rec *recorder
 	var sealed pack.Sealed
 	var pad int
 	var err error
 	if l.streams {
-		out = l.out
+		x.pack, rec = l.out, l.rec
 		p.Chunks = l.s.Chunks()
 		sealed, pad, err = l.s.Finish(w.kit.signer(), w.r.padded())
-		l.s, l.out = nil, nil
+		l.s, l.out, l.rec = nil, nil, nil
 	} else {
 		var plain []byte
 		plain, pad = l.b.Finish(w.kit.signer(), w.r.padded())
-		if out, err = w.newOutput(kind, p.Class, len(plain)); err != nil {
-			return nil, p, err
+		if x.pack, err = w.newOutput(kind, p.Class, len(plain)); err != nil {
+			return x, p, err
 		}
-		sealed, err = pack.Seal(out, plain, w.r.dataRecipient())
+		to := io.Writer(x.pack)
+		if rec = w.newRecorder(kind, int64(len(plain)+len(plain)/1024)+4096); rec != nil {
+			to = io.MultiWriter(x.pack, rec)
+		}
+		sealed, err = pack.Seal(to, plain, w.r.dataRecipient())
 		p.Chunks = append([]chunk.Ref(nil), l.b.Chunks()...)
 		l.b.Reset()
 	}
 	if err != nil {
-		out.abort()
-		return nil, p, err
+		x.pack.abort()
+		w.drop(rec)
+		return x, p, err
 	}
 	p.Name, p.Size, p.Prefix, p.Padding = sealed.Name, sealed.Size, sealed.Prefix, int64(pad)
-	return out, p, nil
+	x.volume = w.finishVolume(rec, &p, l.streams)
+	return x, p, nil
 }
 
 // dropStreams gives up the packs that are streamed and not finished.
@@ -193,8 +222,7 @@ func (w *Writer) dropStreams() {
 		for _, l := range lanes {
 			l.mu.Lock()
 			if l.s != nil {
-				l.out.abort()
-				l.s, l.out = nil, nil
+				w.giveUp(l)
 			}
 			l.mu.Unlock()
 		}

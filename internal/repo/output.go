@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"slices"
@@ -103,14 +104,36 @@ func (o *output) writeFile(p []byte) (n int, err error) {
 	}
 }
 
-// keep gives a spooled pack the name by which the next run finds it, if this one does not get it through.
-func (o *output) keep(name digest.Object) {
-	if o.spooled != nil && o.spooled.Keep(name.String()) == nil {
-		o.kept = name.String()
+// keep gives what is spooled the name by which the next run finds it, if this one does not get it through.
+func (o *output) keep(name string) {
+	if o.spooled != nil && o.spooled.Keep(name) == nil {
+		o.kept = name
 	}
 }
 
-// commit makes the pack an object of the store.
+// parcel is a sealed pack that is to be sent, and its recovery volume, nil where it has none.
+type parcel struct{ pack, volume *output }
+
+func (x parcel) keep(name digest.Object) {
+	x.pack.keep(name.String())
+	if x.volume != nil {
+		x.volume.keep(name.String() + volumeSuffix)
+	}
+}
+
+func (x parcel) leave() {
+	x.pack.leave()
+	x.volume.leaveIfAny()
+}
+
+func (x parcel) abort() {
+	x.pack.abort()
+	if x.volume != nil {
+		x.volume.abort()
+	}
+}
+
+// commit makes the pack, or volume, an object of the store.
 func (o *output) commit(ctx context.Context, name string, size int64, sum digest.Object) error {
 	if o.pending != nil {
 		return o.pending.Commit(ctx, name)
@@ -141,6 +164,12 @@ func (o *output) leave() {
 		return
 	}
 	_ = o.spooled.Close()
+}
+
+func (o *output) leaveIfAny() {
+	if o != nil {
+		o.leave()
+	}
 }
 
 // abort leaves nothing behind.
@@ -195,24 +224,44 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 		return false, nil
 	}
 	p.Class = w.classOf(p.Kind)
-	out := &output{w: w, file: f.File, spooled: f, kept: p.Name.String(), class: p.Class}
-	sum, err := sumFile(f.File)
+	x := parcel{pack: &output{w: w, file: f.File, spooled: f, kept: p.Name.String(), class: p.Class}, volume: w.keptVolume(p)}
+	var again *recorder
+	also := io.Discard
+	if x.volume == nil && p.Par2 != nil {
+		if again = w.newRecorder(p.Kind, p.Size); again != nil {
+			also = again
+		}
+	}
+	sum, err := sumFile(f.File, also)
 	if err != nil || sum != p.Name { // torn by a power cut
-		out.abort()
+		w.drop(again)
+		x.abort()
 		return false, nil
 	}
+	if x.volume == nil {
+		x.volume = w.finishVolume(again, p, false)
+	}
 	w.r.decide("pack %v is sent from the spool", p.Name)
-	err = out.commit(ctx, packName(p.Kind, w.kit.id, p.Name), p.Size, p.Name)
+	err = x.pack.commit(ctx, packName(p.Kind, w.kit.id, p.Name), p.Size, p.Name)
 	if err != nil && !isThere(err) {
+		x.volume.leaveIfAny()
 		if ctx.Err() != nil || mayPass(err) {
 			return false, err
 		}
 		w.r.decide("pack %v leaves the spool: %v", p.Name, err)
-		_ = s.Remove(p.Name.String())
+		w.unspool(p.Name)
 		return false, nil
 	}
 	w.wasSent(p)
-	return true, nil
+	return true, w.sendVolume(ctx, x.volume, p)
+}
+
+// unspool removes what the spool has kept of a pack.
+func (w *Writer) unspool(name digest.Object) {
+	if s := w.r.o.Spool; s != nil {
+		_ = s.Remove(name.String())
+		_ = s.Remove(name.String() + volumeSuffix)
+	}
 }
 
 // mayPass reports whether a store that does not take an object now may take the same object later.
@@ -221,16 +270,30 @@ func mayPass(err error) bool {
 		func(known error) bool { return errors.Is(err, known) })
 }
 
-func sumFile(f *os.File) (sum digest.Object, err error) {
+// sumFile reads a file from its beginning, to also as well.
+func sumFile(f *os.File, also io.Writer) (sum digest.Object, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return sum, err
 	}
-	h := sha256.New()
+	h := newSummer(also)
 	if _, err := io.Copy(h, f); err != nil {
 		return sum, err
 	}
-	return digest.Object(h.Sum(nil)), nil
+	return h.sum(), nil
 }
+
+// summer sums what is written through it.
+type summer struct {
+	io.Writer
+	h hash.Hash
+}
+
+func newSummer(to io.Writer) summer {
+	h := sha256.New()
+	return summer{io.MultiWriter(h, to), h}
+}
+
+func (s summer) sum() digest.Object { return digest.Object(s.h.Sum(nil)) }
 
 // meter measures how fast objects go to the store, while any is on its way.
 type meter struct {

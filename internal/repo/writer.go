@@ -20,6 +20,7 @@ import (
 type WriterOptions struct {
 	Epoch     uint32
 	Class     string        // storage class of data packs; empty: the repository's
+	Parity    *int          // recovery data of data packs, in percent; nil: the repository's
 	Lanes     int           // data packs being filled at once, where they are held in memory
 	Workers   int           // goroutines that put; where there are more of them than lanes they compress outside of these
 	PackSize  int64         // bytes of plaintext of a data pack
@@ -65,6 +66,10 @@ type Writer struct {
 	flying   int           // packs on their way
 	landed   chan struct{} // closed when one of them has ended
 
+	recorders []*recorder // that no pack uses
+	refused   []string    // volumes in the spool that the store does not take
+	bares     atomic.Int64
+
 	link meter
 
 	refs      refSet
@@ -72,8 +77,8 @@ type Writer struct {
 	names     []digest.Object // the packs that it needs
 	parts     []snapshot.Part // its pack sets
 
-	sent  [2]struct{ packs, bytes atomic.Int64 } // by chunk.Kind
-	added atomic.Int64                           // bytes of content of new data chunks
+	sent  [2]struct{ packs, bytes, volumes, volumeBytes atomic.Int64 } // by chunk.Kind
+	added atomic.Int64                                                 // bytes of content of new data chunks
 }
 
 type claimShard struct {
@@ -205,21 +210,21 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	if l.count() == 0 {
 		return nil
 	}
-	out, p, err := w.finishPack(l, kind)
+	x, p, err := w.finishPack(l, kind)
 	if err != nil {
 		w.fail(err)
 		return err
 	}
-	out.keep(p.Name)
+	x.keep(p.Name)
 	if err := w.journalPack(&p); err != nil {
-		out.abort()
+		x.abort()
 		w.fail(err)
 		return err
 	}
 	select {
 	case w.uploads <- struct{}{}:
 	case <-w.upCtx.Done():
-		out.leave()
+		x.leave()
 		return context.Cause(w.upCtx)
 	}
 	w.mu.Lock()
@@ -227,7 +232,7 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	w.mu.Unlock()
 	w.inFlight.Go(func() {
 		defer func() { <-w.uploads }()
-		if err := w.send(out, p); err != nil {
+		if err := w.send(x, p); err != nil {
 			w.fail(err)
 		}
 		w.land()
@@ -280,17 +285,21 @@ func (w *Writer) wait(ctx context.Context) error {
 	return context.Cause(w.upCtx)
 }
 
-// send commits one sealed pack and makes its chunks known.
-func (w *Writer) send(out *output, p index.Pack) error {
+// send commits one sealed pack, then its volume, and makes its chunks known.
+func (w *Writer) send(x parcel, p index.Pack) error {
 	if w.upCtx.Err() != nil {
-		out.leave()
+		x.leave()
 		return context.Cause(w.upCtx)
 	}
 	name := packName(p.Kind, w.r.host.ScopeID, p.Name)
-	if err := out.commit(w.upCtx, name, p.Size, p.Name); err != nil && !isThere(err) {
+	if err := x.pack.commit(w.upCtx, name, p.Size, p.Name); err != nil && !isThere(err) {
+		x.volume.leaveIfAny()
 		return err
 	}
 	w.wasSent(&p)
+	if err := w.sendVolume(w.upCtx, x.volume, &p); err != nil {
+		return err
+	}
 	return w.adopt(&p)
 }
 
@@ -369,10 +378,10 @@ func (w *Writer) Unindexed() int {
 	return len(w.scope.pending)
 }
 
-// Counts returns what the run has sent so far: content of new data chunks, bytes of objects, packs.
+// Counts returns what the run has sent so far: content of new data chunks, bytes of packs and of their recovery volumes, packs.
 func (w *Writer) Counts() (added, stored, packs int64) {
 	for kind := range w.sent {
-		stored += w.sent[kind].bytes.Load()
+		stored += w.sent[kind].bytes.Load() + w.sent[kind].volumeBytes.Load()
 		packs += w.sent[kind].packs.Load()
 	}
 	return w.added.Load(), stored, packs
@@ -381,6 +390,11 @@ func (w *Writer) Counts() (added, stored, packs int64) {
 // Sent returns how many packs of one kind the run has sent so far, and their bytes.
 func (w *Writer) Sent(kind chunk.Kind) (packs, bytes int64) {
 	return w.sent[kind].packs.Load(), w.sent[kind].bytes.Load()
+}
+
+// SentVolumes returns how many recovery volumes of packs of one kind the run has sent so far, and their bytes.
+func (w *Writer) SentVolumes(kind chunk.Kind) (volumes, bytes int64) {
+	return w.sent[kind].volumes.Load(), w.sent[kind].volumeBytes.Load()
 }
 
 func (w *Writer) wasSent(p *index.Pack) {

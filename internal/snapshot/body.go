@@ -41,6 +41,7 @@ type storeJSON struct {
 	Class  string `json:"class,omitempty"`
 	Then   string `json:"then,omitempty"`
 	HotFor int64  `json:"hot_for,omitempty"` // seconds
+	Parity *int   `json:"parity,omitempty"`
 }
 
 type originJSON struct {
@@ -157,7 +158,7 @@ func (s *Snapshot) Marshal() ([]byte, error) {
 		j.Renamed = s.Renamed.String()
 	}
 	if !s.Storage.IsZero() {
-		j.Storage = &storeJSON{s.Storage.Class, s.Storage.Then, int64(s.Storage.HotFor / time.Second)}
+		j.Storage = &storeJSON{s.Storage.Class, s.Storage.Then, int64(s.Storage.HotFor / time.Second), s.Storage.Parity}
 	}
 	if s.Previous != nil {
 		j.Previous = &linkJSON{s.Previous.ID.String(), s.Previous.Sum.String()}
@@ -199,7 +200,7 @@ func Parse(body []byte) (*Snapshot, error) {
 		if j.Storage.HotFor < 0 || j.Storage.HotFor > maxHotFor {
 			return nil, fmt.Errorf("%w: hot for %d seconds", ErrBody, j.Storage.HotFor)
 		}
-		s.Storage = Storage{j.Storage.Class, j.Storage.Then, time.Duration(j.Storage.HotFor) * time.Second}
+		s.Storage = Storage{j.Storage.Class, j.Storage.Then, time.Duration(j.Storage.HotFor) * time.Second, j.Storage.Parity}
 	}
 	if j.Previous != nil {
 		s.Previous = new(Link)

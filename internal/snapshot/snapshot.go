@@ -33,6 +33,7 @@ const (
 	MaxVoids      = 1 << 16
 	MaxLevel      = 32 // of a manifest's tree
 	MaxClass      = 64 // name of a storage class
+	MaxParity     = 100
 )
 
 // ErrBody tells of a body that is not what its kind asks for.
@@ -75,21 +76,36 @@ func ParseSource(s string) (Source, error) {
 	return id, parseHex(id[:], s)
 }
 
-// Storage says in which storage class the file content of a source is stored, in the store's words. It goes from snapshot to snapshot until the user says
-// otherwise. The zero value is what firn.json says.
+// Storage says in which storage class the file content of a source is stored, in the store's words, and with how much parity. It goes from snapshot to snapshot
+// until the user says otherwise. The zero value is what firn.json says.
 type Storage struct {
 	Class  string        // of new packs; empty: as firn.json says
 	Then   string        // to which packs move later; empty: they stay
 	HotFor time.Duration // age at which they move, whole seconds; 0 exactly where Then is empty
+	Parity *int          // percent of recovery data for new packs, 0 to MaxParity; nil: as firn.json says
 }
 
 // IsZero reports whether s says nothing.
 func (s Storage) IsZero() bool { return s == Storage{} }
 
+// After returns s with what it leaves open as it was before: classes and their time together, and parity.
+func (s Storage) After(before Storage) Storage {
+	if s.Class == "" && s.Then == "" {
+		s.Class, s.Then, s.HotFor = before.Class, before.Then, before.HotFor
+	}
+	if s.Parity == nil {
+		s.Parity = before.Parity
+	}
+	return s
+}
+
 // Check fails with ErrBody if s breaks a limit.
 func (s Storage) Check() error {
 	if len(s.Class) > MaxClass || len(s.Then) > MaxClass || (s.Then == "") != (s.HotFor == 0) || s.HotFor < 0 || s.HotFor%time.Second != 0 || s.Then != "" && s.Then == s.Class {
 		return fmt.Errorf("%w: storage class %.80q, then %.80q after %v", ErrBody, s.Class, s.Then, s.HotFor)
+	}
+	if s.Parity != nil && (*s.Parity < 0 || *s.Parity > MaxParity) {
+		return fmt.Errorf("%w: parity of %d %%", ErrBody, *s.Parity)
 	}
 	return nil
 }

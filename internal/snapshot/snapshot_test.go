@@ -22,7 +22,7 @@ func full() *Snapshot {
 		Host: "nas", HostID: [16]byte{2}, Source: Origin{ID: Source{3}, Kind: "dir", Name: "<home>", Path: []byte("/home/\xff")},
 		Tags: []string{"a", "b"}, Scope: [8]byte{4}, Epoch: 5, Base: ID{6}, Previous: &Link{ID{7}, digest.Object{8}}, Sequence: 9, Complete: true,
 		Voids: []ID{{10}}, Renamed: Source{11}, Manifest: Tree{digest.Chunk{12}, 1, 2, 3}, Packs: []Part{{digest.Object{13}, 14, digest.Object{15}}},
-		Stats: Stats{Files: 16, Problems: 1}, Storage: Storage{"STANDARD_IA", "DEEP_ARCHIVE", 30 * 24 * time.Hour}, Problems: []Problem{{"p", "e"}}, Program: "firn 1",
+		Stats: Stats{Files: 16, Problems: 1}, Storage: Storage{"STANDARD_IA", "DEEP_ARCHIVE", 30 * 24 * time.Hour, new(int)}, Problems: []Problem{{"p", "e"}}, Program: "firn 1",
 	}
 }
 
@@ -52,7 +52,7 @@ func TestSnapshotMembers(t *testing.T) {
 		`","epoch":5,"base":"` + x(6, 32) + `","previous":{"id":"` + x(7, 32) + `","sha256":"` + x(8, 64) + `"},"sequence":9,"complete":true,"voids":["` + x(10, 32) +
 		`"],"renamed_from":"` + x(11, 16) + `","manifest":{"chunk":"` + x(12, 64) + `","level":1,"lines":2,"bytes":3},"packs":[{"object":"` + x(13, 64) +
 		`","packs":14,"digest":"` + x(15, 64) + `"}],"stats":{"files":16,"dirs":0,"others":0,"bytes":0,"files_new":0,"files_changed":0,"files_unchanged":0,` +
-		`"bytes_read":0,"bytes_added":0,"bytes_stored":0,"packs_added":0,"problems":1},"storage":{"class":"STANDARD_IA","then":"DEEP_ARCHIVE","hot_for":2592000},"problems":[{"path":"p","error":"e"}],"program":"firn 1"}`
+		`"bytes_read":0,"bytes_added":0,"bytes_stored":0,"packs_added":0,"problems":1},"storage":{"class":"STANDARD_IA","then":"DEEP_ARCHIVE","hot_for":2592000,"parity":0},"problems":[{"path":"p","error":"e"}],"program":"firn 1"}`
 	if string(body) != want {
 		t.Errorf("body\n got %s\nwant %s", body, want)
 	}
@@ -72,6 +72,8 @@ func TestSnapshotRefused(t *testing.T) {
 		"class":            func(s *Snapshot) { s.Storage.Class = strings.Repeat("x", MaxClass+1) },
 		"then at once":     func(s *Snapshot) { s.Storage.HotFor = 0 },
 		"then the same":    func(s *Snapshot) { s.Storage.Then = s.Storage.Class },
+		"parity":           func(s *Snapshot) { *s.Storage.Parity = MaxParity + 1 },
+		"negative parity":  func(s *Snapshot) { *s.Storage.Parity = -1 },
 		"problems":         func(s *Snapshot) { s.Problems = make([]Problem, MaxProblems+1) },
 		"empty pack set":   func(s *Snapshot) { s.Packs[0].Packs = 0 },
 		"level":            func(s *Snapshot) { s.Manifest.Level = MaxLevel + 1 },
@@ -365,4 +367,23 @@ func FuzzSelect(f *testing.F) {
 			t.Errorf("%q: %v, %v", expr, it, err)
 		}
 	})
+}
+
+// TestStorageAfter: what is not chosen stays, the classes together.
+func TestStorageAfter(t *testing.T) {
+	five, zero := 5, 0
+	before := Storage{"STANDARD_IA", "DEEP_ARCHIVE", time.Hour, &five}
+	for _, c := range []struct{ s, want Storage }{
+		{Storage{}, before},
+		{Storage{Class: "GLACIER"}, Storage{Class: "GLACIER", Parity: &five}},
+		{Storage{Parity: &zero}, Storage{"STANDARD_IA", "DEEP_ARCHIVE", time.Hour, &zero}},
+		{Storage{"A", "B", time.Minute, &zero}, Storage{"A", "B", time.Minute, &zero}},
+	} {
+		if got := c.s.After(before); got != c.want {
+			t.Errorf("%+v after %+v is %+v", c.s, before, got)
+		}
+	}
+	if !(Storage{}).After(Storage{}).IsZero() {
+		t.Error("nothing after nothing is something")
+	}
 }

@@ -82,6 +82,9 @@ func (w *world) backup(name string, storage snapshot.Storage) *snapshot.Snapshot
 	tree, err := dir.Open(root, dir.Options{})
 	w.must(err)
 	defer tree.Close()
+	if storage.Parity == nil && storage.Class != "" {
+		storage.Parity = new(int) // else what is going to be cold gets some
+	}
 	res, err := backup.Run(w.t.Context(), backup.Options{
 		Repo: r, Scope: s, State: state.Open(w.dirs, r.ID(), nil), Tree: tree, Names: tree.Names, Host: "nas", Detect: backup.DefaultDetect, Storage: storage,
 		Source: snapshot.Origin{ID: snapshot.SourceID(w.access.Host.Scope().SourceKey(), "dir", "nas", "", []byte(root)), Kind: "dir", Path: []byte(root)},
@@ -123,7 +126,7 @@ func TestTransition(t *testing.T) {
 	}
 	w.now = w.now.Add(30 * day)
 	w.write("old/young", 3<<20)
-	if s := w.backup("old", snapshot.Storage{}); s.Storage != sinks {
+	if s := w.backup("old", snapshot.Storage{}); s.Storage.Class != sinks.Class || s.Storage.Then != sinks.Then || s.Storage.HotFor != sinks.HotFor || s.Storage.Parity == nil {
 		t.Fatalf("the rule is lost: %+v", s.Storage)
 	}
 	w.now = w.now.Add(11 * day)
@@ -161,6 +164,22 @@ func (w *world) restores(want []byte, object string) {
 	}
 	if got, err := os.ReadFile(filepath.Join(target, "big")); err != nil || !bytes.Equal(got, want) {
 		w.t.Fatalf("restored %d bytes, %v", len(got), err)
+	}
+}
+
+// TestVolumesMove: the recovery volume of a pack goes where its pack goes.
+func TestVolumesMove(t *testing.T) {
+	w := newWorld(t, mem.Options{})
+	w.write("old/big", 3<<20)
+	hundred := 100
+	w.backup("old", snapshot.Storage{Class: "STANDARD_IA", Then: "DEEP_ARCHIVE", HotFor: 40 * day, Parity: &hundred})
+	w.now = w.now.Add(41 * day)
+	p, o := w.plan(false)
+	if len(p.Moves) != 2 || p.Moves[1].Object != p.Moves[0].Object+".par2" {
+		t.Fatalf("%+v", p)
+	}
+	if res, err := transition.Run(t.Context(), o, p); err != nil || res.Moved != 2 || w.classes()["DEEP_ARCHIVE"] != 2 {
+		t.Fatalf("%+v, %v, %v", res, err, w.classes())
 	}
 }
 
