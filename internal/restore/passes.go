@@ -29,6 +29,7 @@ type Passes struct {
 	fresh *passRecord // read and not yet committed
 
 	before  *before
+	entered bool // something has been committed
 	begun   bool // what needs no pack is done
 	done    bool // the last pass is
 	had     packSet
@@ -187,7 +188,7 @@ func lookAtPasses(s *state.State, name string, o *Options) (*Passes, error) {
 	return nil, err
 }
 
-// load reads a journal, and reports whether it is that of this restore.
+// load reads a journal, and reports whether it is that of this restore. One that was cut off in its beginning is of none: it does not know which packs are waited for.
 func (p *Passes) load(s *state.State, name string, o *Options) (bool, error) {
 	var known *passHead
 	var err error
@@ -199,7 +200,7 @@ func (p *Passes) load(s *state.State, name string, o *Options) (bool, error) {
 		p.fresh = nil
 	}
 	head := headOf(o)
-	if known == nil || known.Version != head.Version || known.Snapshot != head.Snapshot || !bytes.Equal(known.Target, head.Target) || !bytes.Equal(known.Path, head.Path) {
+	if !p.entered || known == nil || known.Version != head.Version || known.Snapshot != head.Snapshot || !bytes.Equal(known.Target, head.Target) || !bytes.Equal(known.Path, head.Path) {
 		return false, nil
 	}
 	p.head, p.id = *known, known.ID
@@ -408,6 +409,7 @@ func (p *Passes) apply(r *passRecord) {
 }
 
 func (p *Passes) applyCommit(c *passCommit) {
+	p.entered = true
 	p.sum.add(&c.Result)
 	p.bytes += c.Bytes
 	p.done, p.begun = c.Done, p.begun || c.Begun

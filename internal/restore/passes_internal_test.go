@@ -102,3 +102,31 @@ func TestPassesOfAnyTarget(t *testing.T) {
 		p.Close()
 	}
 }
+
+// TestPassesCutOffInTheBeginning: the packs that are waited for are entered with the head, or neither is.
+func TestPassesCutOffInTheBeginning(t *testing.T) {
+	st := state.Open(state.Dirs{State: t.TempDir()}, [16]byte{1}, func(err error) { t.Error(err) })
+	sum := digest.SumObject([]byte("pack"))
+	o := &Options{Target: "/t"}
+	plan := &Needs{Packs: []PackNeed{{Object: "data/x/" + sum.String()}}}
+	j, err := st.OpenJournal("x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := headOf(o)
+	head.ID[0] = 1
+	raw, err := json.Marshal(&passRecord{Head: &head})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Append(raw)
+	j.Close()
+	for range 2 {
+		p, err := OpenPasses(st, "x", o, plan)
+		if err != nil || !p.planned.has(sum) {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		p.Close()
+		plan = nil
+	}
+}

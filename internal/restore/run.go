@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if !o.DryRun {
 		r.to, err = target.Open(o.Target, target.Options{
-			Overwrite: o.Overwrite, Delete: o.Delete, NoOwner: o.NoOwner, OwnerByName: o.OwnerByName, NoXattrs: o.NoXattrs})
+			Overwrite: o.Overwrite, Delete: o.Delete, NoOwner: o.NoOwner, OwnerByName: o.OwnerByName, NoXattrs: o.NoXattrs, Durable: o.Passes != nil || o.Sync})
 		if err != nil {
 			return nil, err
 		}

@@ -65,6 +65,7 @@ type Options struct {
 	NoOwner     bool // leave owners as they come
 	OwnerByName bool // where the system knows Meta.User or Group, its number counts instead of Meta.UID or GID
 	NoXattrs    bool // leave out extended attributes, ACLs and capabilities with them
+	Durable     bool // what Sync returned for is on the disk: where the system cannot sync all at once, each file is synced as it is closed
 }
 
 // Meta is what is applied to an entry when its content is there.

@@ -37,7 +37,7 @@ func Open(dir string, o Options) (*Target, error) {
 	return &Target{opts: o, root: root}, nil
 }
 
-// Sync does nothing on this system, which writes to disk in its own time.
+// Sync does nothing on this system, which writes to disk in its own time; with Options.Durable files are there already.
 func (t *Target) Sync() error { return nil }
 
 // Close releases the folder. No method may run or be called afterwards.
@@ -430,7 +430,7 @@ func (f *File) Finish() error {
 	if err := f.f.Truncate(f.spec.Size); err != nil {
 		return errors.Join(cause(err), f.Abort(false))
 	}
-	err := f.f.Close()
+	err := errors.Join(f.sync(), f.f.Close())
 	f.f = nil
 	if err != nil {
 		return errors.Join(cause(err), cause(f.t.root.Remove(f.temp)))
@@ -442,12 +442,23 @@ func (f *File) Finish() error {
 	return metaErr
 }
 
+func (f *File) sync() error {
+	if !f.t.opts.Durable {
+		return nil
+	}
+	return f.f.Sync()
+}
+
 // Abort closes and removes the file; with keep, what was written stays under the temporary name for a later Resume.
 func (f *File) Abort(keep bool) error {
 	if f.f == nil {
 		return nil
 	}
-	err := f.f.Close()
+	var err error
+	if keep {
+		err = f.sync()
+	}
+	err = errors.Join(err, f.f.Close())
 	f.f = nil
 	if keep {
 		return cause(err)

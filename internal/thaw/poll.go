@@ -18,6 +18,7 @@ const (
 	// samples are how many objects are asked for one by one before a long listing is made: as long as none of them has come, hardly any has.
 	samples    = 8
 	fullEvery  = time.Hour // whatever the samples say
+	fullPolls  = 30        // likewise, looks, where somebody has chosen how often to look
 	fewObjects = 12        // of which each is asked for
 	fewPages   = 4         // of a listing that needs no samples
 	// grace is how long a store may take to show that it heard a request.
@@ -233,7 +234,11 @@ func (e *engine) pollThese(ctx context.Context, list []int32) error {
 		return nil
 	}
 	now := e.clock.Now()
-	if !e.cheap && e.o.Poll == 0 && now.Sub(e.fullLook) < fullEvery {
+	every := fullEvery
+	if e.o.Poll > 0 {
+		every = min(every, fullPolls*e.o.Poll)
+	}
+	if !e.cheap && now.Sub(e.fullLook) < every {
 		some := e.sample(list)
 		if err := e.look.headAll(ctx, some); err != nil {
 			return err
