@@ -72,7 +72,7 @@ type Plan struct {
 	Moved  int64       `json:"moved"`   // packs that are in their cold class already
 	Frozen int64       `json:"frozen"`  // packs in another cold class: they would have to be thawed first
 	Rules  int         `json:"sources"` // sources with such a rule
-	Next   time.Time   `json:"next"`    // when the next pack's hot time is over; zero: never
+	Next   time.Time   `json:"next,omitzero"` // when the next pack's hot time is over; zero: never
 }
 
 // rule is what all sources together want with a pack.
