@@ -64,14 +64,14 @@ type Plan struct {
 	Moves  []Move      `json:"moves"`
 	Size   int64       `json:"size"`
 	Cost   price.Bill  `json:"-"`
-	Saves  price.Money `json:"saves"`   // a month
-	Young  int64       `json:"young"`   // packs whose hot time is not over
-	Shared int64       `json:"shared"`  // packs that a source without such a rule needs as well, or sources with different ones
-	Unpaid int64       `json:"unpaid"`  // packs for which it would not pay
-	Unused int64       `json:"unused"`  // packs that no snapshot needs: prune's business
-	Moved  int64       `json:"moved"`   // packs that are in their cold class already
-	Frozen int64       `json:"frozen"`  // packs in another cold class: they would have to be thawed first
-	Rules  int         `json:"sources"` // sources with such a rule
+	Saves  price.Money `json:"saves"`         // a month
+	Young  int64       `json:"young"`         // packs whose hot time is not over
+	Shared int64       `json:"shared"`        // packs that a source without such a rule needs as well, or sources with different ones
+	Unpaid int64       `json:"unpaid"`        // packs for which it would not pay
+	Unused int64       `json:"unused"`        // packs that no snapshot needs: prune's business
+	Moved  int64       `json:"moved"`         // packs that are in their cold class already
+	Frozen int64       `json:"frozen"`        // packs in another cold class: they would have to be thawed first
+	Rules  int         `json:"sources"`       // sources with such a rule
 	Next   time.Time   `json:"next,omitzero"` // when the next pack's hot time is over; zero: never
 }
 
