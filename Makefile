@@ -29,7 +29,7 @@ man: build
 	./firn man build/man
 
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 check:
 	.ci/run format vet staticcheck vulnerabilities
