@@ -82,6 +82,8 @@ type stateJSON struct {
 	Host    string     `json:"host"`
 	Time    time.Time  `json:"time"`
 	Heads   []headJSON `json:"heads"`
+
+	Proofs []proofJSON `json:"proofs,omitempty"`
 }
 
 type headJSON struct {
@@ -250,6 +252,10 @@ func (s *State) Marshal() ([]byte, error) {
 		e.Path, e.PathB64 = pathText(h.Path)
 		j.Heads = append(j.Heads, e)
 	}
+	var err error
+	if j.Proofs, err = proofsJSON(s.Proofs); err != nil {
+		return nil, err
+	}
 	return marshal(&j, MaxStateBody)
 }
 
@@ -269,6 +275,7 @@ func ParseState(body []byte) (*State, error) {
 		r.read(h.Sum[:], e.SHA256)
 		s.Heads = append(s.Heads, h)
 	}
+	s.Proofs = parseProofs(j.Proofs, &r)
 	return s, r.err
 }
 

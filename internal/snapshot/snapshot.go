@@ -195,9 +195,10 @@ type Done struct {
 
 // State is what a host needs to go on if its disk dies.
 type State struct {
-	Host  [16]byte
-	Time  time.Time
-	Heads []Head
+	Host   [16]byte
+	Time   time.Time
+	Heads  []Head
+	Proofs []Proof // that sources can be restored; at most MaxProofs
 }
 
 // Head is the last snapshot of a source that a host made or saw.

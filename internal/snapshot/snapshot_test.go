@@ -112,7 +112,7 @@ func TestSmallBodies(t *testing.T) {
 	if back, err2 := ParseDone(body); err != nil || err2 != nil || !reflect.DeepEqual(back, d) {
 		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
 	}
-	s := &State{[16]byte{1}, now, []Head{{Source{2}, "n", []byte("/p"), ID{3}, 4, digest.Object{5}}, {Source: Source{6}, Path: []byte("\xff")}}}
+	s := &State{[16]byte{1}, now, []Head{{Source{2}, "n", []byte("/p"), ID{3}, 4, digest.Object{5}}, {Source: Source{6}, Path: []byte("\xff")}}, nil}
 	body, err = s.Marshal()
 	if back, err2 := ParseState(body); err != nil || err2 != nil || !reflect.DeepEqual(back, s) {
 		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
