@@ -1,0 +1,67 @@
+package drill
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"firn/internal/state"
+)
+
+// What a file and its folder take on a disk besides their content, in bytes, and what is left free in any case.
+const (
+	fileOverhead = 8 << 10
+	leaveFree    = 16 << 20
+)
+
+// makeScratch makes a folder of its own in dir, if there is room for the sample.
+func makeScratch(dir string, s *Sample) (string, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	need := s.Bytes + int64(len(s.Files))*fileOverhead + leaveFree
+	if have, ok := state.Room(dir); ok && have < need {
+		return "", &RoomError{Path: dir, Need: need, Have: have}
+	}
+	return os.MkdirTemp(dir, "firn-drill-*")
+}
+
+func isFolder(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}
+
+func isEmpty(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = f.Close() }()
+	names, _ := f.Readdirnames(1)
+	return len(names) == 0
+}
+
+// removeScratch removes a scratch folder, in which folders may be as they were backed up: closed to their owner.
+func removeScratch(path string) error {
+	if path == "" || os.RemoveAll(path) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(at, 0o700) // WalkDir reads it after this
+		}
+		return nil
+	})
+	if err := os.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("scratch folder stays: %w", err)
+	}
+	return nil
+}
