@@ -185,7 +185,7 @@ func (v *Verifier) Pack(ctx context.Context, name string, info *index.Info, open
 		}
 		open = OpenBytes(bytes.NewReader(raw), int64(len(raw)))
 	}
-	f := &Finding{Object: name, Pack: o.Sum}
+	f := &Finding{Object: name, Pack: o.Sum, read: true}
 	sc, err := v.prepare(ctx, f, info, open, size)
 	if err != nil {
 		return v.lost(ctx, name, o.Sum, info, err)
