@@ -343,24 +343,16 @@ func (s *ScopeState) PackNames(ctx context.Context, snap *snapshot.Snapshot) ([]
 	return packset.Normalize(all), nil
 }
 
-// partNames reads one pack set.
+// partNames reads one pack set, from another object with the same body where its own is lost.
 func (s *ScopeState) partNames(ctx context.Context, p snapshot.Part) ([]digest.Object, error) {
-	name := packsetPrefix(s.kit.id) + p.Object.String()
-	body, _, err := s.kit.getTrusted(ctx, sign.Packset, name)
-	if errors.Is(err, store.ErrNotExist) {
-		return nil, &ObjectError{name, err}
+	names, err := s.ReadPart(ctx, p)
+	var broken *ObjectError
+	if errors.As(err, &broken) {
+		if again := s.partAgain(ctx, p); again != nil {
+			return again, nil
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	names, err := packset.Parse(body)
-	if err != nil {
-		return nil, &ObjectError{name, err}
-	}
-	if digest.SumObject(body) != p.Digest || len(names) != p.Packs {
-		return nil, &ObjectError{name, ErrForged}
-	}
-	return names, nil
+	return names, err
 }
 
 // Tidy merges index objects once many have gathered. It needs the right to delete, so it is for those who hold everything.
