@@ -30,7 +30,8 @@ func newSnapshots(c *console) *cobra.Command {
 		Use:   "snapshots",
 		Short: "List snapshots",
 		Long: `Lists the snapshots that are done, by time. A host's own key is enough; it shows the snapshots of its scope. With -v the
-heads are printed, too: the last snapshot of each source that this machine has seen. A store that shows less was rolled back.`,
+heads are printed, too: the last snapshot of each source that this machine has seen. A store that shows less was rolled back.
+Below them stands, for each source that was drilled (firn drill), when recovery was proven the last time, and for which part.`,
 		Example: `  firn snapshots
   firn snapshots --source /home --tag monthly
   firn snapshots --all --json | jq -r 'select(.state == "partial") | .id'`,
@@ -64,7 +65,7 @@ func (x *snapshotsCommand) run(ctx context.Context) error {
 	}
 	f.Done, f.Voided, f.Forgotten = !x.all, x.all, x.all
 	list := x.onPath(browse.Snapshots(items, f))
-	if err := x.show(list); err != nil {
+	if err := x.show(list, s.proofs(ctx, list)); err != nil {
 		return err
 	}
 	if len(list) == 0 {
@@ -108,6 +109,7 @@ type snapshotJSON struct {
 	Epoch    uint32         `json:"epoch"`
 	Stats    snapshot.Stats `json:"stats"`
 	Program  string         `json:"program"`
+	Proof    *proofJSON     `json:"proof,omitempty"` // the last one of the source, beside its newest snapshot
 }
 
 func infoJSON(i browse.Info) snapshotJSON {
@@ -119,10 +121,43 @@ func infoJSON(i browse.Info) snapshotJSON {
 	return j
 }
 
-func (x *snapshotsCommand) show(list []browse.Info) error {
+// proofs returns the last proof of each source of which a snapshot is listed. What cannot be read is not worth failing for.
+func (s *session) proofs(ctx context.Context, list []browse.Info) map[snapshot.Source]snapshot.Proof {
+	last, asked := map[snapshot.Source]snapshot.Proof{}, map[[8]byte]bool{}
+	for _, i := range list {
+		if asked[i.Scope] {
+			continue
+		}
+		asked[i.Scope] = true
+		all, err := s.repo.Proofs(ctx, i.Scope)
+		if err != nil {
+			s.c.explain("proofs of recovery: %v", err)
+		}
+		for _, p := range all { // in order of time
+			last[p.Source] = p
+		}
+	}
+	return last
+}
+
+// newestOf returns the index of the newest snapshot of each source.
+func newestOf(list []browse.Info) map[snapshot.Source]int {
+	at := map[snapshot.Source]int{}
+	for i := range list { // in order of time
+		at[list[i].Source.ID] = i
+	}
+	return at
+}
+
+func (x *snapshotsCommand) show(list []browse.Info, proofs map[snapshot.Source]snapshot.Proof) error {
+	last := newestOf(list)
 	if x.c.json != "" {
-		for _, i := range list {
-			if err := x.c.object(infoJSON(i)); err != nil {
+		for n, i := range list {
+			j := infoJSON(i)
+			if p, ok := proofs[i.Source.ID]; ok && last[i.Source.ID] == n {
+				j.Proof = newProofJSON(&p)
+			}
+			if err := x.c.object(j); err != nil {
 				return err
 			}
 		}
@@ -140,6 +175,11 @@ func (x *snapshotsCommand) show(list []browse.Info) error {
 			units.Size(i.Stats.Bytes).String(), units.Size(i.Stats.BytesStored).String(), state, strings.Join(i.Tags, ","))
 	}
 	t.print()
+	for n, i := range list {
+		if p, ok := proofs[i.Source.ID]; ok && last[i.Source.ID] == n {
+			x.c.print("%s\n", printable(proofText(advice.SourceName(i.Source), &p)))
+		}
+	}
 	return nil
 }
 

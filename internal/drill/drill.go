@@ -303,7 +303,7 @@ func (r *run) isBegun() bool { return !isEmpty(r.trial.Target) }
 func (r *run) prove(ctx context.Context) {
 	c, s := r.res.Compared, r.trial.Sample
 	p := &snapshot.Proof{
-		Source: r.trial.Snapshot.Source.ID, Snapshot: r.trial.Snapshot.ID, Time: r.o.Now().UTC().Truncate(time.Second), By: shortened(r.o.By),
+		Source: r.trial.Snapshot.Source.ID, Snapshot: r.trial.Snapshot.ID, Time: r.o.Now().UTC(), By: shortened(r.o.By),
 		Files: c.Matched, Bytes: c.BytesMatched, OfFiles: s.OfFiles, OfBytes: s.OfBytes, Differing: int64(len(c.Differing)), Lost: int64(len(c.Lost)),
 		Cost: float64(r.res.Restored.Cost), Currency: r.res.Restored.Currency, Seed: s.Seed, Reach: s.Reach,
 	}
