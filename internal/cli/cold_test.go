@@ -321,10 +321,8 @@ func TestColdRestore(t *testing.T) {
 	if n := len(x.requests("RestoreObject")); n == 0 || n > all/2 {
 		t.Errorf("%d of %d packs thawed for one file", n, all)
 	}
-	if got, err := os.ReadFile(filepath.Join(x.dir, "one")); err != nil {
-		if got, err = os.ReadFile(filepath.Join(x.dir, "one", "f00")); err != nil || len(got) != 1<<20 {
-			t.Errorf("%d bytes, %v", len(got), err)
-		}
+	if got, err := os.ReadFile(filepath.Join(x.dir, "one", "f00")); err != nil || len(got) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	t.Log(x.ok("restore", "latest", "*.txt", "--target", "texts", "--yes", "--tier", "bulk", "--days", "40", "--poll", "200ms"))
 	if got := readTree(t, filepath.Join(x.dir, "texts")); got["small/s3.txt"].content == "" || got["d0/f00"].content != "" {

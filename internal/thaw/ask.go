@@ -535,10 +535,7 @@ func (e *engine) noCapacity(class uint16, full store.Tier) {
 		return
 	}
 	if e.o.Slower {
-		for _, next := range instead(full) {
-			if next == store.NoTier || full == store.Bulk || slices.Contains(t.tried, next) {
-				break
-			}
+		if next := instead(full)[0]; next != store.NoTier && full != store.Bulk && !slices.Contains(t.tried, next) {
 			t.now = next
 			e.note("the store has no capacity for tier %q: asking with %q", full, next)
 			return

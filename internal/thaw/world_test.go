@@ -347,7 +347,6 @@ func (l *simLink) fetch(ctx context.Context, names []string) (cold []string, err
 	if err := sleep(ctx, l.overhead); err != nil {
 		return nil, err
 	}
-	var here []*simObject
 	for _, name := range names {
 		l.s.mu.Lock()
 		o := l.s.find(name)
@@ -365,7 +364,6 @@ func (l *simLink) fetch(ctx context.Context, names []string) (cold []string, err
 			l.again++
 		}
 		o.fetched = true // a restore does not lose what it has written
-		here = append(here, o)
 		dead, _ := l.s.op()
 		l.s.mu.Unlock()
 		if dead {

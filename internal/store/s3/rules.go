@@ -70,7 +70,8 @@ func (s *Store) rulesOf(r types.LifecycleRule, now time.Time) (rules []store.Rul
 
 // filterOf tells which keys a rule is about, and whether it is about some of the objects there only.
 func filterOf(r types.LifecycleRule) (prefix string, narrowed bool) {
-	prefix = aws.ToString(r.Prefix) // of rules that were written before there were filters
+	//lint:ignore SA1019 of rules that were written before there were filters
+	prefix = aws.ToString(r.Prefix)
 	f := r.Filter
 	if f == nil {
 		return prefix, false
