@@ -15,8 +15,8 @@ import (
 func TestLostManifest(t *testing.T) {
 	w := newWorld(t)
 	for d := range 40 {
-		for f := range 100 {
-			w.write(fmt.Sprintf("folder%02d/%x", d, randomBytes(uint64(3*(100*d+f)+1), 40)), []byte("same"))
+		for f := range 50 {
+			w.write(fmt.Sprintf("folder%02d/%x", d, randomBytes(uint64(3*(50*d+f)+1), 40)), []byte("same"))
 		}
 	}
 	w.backup()
@@ -43,7 +43,7 @@ func TestLostManifest(t *testing.T) {
 			}
 		}
 	}
-	if there != res.Files || there < 500 || there > 3900 || there+res.Failed < 4000 {
+	if there != res.Files || there < 250 || there > 1950 || there+res.Failed < 2000 {
 		t.Errorf("%d files are there, %d restored, %d failed", there, res.Files, res.Failed)
 	}
 }

@@ -455,18 +455,18 @@ func (r *run) seal(rel []byte, as part) {
 	_ = r.to.Finish(partName(rel), &target.Meta{Type: source.File, Mode: 0o600, UID: -1, GID: -1, MtimeSec: sec, MtimeNsec: nsec})
 }
 
-// lookAtPart finds what is left of a file.
-func (r *run) lookAtPart(rel []byte) part {
+// lookAtPart finds what is left of a file, and its size in bytes.
+func (r *run) lookAtPart(rel []byte) (part, int64) {
 	info, err := os.Lstat(r.path(partName(rel)))
 	if err != nil {
-		return noPart
+		return noPart, 0
 	}
 	if info.Mode().IsRegular() {
 		for _, as := range []part{sealedPart, stoppedPart} {
 			if sec, nsec := r.pass.p.sealTime(rel, as); info.ModTime().Unix() == sec && int32(info.ModTime().Nanosecond()) == nsec {
-				return as
+				return as, info.Size()
 			}
 		}
 	}
-	return strangePart
+	return strangePart, info.Size()
 }

