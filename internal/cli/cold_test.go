@@ -122,8 +122,11 @@ func (x *cold) untouched(what string) {
 
 // packs are the keys of the objects of file content that lie in a cold class.
 func (x *cold) packs() (keys []string) {
+	isPack := func(key string) bool {
+		return strings.HasPrefix(key, coldRoot+"data/") && !strings.HasSuffix(key, ".par2")
+	}
 	for _, r := range x.server.Requests() {
-		if r.Operation == "PutObject" && r.Status == 200 && strings.HasPrefix(r.Key, coldRoot+"data/") {
+		if r.Operation == "PutObject" && r.Status == 200 && isPack(r.Key) {
 			keys = append(keys, r.Key)
 		}
 	}
