@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -345,8 +346,18 @@ func (x *drillCommand) wake(ctx context.Context, s *session, region *price.Regio
 
 // restore restores a trial as firn restore would.
 func (x *drillCommand) restore(ctx context.Context, s *session, scope *repo.ScopeState, t *drill.Trial) (*drill.Restored, error) {
-	o := restore.Options{Repo: s.repo, Scope: scope, Snapshot: t.Snapshot, Include: t.Include, Target: t.Target, Overwrite: target.Changed, Report: x.hear()}
+	told := &told{c: x.c, listen: x.c.listen().hear}
+	o := restore.Options{Repo: s.repo, Scope: scope, Snapshot: t.Snapshot, Include: t.Include, Target: t.Target, Overwrite: target.Changed, Report: told.hear}
 	x.announce(t)
+	res, err := x.by(ctx, s, o)
+	if res != nil {
+		res.Failures = append(res.Failures, told.problems...) // of a path that is in both, the last one counts
+	}
+	return res, err
+}
+
+// by restores at once, or by a job of thawing.
+func (x *drillCommand) by(ctx context.Context, s *session, o restore.Options) (*drill.Restored, error) {
 	if !mayBeCold(s) {
 		return x.warm(ctx, s, o)
 	}
@@ -375,16 +386,30 @@ func (x *drillCommand) restore(ctx context.Context, s *session, scope *repo.Scop
 	return x.cold(ctx, s, o, restore.ThawOptions{Plan: plan, State: keep, Job: job, Run: x.back.thaw.runOptions(s, look)})
 }
 
-// hear listens to a restore: what does not come back is told at the end.
-func (x *drillCommand) hear() event.Func {
-	l := x.c.listen()
-	return func(e event.Event) {
-		if p, ok := e.(event.Problem); ok {
-			x.c.explain("%q: %v", p.Path, p.Err)
-			return
-		}
-		l.hear(e)
+// told listens to a restore: what does not come back is told at the end.
+type told struct {
+	c      *console
+	listen event.Func
+
+	mu       sync.Mutex
+	problems []drill.Finding
+}
+
+func (t *told) hear(e event.Event) {
+	p, ok := e.(event.Problem)
+	if !ok {
+		t.listen(e)
+		return
 	}
+	t.c.explain("%q: %v", p.Path, p.Err)
+	f := drill.Finding{Path: []byte(p.Path), Err: p.Err}
+	var damage *repo.DamageError
+	if errors.As(p.Err, &damage) {
+		f.Object = damage.Object
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.problems = append(t.problems, f)
 }
 
 // announce tells what is tried.

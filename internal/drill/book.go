@@ -22,9 +22,17 @@ type book struct {
 	j      *state.Journal
 	lock   *state.Lock
 	proofs []snapshot.Proof
-	known  map[uint64]bool // seeds of those that the repository has
+	known  map[proofKey]bool // those that the repository has
 	left   *leftOver
 }
+
+// proofKey tells proofs of one source apart.
+type proofKey struct {
+	seed uint64
+	at   int64 // nanoseconds
+}
+
+func keyOf(p *snapshot.Proof) proofKey { return proofKey{p.Seed, p.Time.UnixNano()} }
 
 // leftOver is a drill that has not ended.
 type leftOver struct {
@@ -64,7 +72,7 @@ const filesARecord = 1000
 
 // openBook opens the book of a source; *state.HeldError: another process drills it.
 func openBook(s *state.State, source snapshot.Source, now time.Time) (*book, error) {
-	b := &book{known: map[uint64]bool{}}
+	b := &book{known: map[proofKey]bool{}}
 	if s == nil {
 		return b, nil
 	}
@@ -109,7 +117,7 @@ func (b *book) replay(record []byte) error {
 	case 'p', 'P':
 		if p, err := snapshot.ParseProof(body); err == nil {
 			b.proofs = append(b.proofs, p)
-			b.known[p.Seed] = b.known[p.Seed] || record[0] == 'P'
+			b.known[keyOf(&p)] = b.known[keyOf(&p)] || record[0] == 'P'
 		}
 	case 'b':
 		var j begunJSON
@@ -183,7 +191,7 @@ func (b *book) end(p *snapshot.Proof) {
 // unstored are the proofs that are not in the repository.
 func (b *book) unstored() (out []snapshot.Proof) {
 	for i := range b.proofs {
-		if !b.known[b.proofs[i].Seed] {
+		if !b.known[keyOf(&b.proofs[i])] {
 			out = append(out, b.proofs[i])
 		}
 	}
@@ -193,7 +201,7 @@ func (b *book) unstored() (out []snapshot.Proof) {
 // stored notes that the repository has them all.
 func (b *book) stored() {
 	for i := range b.proofs {
-		b.known[b.proofs[i].Seed] = true
+		b.known[keyOf(&b.proofs[i])] = true
 	}
 	b.rewrite()
 }
@@ -209,7 +217,7 @@ func (b *book) rewrite() {
 			continue
 		}
 		kind := byte('p')
-		if b.known[b.proofs[i].Seed] {
+		if b.known[keyOf(&b.proofs[i])] {
 			kind = 'P'
 		}
 		records = append(records, append([]byte{kind}, raw...))

@@ -71,7 +71,7 @@ func perPack(most price.Money) *Budget {
 // TestSameChance: without a limit on money every file is drawn as often as any other, whatever its size and however many share its pack; with one, too, as long as it
 // could be paid for.
 func TestSameChance(t *testing.T) {
-	const rounds = 4000
+	const rounds = 1500
 	for name, c := range map[string]struct {
 		l     limits
 		large bool
@@ -109,7 +109,7 @@ func TestSameChance(t *testing.T) {
 // TestBudget: no sample costs more than it may, whatever the shelf; and what is there to be had for the money is used.
 func TestBudget(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
-	for n := range 500 {
+	for n := range 200 {
 		s := newShelf(uint64(n), 1+r.IntN(80), 1+r.IntN(60), n%2 == 0)
 		l := limits{files: 1 + int64(r.IntN(300)), bytes: 1 << (16 + r.IntN(14)), budget: perPack(price.Money(r.Float64() * 20))}
 		var out Sample

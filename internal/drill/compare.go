@@ -159,6 +159,12 @@ func (c *comparer) limited(kinds ...string) bool {
 	})
 }
 
+// Progress is told after so many files, and after each as large as that, in bytes.
+const (
+	tellEvery = 64
+	tellLarge = 8 << 20
+)
+
 // note adds an outcome.
 func (c *comparer) note(f *File, fn func(out *Comparison)) {
 	c.mu.Lock()
@@ -166,6 +172,9 @@ func (c *comparer) note(f *File, fn func(out *Comparison)) {
 	fn(c.out)
 	c.done++
 	c.read += f.Size
+	if last := c.done == int64(len(c.o.Sample.Files)); c.done%tellEvery != 0 && f.Size < tellLarge && !last {
+		return
+	}
 	c.o.Report.Emit(event.Progress{Phase: "compare", FilesDone: c.done, FilesTotal: int64(len(c.o.Sample.Files)), BytesDone: c.read, BytesTotal: c.o.Sample.Bytes,
 		Problems: int64(len(c.out.Differing) + len(c.out.Lost)), Current: string(f.Path)})
 }
@@ -375,7 +384,7 @@ func lacking(want []manifest.Xattr, have []source.Xattr) (name string, ok bool) 
 // same size and time.
 func (r *reader) origin(e *manifest.Entry) (same, known bool, err error) {
 	if r.c.source == nil {
-		return false, r.c.o.Source != "", nil
+		return false, false, nil
 	}
 	content, err := r.c.source.Open(e.Path)
 	if err != nil {

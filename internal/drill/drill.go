@@ -157,7 +157,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return r.res, err
 	}
 	if err := r.restore(ctx); err != nil {
-		r.giveUp(ctx)
+		r.giveUp()
 		return r.res, err
 	}
 	if !r.res.Restored.Done {
@@ -168,7 +168,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		Repo: o.Repo, Scope: o.Scope, Snapshot: r.trial.Snapshot, Sample: r.trial.Sample, Scratch: r.trial.Target, Source: o.Source, Restored: r.res.Restored, Report: o.Report,
 	})
 	if err != nil {
-		r.giveUp(ctx)
+		r.giveUp()
 		return r.res, err
 	}
 	r.res.Compared = c
@@ -210,6 +210,9 @@ func (r *run) leftOver() *Trial {
 		if r.o.Find != nil {
 			snap = r.o.Find(left.snapshot)
 		}
+	}
+	if snap != nil && (snap.Source.ID != r.o.Snapshot.Source.ID || snap.Scope != r.o.Scope.ID()) {
+		snap = nil
 	}
 	include, err := left.sample.Include()
 	if r.o.Anew || snap == nil || err != nil || !isFolder(left.scratch) {
@@ -284,20 +287,19 @@ func (r *run) restore(ctx context.Context) error {
 }
 
 // giveUp ends a drill that failed: what the next run can go on with stays.
-func (r *run) giveUp(context.Context) {
+func (r *run) giveUp() {
 	if r.trial == nil {
 		return
 	}
-	if res := r.res.Restored; r.o.State != nil && res != nil && (res.Paid || r.trial.Resumed && r.isBegun()) {
+	if r.o.State != nil && (r.res.Restored.Paid || r.trial.Resumed) {
 		r.res.Scratch = r.trial.Target
 		return
 	}
 	r.book.forget()
-	removeScratch(r.trial.Target)
+	if err := removeScratch(r.trial.Target); err != nil {
+		r.o.Report.Emit(event.Note{Text: err.Error()})
+	}
 }
-
-// isBegun reports whether something was restored into the scratch folder.
-func (r *run) isBegun() bool { return !isEmpty(r.trial.Target) }
 
 // prove records the outcome, here and in the repository.
 func (r *run) prove(ctx context.Context) {

@@ -39,16 +39,6 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func isEmpty(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return true
-	}
-	defer func() { _ = f.Close() }()
-	names, _ := f.Readdirnames(1)
-	return len(names) == 0
-}
-
 // removeScratch removes a scratch folder, in which folders may be as they were backed up: closed to their owner.
 func removeScratch(path string) error {
 	if path == "" || os.RemoveAll(path) == nil {
