@@ -85,7 +85,7 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	x.storage.register(cmd)
 	x.prices.register(cmd)
 	fl.StringVar(&x.compression, "compression", "fastest", "fastest, default, better or best")
-	fl.Var(&x.packSize, "pack-size", "size of packs of file content, up to 3G (16M; in a cold class what the link sends in 30 s, 16M to 256M)")
+	fl.Var(&x.packSize, "pack-size", "size of packs of file content, up to 3G (16M, less where memory is short; in a cold class what the link sends in 30 s, 16M to 256M)")
 	fl.Lookup("pack-size").DefValue = ""
 	fl.Var(&x.memory, "memory", "memory to keep to")
 	fl.IntVar(&x.workers, "workers", 0, "files read and compressed at once (one a core)")
@@ -209,7 +209,7 @@ func worse(a, b error) error {
 }
 
 // limitMemory runs after scrypt, whose 64 MiB were given back.
-func (x *backupCommand) limitMemory() { debug.SetMemoryLimit(int64(x.memory)) }
+func (x *backupCommand) limitMemory() { debug.SetMemoryLimit(int64(x.memory) - backup.MemoryProgram) }
 
 // backUp makes one snapshot and tells about it.
 func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.ScopeState, p plan, r root) error {
@@ -249,6 +249,9 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 		o.Each = func(path []byte, why string) { x.c.explain("%q is read: %s", filepath.Join(r.path, string(path)), why) }
 	}
 	res, err := backup.Run(ctx, o)
+	if err == nil && !res.Unchanged {
+		s.keepHeader(ctx)
+	}
 	x.c.endLine()
 	x.choose.walked(err == nil)
 	x.show(o, res, err, x.c.now().Sub(started))

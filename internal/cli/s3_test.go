@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +128,19 @@ func TestS3(t *testing.T) {
 	if r := spent.Cost.Requests; r.Put != 2 || r.Get != 0 || r.List != 4 || spent.Cost.Now < 6*.005/1000*.999 || spent.Cost.Now > 6*.005/1000*1.001 {
 		t.Errorf("a backup of what has not changed: %+v", spent.Cost)
 	}
+	lost := func() error {
+		t.Setenv("AWS_ACCESS_KEY_ID", s.Access)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", s.Secret)
+		st, err := wire.OpenStore(t.Context(), "s3://firn-test/nas", wire.StoreOptions{Endpoint: s.Endpoint, Region: s.Region})
+		if err != nil {
+			return err
+		}
+		return st.Delete(t.Context(), "firn.json")
+	}
+	if err := errors.Join(lost(), os.WriteFile(filepath.Join(c.dir, "src", "three"), []byte("three"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("backup", "src") // goes by what it remembers, and stores it again
 	if out := c.ok("cat", "latest:one"); out != "one\n" {
 		t.Errorf("cat: %q", out)
 	}

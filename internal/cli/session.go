@@ -103,6 +103,16 @@ func (s *session) stillThere(scope *repo.ScopeState) error {
 	return errMoved
 }
 
+// keepHeader makes sure, after a backup that stored something, that firn.json is where others look for it.
+func (s *session) keepHeader(ctx context.Context) {
+	if !s.recalled || s.dry {
+		return
+	}
+	if err := s.repo.KeepHeader(ctx, s.header); err != nil && ctx.Err() == nil {
+		s.c.warn("firn.json cannot be looked at: %v", err)
+	}
+}
+
 // without tells once that local state is not what it should be; of the rest only who wants to know hears, since it has the same cause.
 func (c *console) without() func(error) {
 	var told atomic.Bool

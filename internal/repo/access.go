@@ -179,6 +179,16 @@ func (r *Repository) Standing(ctx context.Context) (revoked, certified bool, err
 	return revoked, certified, err
 }
 
+// KeepHeader stores firn.json again where it is gone: a backup that goes by what it said the last time would not notice, and nobody else could open the repository.
+func (r *Repository) KeepHeader(ctx context.Context, h *Header) error {
+	_, err := r.st.Stat(ctx, configName)
+	if !errors.Is(err, store.ErrNotExist) {
+		return err
+	}
+	r.note("%s is gone, and stored again", configName)
+	return r.put(ctx, configName, h.raw, r.hotClass())
+}
+
 // KeepCertificate makes sure that the certificate of the host that writes can be read, and stores it where it is not there: nobody trusts what a host writes whose certificate
 // is lost. The host's own key holds a copy, which is stored again; a damaged one is deleted first, which takes the right to.
 func (r *Repository) KeepCertificate(ctx context.Context, there bool) error {
