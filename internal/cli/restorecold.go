@@ -125,40 +125,11 @@ func (x *restoreCommand) goOn(ctx context.Context, s *session, job *thaw.Job, ke
 	if x.thaw.link > 0 {
 		look.link.Down = float64(x.thaw.link)
 	}
-	if err := x.change(job); err != nil {
+	if err := x.thaw.change(x.c, job); err != nil {
 		job.Close()
 		return nil, err
 	}
 	return look, nil
-}
-
-// change gives a job what the flags say now.
-func (x *restoreCommand) change(job *thaw.Job) error {
-	h, changed := job.Header(), false
-	tier, err := x.thaw.wantedTier()
-	if err != nil {
-		return err
-	}
-	if tier != "any" && tier != h.Tier {
-		if n := job.Status().Thawing.Objects; n > 0 {
-			x.c.note("%s are on their way with tier %s, which is paid for; %s is for what is asked for from now on", counted(n, "pack"), tierText(h.Tier), tierText(tier))
-		}
-		h.Tier, changed = tier, true
-	}
-	if x.thaw.days > 0 && x.thaw.days != h.Days {
-		h.Days, changed = x.thaw.days, true
-	}
-	limit, err := x.thaw.limit()
-	if err != nil {
-		return err
-	}
-	if limit != nil {
-		h.MaxCost, changed = limit, true
-	}
-	if !changed {
-		return nil
-	}
-	return job.Update(h, x.c.now())
 }
 
 // runJob thaws and restores, and tells about it.

@@ -150,6 +150,9 @@ func (x *thawCommand) hold(ctx context.Context, s *session, look *outlook, needs
 		}
 	}
 	defer job.Close()
+	if err := x.thaw.change(x.c, job); err != nil { // a limit that is given now counts, also for a job that was begun without
+		return err
+	}
 	run := x.thaw.runOptions(s, look)
 	hear := x.c.listen()
 	run.Events = hear.hear

@@ -372,6 +372,35 @@ func (f *thawFlags) header(of *thaw.Offer, o *outlook, purpose, key string) (tha
 	return h, err
 }
 
+// change gives a job what the flags say now.
+func (f *thawFlags) change(c *console, job *thaw.Job) error {
+	h, changed := job.Header(), false
+	tier, err := f.wantedTier()
+	if err != nil {
+		return err
+	}
+	if tier != "any" && tier != h.Tier {
+		if n := job.Status().Thawing.Objects; n > 0 {
+			c.note("%s are on their way with tier %s, which is paid for; %s is for what is asked for from now on", counted(n, "pack"), tierText(h.Tier), tierText(tier))
+		}
+		h.Tier, changed = tier, true
+	}
+	if f.days > 0 && f.days != h.Days {
+		h.Days, changed = f.days, true
+	}
+	limit, err := f.limit()
+	if err != nil {
+		return err
+	}
+	if limit != nil {
+		h.MaxCost, changed = limit, true
+	}
+	if !changed {
+		return nil
+	}
+	return job.Update(h, c.now())
+}
+
 // run options that the flags give.
 func (f *thawFlags) runOptions(s *session, o *outlook) thaw.RunOptions {
 	return thaw.RunOptions{Store: s.st, Survey: o.survey, Region: o.region, Link: o.link, NoWait: f.detach, Slower: f.slower, Poll: f.poll}

@@ -75,7 +75,7 @@ func TestRoundTrip(t *testing.T) {
 	for seed := range uint64(3) {
 		w := newWorld(t)
 		w.pack = 300 << 10
-		w.plant(seed, 100)
+		w.plant(seed, 70)
 		w.backup()
 		o := w.options("out")
 		o.Window = []int{0, 7, 64}[seed]

@@ -168,7 +168,7 @@ func TestThaw(t *testing.T) {
 func TestThawKilled(t *testing.T) {
 	g := newGlacier(t, 61)
 	want := g.clean(g.options("plain"))
-	kills, most := 0, 16
+	kills, most := 0, 10
 	if passSeeds() > 2 {
 		most = 50
 	}
