@@ -82,7 +82,9 @@ type item struct {
 	object string
 	pack   digest.Object
 	size   int64
+	right  int64 // size as the index has it; 0: unknown
 	class  string
+	stored time.Time        // by the store's clock
 	scope  *repo.AuditScope // nil: no key
 	volume int64            // bytes of its recovery volume; 0: none is known
 	sum    digest.Object    // of that; zero: unknown
@@ -169,7 +171,7 @@ func (c *Check) open(ctx context.Context) (err error) {
 			if !ok {
 				return nil
 			}
-			it := item{object: p.Object, pack: p.Name, size: l.Size, class: l.Class, scope: a}
+			it := item{object: p.Object, pack: p.Name, size: l.Size, right: p.Size, class: l.Class, stored: l.Modified, scope: a}
 			c.summed = append(c.summed, summedObject{p.Object, p.Name, p.Size, l.Class, p.Name, false})
 			if v, ok := c.audit.Listed.Volumes[p.Name]; ok && p.Par2 != nil {
 				it.volume, it.sum = v.Size, p.Par2.Sum
@@ -219,7 +221,7 @@ func (c *Check) openBlind(ctx context.Context) error {
 			pack := digest.Object{}
 			if o.Area == "data" || o.Area == "meta" {
 				pack = o.Sum
-				c.items = append(c.items, item{object: i.Name, pack: o.Sum, size: i.Size, class: i.Class})
+				c.items = append(c.items, item{object: i.Name, pack: o.Sum, size: i.Size, class: i.Class, stored: i.Modified})
 			}
 			c.summed = append(c.summed, summedObject{i.Name, o.Sum, i.Size, i.Class, pack, false})
 		}

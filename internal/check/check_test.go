@@ -189,3 +189,19 @@ func TestStoredSums(t *testing.T) {
 		}
 	}
 }
+
+// A mark that is gone is missed, whichever it is: a later snapshot or the host's own state names it.
+func TestMarks(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.history()
+	for _, name := range w.names("snapshots/", ".done") {
+		for _, name := range []string{name, strings.TrimSuffix(name, ".done")} {
+			raw := w.object(name)
+			w.replace(name, nil, "")
+			if r := w.check(metadata); len(r.Findings) != 1 || r.Findings[0].Object != name || r.Findings[0].Kind != repo.Missing {
+				t.Errorf("%s: %v", name, r.Findings)
+			}
+			w.replace(name, raw, "")
+		}
+	}
+}

@@ -205,7 +205,7 @@ func (c *Check) readVolume(ctx context.Context, it item) (*repo.Finding, error) 
 		return bad(err)
 	}
 	switch want := it.pack.String(); {
-	case len(set.Files) != 1 || set.Files[0].Name != want || set.Files[0].Size != it.size:
+	case len(set.Files) != 1 || set.Files[0].Name != want || it.right > 0 && set.Files[0].Size != it.right:
 		return bad(errors.New("it is the recovery volume of something else"))
 	case set.Recovery() == 0:
 		return bad(errors.New("it has no recovery slice that is whole"))
@@ -261,10 +261,11 @@ func (c *Check) Fetch(ctx context.Context, objects []string) (cold []string, err
 	return c.readItems(ctx, items, "read")
 }
 
-// Remembered is the damage that earlier runs found in packs that this one has not read. Add them to the findings before Report.
+// remember adds the damage that earlier runs found in packs that this one has not read, and that nobody has replaced since.
 func (c *Check) remember() {
 	for _, it := range c.items {
-		if at, damaged := c.o.History.last(it.pack); damaged && !c.verified[it.pack] {
+		at, damaged := c.o.History.last(it.pack)
+		if damaged && !c.verified[it.pack] && !it.stored.After(at.Add(time.Second)) {
 			c.note(&repo.Finding{Object: it.object, Kind: repo.WrongSum, Pack: it.pack, Whole: true, Err: &EarlierError{at}})
 		}
 	}

@@ -42,7 +42,7 @@ func newWorld(t testing.TB, o mem.Options, class string) *world {
 	pass, err := keys.Passphrase([]byte("correct horse"), keys.MinWork)
 	w.must(err)
 	w.access, err = repo.Init(ctx, w.st, repo.InitOptions{
-		Keys: []repo.NewKey{{Label: "passphrase", Recipient: pass}}, HostName: "nas", DataClass: class,
+		Keys: []repo.NewKey{{Label: "passphrase", Recipient: pass}}, HostName: "nas", DataClass: class, Parity: format.Parity{Data: 10, Meta: 10},
 		Chunk:  &format.Chunk{Min: 64 << 10, Avg: 128 << 10, Max: 512 << 10},
 		Bundle: &format.Bundle{Min: 32 << 10, Max: 128 << 10},
 	})

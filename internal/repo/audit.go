@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -59,9 +60,11 @@ type Listing struct {
 
 // ListedObject is one of them.
 type ListedObject struct {
-	Size  int64
-	Class string
-	Meta  bool // it is below meta/
+	Size     int64
+	Class    string
+	Modified time.Time // by the store's clock
+	Scope    keys.ScopeID
+	Meta     bool // it is below meta/
 }
 
 // OpenAudit opens a repository for an audit. st must not answer from copies near by; o.IndexDir is an empty folder, or nothing.
@@ -194,7 +197,7 @@ func (x *Audit) list(ctx context.Context) error {
 		if !ok || o.Area != "data" && o.Area != "meta" {
 			return nil
 		}
-		l := ListedObject{info.Size, info.Class, o.Area == "meta"}
+		l := ListedObject{info.Size, info.Class, info.Modified, o.Scope, o.Area == "meta"}
 		if o.Volume {
 			x.Listed.Volumes[o.Sum] = l
 		} else {
@@ -600,6 +603,11 @@ func (x *Audit) Settle(ctx context.Context) error {
 			return err
 		}
 	}
+	if slices.ContainsFunc(open, func(f *Finding) bool { return strings.HasPrefix(f.Object, "snapshots/") }) {
+		if err := again.Hosts(ctx); err != nil {
+			return err
+		}
+	}
 	packs := map[digest.Object]bool{}
 	for _, f := range again.found {
 		packs[f.Pack] = true
@@ -654,10 +662,11 @@ func (x *Audit) live(pack digest.Object) bool {
 	return false
 }
 
-// Orphans returns how many packs and volumes the store has that no index names, and their bytes: a backup is at work, or was killed. They hurt nobody.
+// Orphans returns how many packs and volumes the store has in these scopes that no index names, and their bytes: a backup is at work, or was killed. They hurt nobody.
 func (x *Audit) Orphans() (objects, bytes int64, err error) {
-	known := map[digest.Object]bool{}
+	known, scopes := map[digest.Object]bool{}, map[keys.ScopeID]bool{}
 	for _, a := range x.Scopes {
+		scopes[a.ID()] = true
 		if err := a.set.EachPack(func(p *index.Info, _ bool) error {
 			known[p.Name] = true
 			return nil
@@ -667,7 +676,7 @@ func (x *Audit) Orphans() (objects, bytes int64, err error) {
 	}
 	for _, listed := range []map[digest.Object]ListedObject{x.Listed.Packs, x.Listed.Volumes} {
 		for n, l := range listed {
-			if !known[n] {
+			if !known[n] && scopes[l.Scope] {
 				objects++
 				bytes += l.Size
 			}
