@@ -90,10 +90,19 @@ func (a aside) clean() error {
 	return err
 }
 
-// create opens a new file about an object; an older one is dropped.
+// pending reports whether a replacement of an object has begun and not ended: nothing may touch its files.
+func (a aside) pending(object string) bool {
+	_, err := os.Stat(a.base(object) + entrySuffix)
+	return err == nil
+}
+
+// create opens a new file about an object; an older one is dropped. It fails with ErrPending where that is needed.
 func (a aside) create(object, suffix string) (*os.File, error) {
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err
+	}
+	if a.pending(object) {
+		return nil, ErrPending
 	}
 	return os.OpenFile(a.base(object)+suffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -12,9 +13,7 @@ import (
 	"firn/internal/digest"
 	"firn/internal/event"
 	"firn/internal/keys"
-	"firn/internal/pack"
 	"firn/internal/repo"
-	"firn/internal/seal"
 	"firn/internal/snapshot"
 	"firn/internal/store"
 	"firn/internal/thaw"
@@ -90,7 +89,7 @@ func newRun(ctx context.Context, o Options) *run {
 func Examine(ctx context.Context, o Options) (*Plan, error) { return newRun(ctx, o).examine() }
 
 func (x *run) examine() (*Plan, error) {
-	p := &Plan{}
+	p := &Plan{found: x.found, read: x.read, beyond: x.beyond}
 	left, err := x.aside.entries()
 	if err != nil {
 		return nil, err
@@ -243,8 +242,8 @@ func (x *run) look(p *Plan, u *unit) error {
 		}
 		return nil
 	}
-	if !x.chosen(u) {
-		return nil
+	if !x.chosen(u) || x.aside.pending(u.object) || x.aside.pending(u.volumeName()) {
+		return nil // what was begun is ended first
 	}
 	p.Packs++
 	f, err := x.quick(u.object, u.pack, u.info.Size, u.info.Name)
@@ -391,7 +390,8 @@ func (x *run) strays(p *Plan, sc *scope) error {
 	}
 	needed, all := map[digest.Object]bool{}, false
 	for _, err := range sc.Damaged {
-		all = all || strings.HasPrefix(repo.Culprit(err), "index/")
+		o, _ := repo.ParseName(repo.Culprit(err))
+		all = all || o.Area == "index" || o.Area == "snapshots" && !o.Done
 	}
 	for _, it := range sc.Items {
 		names, err := sc.PackNames(x.ctx, it.Snapshot)
@@ -406,12 +406,14 @@ func (x *run) strays(p *Plan, sc *scope) error {
 	var kept []*unit
 	for _, u := range sc.strays {
 		o, _ := repo.ParseName(u.object)
-		if !all && !needed[o.Sum] {
+		if x.aside.pending(u.object) || !all && !needed[o.Sum] {
 			continue // of a run that was interrupted; it knows them
 		}
 		kept = append(kept, u)
 		if f := x.found[u.object]; f != nil {
-			x.planPack(p, u, f)
+			if x.planPack(p, u, f); x.beyond[u.object] != nil {
+				p.add(&Step{Object: u.object, Damage: f.Kind, Why: f.Err, Remedy: Nothing, Class: u.class(), Size: u.size(), Outcome: Left, Err: x.beyond[u.object], scope: sc, unit: u})
+			}
 			continue
 		}
 		p.add(&Step{Object: u.object, Damage: repo.Unindexed, Remedy: Reindex, Class: u.class(), Size: u.size(), scope: sc, unit: u})
@@ -421,12 +423,17 @@ func (x *run) strays(p *Plan, sc *scope) error {
 	return nil
 }
 
-// isDamage reports whether an error of reading a pack is about the pack.
-func isDamage(err error) bool {
-	var corrupt *pack.CorruptError
-	var object *repo.ObjectError
-	return errors.As(err, &corrupt) || errors.As(err, &object) || errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) ||
-		errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrNoIdentity)
+// isDamage reports whether an error of reading a pack is about the pack, and not about the way to it or about this machine.
+func isDamage(ctx context.Context, err error) bool {
+	var failed *store.Error
+	var path *fs.PathError
+	switch {
+	case ctx.Err() != nil, errors.Is(err, store.ErrCold), errors.As(err, &path):
+		return false
+	case errors.As(err, &failed):
+		return errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || unreadable(ctx, err)
+	}
+	return true
 }
 
 // previousOf maps every snapshot that another one calls the last done one before it.

@@ -102,7 +102,7 @@ func (x *run) volumeToo(s *Step) (Outcome, error) {
 func (x *run) drop(u *unit) {
 	for _, object := range []string{u.object, u.volumeName()} {
 		delete(x.local, object)
-		if _, err := os.Stat(x.aside.base(object) + entrySuffix); errors.Is(err, os.ErrNotExist) {
+		if !x.aside.pending(object) {
 			x.aside.forget(object)
 		}
 	}
@@ -519,7 +519,7 @@ func (x *run) readStray(s *Step) (*index.Pack, Outcome, error) {
 		p.Par2 = x.strayVolume(u)
 		x.drop(u)
 		return p, Mended, nil
-	case !isDamage(err):
+	case !isDamage(x.ctx, err):
 		return nil, Failed, err
 	}
 	o, _ := repo.ParseName(u.object)

@@ -124,6 +124,9 @@ type Plan struct {
 	Unread int64        // packs that should have been read and are cold
 
 	scopes []*scope
+	found  map[string]*repo.Finding // as in run
+	read   map[string]bool
+	beyond map[string]error
 }
 
 // Writes reports whether carrying out the plan changes anything in the store.

@@ -63,31 +63,14 @@ func Run(ctx context.Context, o Options, p *Plan, t *Thawing) (*Result, error) {
 
 // adopt takes over what the examination that made the plan has read, so that it is not read again.
 func (x *run) adopt(p *Plan) {
-	for _, s := range p.Steps {
-		if s.unit == nil || s.Damage == "" {
-			continue
-		}
-		f := &repo.Finding{Object: s.Object, Kind: s.Damage, Err: s.Why}
-		switch s.Remedy {
-		case Parity, Volume:
-			if s.Damage != repo.Missing && s.Damage != repo.WrongSize && s.Damage != repo.Unindexed {
-				x.found[s.Object] = f
-			}
-		case Resend:
-			x.found[s.Object], x.beyond[s.Object] = f, s.Err
-		}
+	for name, f := range p.found {
+		x.found[name] = f
 	}
-	if x.o.ReadData { // it was all read, but for what the plan says
-		for _, sc := range p.scopes {
-			for _, u := range sc.packs {
-				x.read[u.object] = true
-			}
-		}
+	for name := range p.read {
+		x.read[name] = true
 	}
-	for _, s := range p.Steps {
-		if s.Remedy == Parity && s.Damage == "" {
-			x.read[s.Object] = false
-		}
+	for name, err := range p.beyond {
+		x.beyond[name] = err
 	}
 }
 

@@ -29,6 +29,9 @@ func (x *run) copyOf(name string) []byte {
 
 // restoreSmall plans for a small object that is damaged or missing: from a copy, or made again, or not at all.
 func (x *run) restoreSmall(p *Plan, sc *scope, name string, damage repo.FindingKind, why error, again remake) {
+	if x.aside.pending(name) {
+		return // it is about to be there
+	}
 	s := &Step{Object: name, Damage: damage, Why: why, Class: x.o.Repo.HotClass(), scope: sc}
 	switch raw := x.copyOf(name); {
 	case raw != nil:
@@ -43,7 +46,10 @@ func (x *run) restoreSmall(p *Plan, sc *scope, name string, damage repo.FindingK
 			if err != nil {
 				return Left, err
 			}
-			return done(x.replaceBytes(x.ctx, object, s.Class, raw, x.fetchSmall(x.ctx, object)))
+			if err := x.replaceBytes(x.ctx, object, s.Class, raw, x.fetchSmall(x.ctx, object)); err != nil || object == name || damage == repo.Missing {
+				return done(err)
+			}
+			return x.remove(s)
 		}
 	default:
 		s.Remedy, s.Outcome, s.Err = Nothing, Left, ErrNoCopy
