@@ -298,50 +298,61 @@ func (x *drillCommand) budget(s *session, limit price.Money) (*drill.Budget, err
 	return &drill.Budget{
 		Max:  limit,
 		Send: func(bytes int64) price.Money { return region.Egress(route, bytes, 0).Cost },
-		Wake: func(ctx context.Context, packs []thaw.Need) ([]price.Money, error) {
-			return x.wake(ctx, s, region, packs)
+		Tolls: func(ctx context.Context, packs []thaw.Need) ([]drill.Toll, price.Money, error) {
+			return x.tolls(ctx, s, region, packs)
 		},
 	}, nil
 }
 
-// wake prices packs one by one.
-func (x *drillCommand) wake(ctx context.Context, s *session, region *price.Region, packs []thaw.Need) ([]price.Money, error) {
-	out := make([]price.Money, len(packs))
-	if _, ok := store.As[store.Thawer](s.st); !ok {
+// tolls prices packs one by one.
+func (x *drillCommand) tolls(ctx context.Context, s *session, region *price.Region, packs []thaw.Need) (out []drill.Toll, once price.Money, err error) {
+	out = make([]drill.Toll, len(packs))
+	if !mayBeCold(s) {
 		for i := range packs {
-			out[i] = region.Get(packs[i].Class, 1, packs[i].Size).Cost
+			out[i].Cost = region.Get(packs[i].Class, 1, packs[i].Size).Cost
 		}
-		return out, nil
+		return out, 0, nil
 	}
 	survey, err := thaw.Look(ctx, s.st, packs, thaw.LookOptions{Region: region})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	tier, err := x.back.thaw.wantedTier()
-	if err != nil {
-		return nil, err
-	}
-	days := float64(max(x.back.thaw.days, 1) + 1)
+	days, tiers := float64(max(x.back.thaw.days, 1)+1), map[string]string{} // by class
 	for i := range packs {
 		fact := survey.At(i)
 		if fact.Missing {
 			continue
 		}
-		out[i] = region.Get(fact.Class, 1, packs[i].Size).Cost
-		if !fact.Cold || fact.Copy.State != store.NoCopy {
+		out[i].Cost = region.Get(fact.Class, 1, packs[i].Size).Cost
+		if out[i].Cold = fact.Cold && fact.Copy.State == store.NoCopy; !out[i].Cold {
 			continue
 		}
-		name := string(tier)
-		if cheapest := region.Cheapest(fact.Class, 1, packs[i].Size); tier == "any" && cheapest != nil {
-			name = cheapest.Name
+		tier, known := tiers[fact.Class]
+		if !known {
+			of, err := x.alone(ctx, s, packs[i])
+			if err != nil {
+				return nil, 0, err
+			}
+			tier = string(of.Tier)
+			tiers[fact.Class] = tier
+			once = max(once, of.Total-of.Bill.Of(price.WhatEgress)) // that of one pack counts twice, to be on the safe side
 		}
-		bill, err := region.Thaw(fact.Class, name, 1, packs[i].Size, days)
+		bill, err := region.Thaw(fact.Class, tier, 1, packs[i].Size, days)
 		if err != nil {
-			return nil, badPrices(err)
+			return nil, 0, badPrices(err)
 		}
-		out[i] += bill.Total()
+		out[i].Cost += bill.Total()
 	}
-	return out, nil
+	return out, once, nil
+}
+
+// alone is the offer to thaw one pack.
+func (x *drillCommand) alone(ctx context.Context, s *session, pack thaw.Need) (*thaw.Offer, error) {
+	look, err := x.back.thaw.look(ctx, s, &x.back.read.store, []thaw.Need{pack}, false)
+	if err != nil {
+		return nil, err
+	}
+	return x.back.thaw.choose(look)
 }
 
 // restore restores a trial as firn restore would.

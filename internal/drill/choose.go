@@ -12,6 +12,7 @@ import (
 type limits struct {
 	files, bytes int64
 	budget       *Budget
+	once         price.Money // for anything that is thawed
 }
 
 // choose picks a sample from candidates in order of key, and fills in what the Sample tells of it besides its files.
@@ -24,12 +25,15 @@ func choose(all []candidate, packs []pack, l limits, s *Sample) []candidate {
 		s.Reach.Rank, s.Reach.Hash = last.rank, last.hash
 	}
 	if l.budget != nil {
-		t := newTill(l.budget, packs)
+		t := newTill(l, packs)
 		for _, i := range wish {
 			t.take(&all[i])
 		}
 		if t.cost() > l.budget.Max {
-			wish = affordable(all, packs, l, len(wish), s)
+			n := len(wish)
+			if wish = affordable(all, packs, l, n, s); len(wish) == 0 {
+				s.TooDear = int64(n)
+			}
 		}
 		s.OfPacks = int64(len(packs))
 		s.Packs = int64(awake(all, wish, len(packs)))
@@ -116,7 +120,7 @@ func try(all []candidate, packs []pack, l limits, order []int, top int, hash fun
 	if top > 0 {
 		a.last = all[top-1].key
 	}
-	t := newTill(l.budget, packs)
+	t := newTill(l, packs)
 	bytes := l.bytes
 	for _, i := range order {
 		c := &all[i]
@@ -142,51 +146,67 @@ func try(all []candidate, packs []pack, l limits, order []int, top int, hash fun
 
 // till adds up what a sample costs.
 type till struct {
-	b     *Budget
+	l     limits
 	packs []pack
 	sent  []int64 // bytes of each pack
 	awake []bool
+	cold  bool // something has to be thawed
 	woken price.Money
 	bytes int64
 }
 
-func newTill(b *Budget, packs []pack) *till {
-	return &till{b: b, packs: packs, sent: make([]int64, len(packs)), awake: make([]bool, len(packs))}
+func newTill(l limits, packs []pack) *till {
+	return &till{l: l, packs: packs, sent: make([]int64, len(packs)), awake: make([]bool, len(packs))}
 }
 
-func (t *till) cost() price.Money { return t.woken + t.b.Send(t.bytes) }
+func (t *till) cost() price.Money { return t.woken + t.l.budget.Send(t.bytes) }
+
+// wake is what a pack adds that is not awake yet.
+func (t *till) wake(pack int32, cold bool) (cost price.Money, nowCold bool) {
+	p := &t.packs[pack]
+	if t.awake[pack] {
+		return 0, cold
+	}
+	if p.toll.Cold && !cold {
+		return p.toll.Cost + t.l.once, true
+	}
+	return p.toll.Cost, cold
+}
 
 // more is what a file adds.
-func (t *till) more(c *candidate) (wake price.Money, bytes int64) {
+func (t *till) more(c *candidate) (wake price.Money, bytes int64, cold bool) {
+	cold = t.cold
 	for _, w := range c.wants {
-		if !t.awake[w.pack] {
-			wake += t.packs[w.pack].wake
-		}
+		var cost price.Money
+		cost, cold = t.wake(w.pack, cold)
+		wake += cost
 		bytes += min(w.bytes, t.packs[w.pack].need.Size-t.sent[w.pack])
 	}
-	return wake, bytes
+	return wake, bytes, cold
 }
 
 // fits reports whether there is money for a file.
 func (t *till) fits(c *candidate) bool {
-	wake, bytes := t.more(c)
-	return t.woken+wake+t.b.Send(t.bytes+bytes) <= t.b.Max
+	wake, bytes, _ := t.more(c)
+	return t.woken+wake+t.l.budget.Send(t.bytes+bytes) <= t.l.budget.Max
 }
 
 // opens reports whether there is money for the pack that a file begins in, if not for the file.
 func (t *till) opens(c *candidate) bool {
-	if len(c.wants) == 0 || t.awake[c.wants[0].pack] {
+	if len(c.wants) == 0 {
 		return true
 	}
-	return t.cost()+t.packs[c.wants[0].pack].wake <= t.b.Max
+	wake, _ := t.wake(c.wants[0].pack, t.cold)
+	return wake == 0 || t.cost()+wake <= t.l.budget.Max
 }
 
 func (t *till) take(c *candidate) {
-	wake, bytes := t.more(c)
+	wake, bytes, cold := t.more(c)
 	for _, w := range c.wants {
 		t.awake[w.pack] = true
 		t.sent[w.pack] = min(t.sent[w.pack]+w.bytes, t.packs[w.pack].need.Size)
 	}
 	t.woken += wake
 	t.bytes += bytes
+	t.cold = cold
 }

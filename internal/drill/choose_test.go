@@ -58,7 +58,7 @@ func (s *shelf) under(seed uint64, rank func(c *candidate) uint32) []candidate {
 		}
 	}
 	for i := range s.packs {
-		s.packs[i].hash, s.packs[i].wake = packHash(s.packs[i].name, seed), 1
+		s.packs[i].hash, s.packs[i].toll = packHash(s.packs[i].name, seed), Toll{Cost: 1, Cold: i%7 != 0}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return a.compare(b.key) })
 	return all
@@ -111,11 +111,11 @@ func TestBudget(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for n := range 200 {
 		s := newShelf(uint64(n), 1+r.IntN(80), 1+r.IntN(60), n%2 == 0)
-		l := limits{files: 1 + int64(r.IntN(300)), bytes: 1 << (16 + r.IntN(14)), budget: perPack(price.Money(r.Float64() * 20))}
+		l := limits{files: 1 + int64(r.IntN(300)), bytes: 1 << (16 + r.IntN(14)), budget: perPack(price.Money(r.Float64() * 20)), once: price.Money(n % 3)}
 		var out Sample
 		all := s.under(uint64(n), nil)
 		picked := choose(all, s.packs, l, &out)
-		till := newTill(l.budget, s.packs)
+		till := newTill(l, s.packs)
 		var bytes int64
 		seen := map[string]bool{}
 		for i := range picked {
@@ -131,7 +131,7 @@ func TestBudget(t *testing.T) {
 		}
 		if len(picked) == 0 {
 			for i := range all {
-				if all[i].size <= l.bytes && newTill(l.budget, s.packs).fits(&all[i]) && l.budget.Max > 4 {
+				if all[i].size <= l.bytes && newTill(l, s.packs).fits(&all[i]) && l.budget.Max > 6 {
 					t.Fatalf("%d: nothing was drawn, though %s fits", n, all[i].path)
 				}
 			}

@@ -15,7 +15,7 @@
 //
 // A file that does not fit what is left of the limit on bytes is passed over, so files that are large against the limit are tried less often.
 //
-// Later names of a hard-linked file are not drawn, nor what is no regular file. Folders on the way to what is drawn are restored and not compared.
+// Later names of a hard-linked file are not drawn, nor empty files, which prove nothing, nor what is no regular file. Folders on the way to what is drawn are restored and not compared.
 //
 // Drawing holds up to 262,144 files in memory, about 100 bytes and the path for each, chosen from all by the same chance; a sample has at most
 // MaxFiles.
@@ -70,10 +70,16 @@ type Want struct {
 // Budget limits what a sample costs.
 type Budget struct {
 	Max price.Money
-	// Wake tells what each of these packs costs before a byte of it leaves the store: nothing, or little, where it can be read at once.
-	Wake func(ctx context.Context, packs []thaw.Need) ([]price.Money, error)
+	// Tolls tells what each of these packs costs before a byte of it leaves the store, and what it costs besides that anything has to be thawed, such as to look when it is.
+	Tolls func(ctx context.Context, packs []thaw.Need) (each []Toll, once price.Money, err error)
 	// Send tells what it costs that so many bytes leave the store.
 	Send func(bytes int64) price.Money
+}
+
+// Toll is what one pack costs.
+type Toll struct {
+	Cost price.Money
+	Cold bool // it has to be thawed
 }
 
 // Trial is a sample that is to be restored.
@@ -275,7 +281,7 @@ func (r *run) restore(ctx context.Context) error {
 			return err
 		}
 		b := *r.o.Budget
-		b.Max *= max(0.9*b.Max/max(dear.Needed, b.Max), 0.2)
+		b.Max *= min(max(0.9*dear.Max/dear.Needed, 0.2), 0.9)
 		r.o.Budget = &b
 		r.book.forget()
 		removeScratch(r.trial.Target)

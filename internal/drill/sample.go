@@ -37,7 +37,7 @@ type Sample struct {
 	Reach            snapshot.Reach
 	Files            []File // in order of the manifest
 	Bytes            int64
-	OfFiles, OfBytes int64 // regular files of the snapshot, each hard link once
+	OfFiles, OfBytes int64 // regular files of the snapshot that have content, each hard link once
 	Fresh            int64 // files that no earlier drill has tried
 	TooLarge         int64 // files that were passed over for the limit on bytes
 	TooDear          int64 // files that were passed over for what they would have cost
@@ -127,6 +127,7 @@ type drawer struct {
 	numbers map[digest.Object]int32 // of packs
 	slots   []int32                 // of packs, by number in the index; 0: none yet, else slot + 1
 	m       *manifest.Reader
+	once    price.Money
 }
 
 // pack is one that holds content.
@@ -134,7 +135,7 @@ type pack struct {
 	name digest.Object
 	need thaw.Need
 	hash uint64 // under the seed of the sample
-	wake price.Money
+	toll Toll
 }
 
 // want is how much of a pack a file needs, in bytes.
@@ -179,7 +180,7 @@ func (d *drawer) gather() error {
 		if err != nil {
 			return err
 		}
-		if e.Type != manifest.File || len(e.Hardlink) > 0 {
+		if e.Type != manifest.File || len(e.Hardlink) > 0 || e.Size == 0 {
 			continue
 		}
 		if d.s.OfFiles++; d.s.OfFiles%4096 == 0 {
@@ -322,19 +323,20 @@ func (d *drawer) price() error {
 	for i := range d.packs {
 		needs[i] = d.packs[i].need
 	}
-	prices, err := d.o.Budget.Wake(d.ctx, needs)
+	tolls, once, err := d.o.Budget.Tolls(d.ctx, needs)
 	if err != nil {
 		return err
 	}
+	d.once = once
 	for i := range d.packs {
-		d.packs[i].wake = prices[i]
+		d.packs[i].toll = tolls[i]
 	}
 	return nil
 }
 
 // limits in numbers.
 func (d *drawer) limits() limits {
-	l := limits{files: MaxFiles, bytes: math.MaxInt64, budget: d.o.Budget}
+	l := limits{files: MaxFiles, bytes: math.MaxInt64, budget: d.o.Budget, once: d.once}
 	if d.o.Want.Files > 0 {
 		l.files = min(l.files, d.o.Want.Files)
 	}
