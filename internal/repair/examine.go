@@ -417,7 +417,7 @@ func (x *run) strays(p *Plan, sc *scope) error {
 			continue
 		}
 		p.add(&Step{Object: u.object, Damage: repo.Unindexed, Remedy: Reindex, Class: u.class(), Size: u.size(), scope: sc, unit: u})
-		p.need(u.pack)
+		p.need(u.pack, u.volume)
 	}
 	sc.strays = kept
 	return nil

@@ -368,7 +368,7 @@ func (x *run) mendVolume(s *Step) (Outcome, error) {
 		x.found[u.object] = &repo.Finding{Object: u.object, Kind: repo.WrongSum, Pack: o.Sum}
 		return Left, &BeyondError{u.volumeName(), errors.New("its pack is damaged as well")} // the next look plans for the pack
 	}
-	if _, err := x.fetchVolume(u); err != nil {
+	if _, err := x.fetchVolume(u); err != nil && !errors.Is(err, store.ErrCold) { // it only helps to make the same again
 		return Failed, err
 	}
 	volume, err := x.encode(u, o.Sum.String(), oldSuffix)
