@@ -455,7 +455,11 @@ func (s *ScopeState) mergeIndexes(ctx context.Context, group []index.Object) err
 		_, err = index.Parse(body, func(p *index.Pack) error {
 			if !seen[p.Name] {
 				seen[p.Name] = true
-				packs = append(packs, clonePack(p))
+				c := clonePack(p)
+				if info, ok, err := s.set.Find(p.Name); err == nil && ok && info.Par2 != nil {
+					c.Par2 = info.Par2 // perhaps of an index by somebody else, who made it again
+				}
+				packs = append(packs, c)
 			}
 			return nil
 		})
