@@ -15,6 +15,7 @@ import (
 //
 //	p  a proof (FORMAT §11.1); P  one that is in the repository, too
 //	b  a drill begins: begun
+//	d  the path of a scratch folder that is to be removed: its drill has ended
 //	f  files of its sample, as many as fit a few kilobytes; it counts once all are there
 //
 // A nil journal forgets everything.
@@ -24,6 +25,7 @@ type book struct {
 	proofs []snapshot.Proof
 	known  map[proofKey]bool // those that the repository has
 	left   *leftOver
+	debris string // scratch folder to be removed
 }
 
 // proofKey tells proofs of one source apart.
@@ -119,6 +121,8 @@ func (b *book) replay(record []byte) error {
 			b.proofs = append(b.proofs, p)
 			b.known[keyOf(&p)] = b.known[keyOf(&p)] || record[0] == 'P'
 		}
+	case 'd':
+		b.debris = string(body)
 	case 'b':
 		var j begunJSON
 		id, err := snapshot.ID{}, json.Unmarshal(body, &j)
@@ -182,10 +186,22 @@ func (b *book) forget() {
 	b.rewrite()
 }
 
-// end drops it for its proof.
-func (b *book) end(p *snapshot.Proof) {
+// end drops it for its proof. debris is its scratch folder, where that is not to stay.
+func (b *book) end(p *snapshot.Proof, debris string) {
+	b.debris = debris
 	b.proofs = snapshot.MergeProofs(b.proofs, []snapshot.Proof{*p})
 	b.forget()
+}
+
+// clear removes the scratch folder of a drill that has ended.
+func (b *book) clear() error {
+	if b.debris == "" {
+		return nil
+	}
+	err := removeScratch(b.debris)
+	b.debris = ""
+	b.rewrite()
+	return err
 }
 
 // unstored are the proofs that are not in the repository.
@@ -221,6 +237,9 @@ func (b *book) rewrite() {
 			kind = 'P'
 		}
 		records = append(records, append([]byte{kind}, raw...))
+	}
+	if b.debris != "" {
+		records = append(records, append([]byte{'d'}, b.debris...))
 	}
 	b.j.Rewrite(records)
 	b.j.Sync()

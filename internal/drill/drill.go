@@ -30,6 +30,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"firn/internal/event"
@@ -197,6 +198,9 @@ func (r *run) begin(ctx context.Context) (err error) {
 	if r.book, err = openBook(r.o.State, r.o.Snapshot.Source.ID, r.o.Now()); err != nil {
 		return err
 	}
+	if err := r.book.clear(); err != nil {
+		r.o.Report.Emit(event.Note{Text: err.Error()})
+	}
 	if r.trial = r.leftOver(); r.trial != nil {
 		r.res.Snapshot, r.res.Sample = r.trial.Snapshot, r.trial.Sample
 		return nil
@@ -222,8 +226,7 @@ func (r *run) leftOver() *Trial {
 	}
 	include, err := left.sample.Include()
 	if r.o.Anew || snap == nil || err != nil || !isFolder(left.scratch) {
-		r.book.forget()
-		removeScratch(left.scratch)
+		r.drop(left.scratch)
 		return nil
 	}
 	return &Trial{Sample: left.sample, Snapshot: snap, Include: include, Target: left.scratch, Resumed: true}
@@ -247,12 +250,20 @@ func (r *run) draw(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scratch, err := makeScratch(r.o.Scratch, s)
+	scratch, err := findScratch(r.o.Scratch, s)
 	if err != nil {
 		return err
 	}
-	r.trial = &Trial{Sample: s, Snapshot: r.o.Snapshot, Include: include, Target: scratch}
-	return r.book.begin(r.trial, r.o.Now())
+	t := &Trial{Sample: s, Snapshot: r.o.Snapshot, Include: include, Target: scratch}
+	if err := r.book.begin(t, r.o.Now()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		r.book.forget()
+		return err
+	}
+	r.trial = t
+	return nil
 }
 
 // of keeps the proofs of one source.
@@ -283,8 +294,7 @@ func (r *run) restore(ctx context.Context) error {
 		b := *r.o.Budget
 		b.Max *= min(max(0.9*dear.Max/dear.Needed, 0.2), 0.9)
 		r.o.Budget = &b
-		r.book.forget()
-		removeScratch(r.trial.Target)
+		r.drop(r.trial.Target)
 		r.trial = nil
 		if err := r.draw(ctx); err != nil {
 			return err
@@ -301,8 +311,14 @@ func (r *run) giveUp() {
 		r.res.Scratch = r.trial.Target
 		return
 	}
+	r.drop(r.trial.Target)
+}
+
+// drop forgets a trial and removes its scratch folder.
+func (r *run) drop(scratch string) {
+	r.book.debris = scratch
 	r.book.forget()
-	if err := removeScratch(r.trial.Target); err != nil {
+	if err := r.book.clear(); err != nil {
 		r.o.Report.Emit(event.Note{Text: err.Error()})
 	}
 }
@@ -316,7 +332,11 @@ func (r *run) prove(ctx context.Context) {
 		Cost: float64(r.res.Restored.Cost), Currency: r.res.Restored.Currency, Seed: s.Seed, Reach: s.Reach,
 	}
 	r.res.Proof = p
-	r.book.end(p)
+	debris := r.trial.Target
+	if r.o.Keep {
+		debris = ""
+	}
+	r.book.end(p, debris)
 	r.res.Stored = r.o.Repo.AddProofs(ctx, r.o.Scope.ID(), r.book.unstored()...)
 	if r.res.Stored == nil {
 		r.book.stored()
@@ -330,5 +350,5 @@ func (r *run) cleanUp() error {
 		r.res.Scratch = r.trial.Target
 		return nil
 	}
-	return removeScratch(r.trial.Target)
+	return r.book.clear()
 }

@@ -1,11 +1,13 @@
 package drill
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"firn/internal/state"
 )
@@ -16,8 +18,11 @@ const (
 	leaveFree    = 16 << 20
 )
 
-// makeScratch makes a folder of its own in dir, if there is room for the sample.
-func makeScratch(dir string, s *Sample) (string, error) {
+// scratchPrefix is what the names of scratch folders begin with; nothing else is ever removed.
+const scratchPrefix = "firn-drill-"
+
+// findScratch names a folder of its own in dir, if there is room for the sample. It is made once its name is noted, so that it is found again.
+func findScratch(dir string, s *Sample) (string, error) {
 	if dir == "" {
 		dir = os.TempDir()
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -31,7 +36,7 @@ func makeScratch(dir string, s *Sample) (string, error) {
 	if have, ok := state.Room(dir); ok && have < need {
 		return "", &RoomError{Path: dir, Need: need, Have: have}
 	}
-	return os.MkdirTemp(dir, "firn-drill-*")
+	return filepath.Join(dir, scratchPrefix+rand.Text()), nil // that it is there already is an error of making it
 }
 
 func isFolder(path string) bool {
@@ -41,7 +46,7 @@ func isFolder(path string) bool {
 
 // removeScratch removes a scratch folder, in which folders may be as they were backed up: closed to their owner.
 func removeScratch(path string) error {
-	if path == "" || os.RemoveAll(path) == nil {
+	if !strings.HasPrefix(filepath.Base(path), scratchPrefix) || os.RemoveAll(path) == nil {
 		return nil
 	}
 	_ = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
