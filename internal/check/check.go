@@ -75,6 +75,7 @@ type Check struct {
 	summed   []summedObject
 	result   Result
 	verified map[digest.Object]bool
+	idle     map[*repo.AuditScope][]*repo.Verifier
 }
 
 // item is a pack that can be read.
@@ -129,7 +130,7 @@ func Open(ctx context.Context, o Options) (*Check, error) {
 	if o.Seed == 0 {
 		o.Seed = uint64(o.Now().UnixNano())
 	}
-	c := &Check{o: o, found: map[string]*repo.Finding{}, rand: rand.New(rand.NewPCG(o.Seed, 1)), verified: map[digest.Object]bool{}}
+	c := &Check{o: o, found: map[string]*repo.Finding{}, rand: rand.New(rand.NewPCG(o.Seed, 1)), verified: map[digest.Object]bool{}, idle: map[*repo.AuditScope][]*repo.Verifier{}}
 	if o.Access == nil {
 		return c, c.openBlind(ctx)
 	}

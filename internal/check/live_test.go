@@ -346,3 +346,34 @@ func TestVolumes(t *testing.T) {
 		w.replace(volumes[0], raw, "")
 	}
 }
+
+// Metadata that somebody chilled is no damage: the check ends and says what is cold.
+func TestChilled(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.history()
+	for _, prefix := range []string{"meta/", "index/", "packset/"} {
+		name := w.names(prefix, "")[0]
+		w.st.Reclass(name, "GLACIER")
+		if r, err := run(w.options(metadata), metadata.wish); !errors.Is(err, store.ErrCold) {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
+		w.st.Reclass(name, "STANDARD")
+	}
+	if r := w.check(metadata); len(r.Findings) > 0 {
+		t.Errorf("warm again: %v", r.Findings)
+	}
+}
+
+// A damaged certificate takes along all that its host wrote.
+func TestCertificateHarm(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.history()
+	name := "hosts/" + w.hosts["laptop"].Host.String()
+	raw := w.object(name)
+	raw[len(raw)/2] ^= 1
+	w.replace(name, raw, "")
+	r := w.check(metadata)
+	if len(r.Findings) != 1 || r.Findings[0].Object != name || len(r.Findings[0].Harms) != 2 || r.Findings[0].Remedy != check.NextBackup {
+		t.Errorf("%v", r.Findings)
+	}
+}

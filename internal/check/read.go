@@ -160,7 +160,27 @@ func (c *Check) readPack(ctx context.Context, it item) (*repo.Finding, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	return it.scope.NewVerifier().Pack(ctx, it.object, &p.Info, open, p.Size)
+	v := c.verifier(it.scope)
+	defer c.giveBack(it.scope, v)
+	return v.Pack(ctx, it.object, &p.Info, open, p.Size)
+}
+
+// verifier returns one that is idle, or a new one.
+func (c *Check) verifier(a *repo.AuditScope) *repo.Verifier {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.idle[a]
+	if len(all) == 0 {
+		return a.NewVerifier()
+	}
+	c.idle[a] = all[:len(all)-1]
+	return all[len(all)-1]
+}
+
+func (c *Check) giveBack(a *repo.AuditScope, v *repo.Verifier) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle[a] = append(c.idle[a], v)
 }
 
 // maxVolume is how long a recovery volume may be to be held in memory, in bytes.

@@ -13,6 +13,7 @@ import (
 	"firn/internal/check"
 	"firn/internal/price"
 	"firn/internal/repo"
+	"firn/internal/state"
 	"firn/internal/thaw"
 	"firn/internal/units"
 )
@@ -160,11 +161,18 @@ func (x *checkCommand) run(ctx context.Context) error {
 	if o.Region, err = x.thaw.prices.orNone(s.st, &x.read.store); err != nil {
 		return err
 	}
-	if !x.plan {
+	lock, err := s.state.Lock(state.SourceID([]byte("check   ")), x.c.now()) // sources have random ids
+	switch {
+	case errors.As(err, new(*state.HeldError)):
+		x.c.note("another check of this repository is at work: what this one reads is not remembered")
+	default: // without a lock, where state cannot be written, nothing is remembered anyway
 		o.History = check.OpenHistory(s.state)
-		defer o.History.Close()
-	} else {
-		o.History = check.OpenHistory(s.state.Still())
+		defer func() {
+			o.History.Close()
+			if lock != nil {
+				lock.Release()
+			}
+		}()
 	}
 	k, err := check.Open(ctx, o)
 	if err != nil {
@@ -222,7 +230,10 @@ func (x *checkCommand) check(ctx context.Context, s *session, k *check.Check, re
 	if err := x.agree(ctx, region, p); err != nil {
 		return err
 	}
-	look := &outlook{region: region, metas: true}
+	look := &outlook{region: region, link: thaw.Link{Down: linkOf(s.state, &x.read.store).Down}, metas: true}
+	if x.thaw.link > 0 {
+		look.link.Down = float64(x.thaw.link)
+	}
 	if len(p.Needs) > 0 {
 		if job, look, err = x.begin(ctx, s, key, p); err != nil {
 			return err

@@ -182,6 +182,9 @@ func (x *checkCommand) summary(r *check.Report, job *thaw.Job) {
 		if n.Volumes > 0 {
 			x.c.print(", and %s", counted(n.Volumes, "recovery volume"))
 		}
+		if n.Left > 0 {
+			x.c.print("; %s turned out to be cold", counted(n.Left, "object"))
+		}
 		x.c.print("; so far %s of %s", units.Count(n.Fresh), counted(n.Candidates, "pack"))
 		if !n.Oldest.IsZero() {
 			x.c.print(", all of them since %s", n.Oldest.Local().Format(timeFormat))

@@ -122,7 +122,13 @@ func (x *Audit) noteError(name string, err error) error {
 	if f == nil {
 		return err
 	}
-	x.note(f)
+	f = x.note(f)
+	var outer *ObjectError
+	if errors.As(err, &outer) && outer.Name != name {
+		x.mu.Lock()
+		f.Behind = append(f.Behind, outer.Name)
+		x.mu.Unlock()
+	}
 	return nil
 }
 

@@ -45,6 +45,7 @@ type Finding struct {
 	Whole  bool          // of a pack: nothing of it can be read
 	Chunks []LostChunk   // of a pack: the chunks that cannot be read from it, in its order; where Whole, all that are known
 	Spans  []Span        // of a pack: the bytes of the object that are damaged, as far as that is known, in order
+	Behind []string      // objects that cannot be used because of it: what a host wrote whose certificate is damaged
 
 	read bool // the pack was read, so that Whole and Chunks are all there is to know
 }

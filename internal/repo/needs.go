@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 
 	"firn/internal/chunk"
 	"firn/internal/digest"
@@ -12,6 +13,7 @@ import (
 	"firn/internal/manifest"
 	"firn/internal/manifest/linetree"
 	"firn/internal/snapshot"
+	"firn/internal/store"
 )
 
 // group is a set of packs any of which has a chunk, by its number; most have one pack. Group 0 is no pack at all.
@@ -144,6 +146,9 @@ func (a *AuditScope) walk(src manifest.Source, tree manifest.Tree, v visit) (sha
 
 // isDamaged reports whether an error tells of damage in the repository, as against a store that does not answer.
 func isDamaged(err error) bool {
+	if errors.Is(err, store.ErrCold) {
+		return false // somebody chilled what has to be hot: that is another trouble
+	}
 	var damage *DamageError
 	var corrupt *manifest.CorruptError
 	var line *manifest.LineError
@@ -419,18 +424,24 @@ func (x *Audit) Harms(ctx context.Context, findings []*Finding, first int) (map[
 		}
 	}
 	for _, f := range findings {
-		o, ok := ParseName(f.Object)
-		if !ok || o.Area != "snapshots" || out[f] != nil {
-			continue
-		}
-		text := f.Object[len(snapshotPrefix(o.Scope)):]
-		if len(text) >= 32 {
-			if id, err := snapshot.ParseID(text[:32]); err == nil {
-				out[f] = []Harm{{ID: id, All: !o.Done}}
+		for _, name := range append([]string{f.Object}, f.Behind...) {
+			if harm, ok := harmOf(name); ok {
+				out[f] = append(out[f], harm)
 			}
 		}
 	}
 	return out, nil
+}
+
+// harmOf is what it does to a snapshot that it, or its mark, cannot be read.
+func harmOf(object string) (Harm, bool) {
+	o, ok := ParseName(object)
+	if !ok || o.Area != "snapshots" {
+		return Harm{}, false
+	}
+	text := strings.TrimSuffix(object[len(snapshotPrefix(o.Scope)):], doneSuffix)
+	id, err := snapshot.ParseID(text)
+	return Harm{ID: id, All: !o.Done}, err == nil
 }
 
 // hurt finds the files that findings hurt.
@@ -565,15 +576,6 @@ func (h *hurt) tree(ctx context.Context, it *snapshot.Item, tree manifest.Tree) 
 	}
 	defer end()
 	src = h.honest(src)
-	at := func(node digest.Chunk, f *Finding) *Harm {
-		if h.nodes[node] == nil {
-			h.nodes[node] = map[*Finding]*Harm{}
-		}
-		if h.nodes[node][f] == nil {
-			h.nodes[node][f] = &Harm{}
-		}
-		return h.nodes[node][f]
-	}
 	var told map[*Finding]bool // of this file
 	var path []byte
 	s, err := h.a.walk(src, tree, visit{
@@ -591,7 +593,7 @@ func (h *hurt) tree(ctx context.Context, it *snapshot.Item, tree manifest.Tree) 
 				told = map[*Finding]bool{}
 			}
 			told[f] = true
-			harm := at(node, f)
+			harm := h.at(node, f)
 			harm.Files++
 			if len(harm.Paths) < h.first {
 				harm.Paths = append(harm.Paths, slices.Clone(path))
@@ -603,7 +605,7 @@ func (h *hurt) tree(ctx context.Context, it *snapshot.Item, tree manifest.Tree) 
 			if f == nil || lines == 0 && told[f] {
 				return
 			}
-			harm := at(node, f)
+			harm := h.at(node, f)
 			harm.Entries += lines
 			if lines == 0 {
 				harm.Files++ // its list of pieces
@@ -618,20 +620,36 @@ func (h *hurt) tree(ctx context.Context, it *snapshot.Item, tree manifest.Tree) 
 	}
 	if err != nil {
 		if f := h.blamed(err); f != nil {
-			at(tree.Chunk, f).All = true
+			h.at(tree.Chunk, f).All = true
 		}
 	}
+	h.merge(s)
+	return nil
+}
+
+// at is what a finding does below a chunk of a manifest.
+func (h *hurt) at(node digest.Chunk, f *Finding) *Harm {
+	if h.nodes[node] == nil {
+		h.nodes[node] = map[*Finding]*Harm{}
+	}
+	if h.nodes[node][f] == nil {
+		h.nodes[node][f] = &Harm{}
+	}
+	return h.nodes[node][f]
+}
+
+// merge adds up, from the leaves on, what lies below the chunks that were read.
+func (h *hurt) merge(s shape) {
 	for i := len(s.order) - 1; i >= 0; i-- {
 		for _, b := range s.below[s.order[i]] {
 			for f, harm := range h.nodes[b] {
-				at(s.order[i], f).add(harm, h.first)
+				h.at(s.order[i], f).add(harm, h.first)
 			}
 		}
 		if h.nodes[s.order[i]] == nil {
 			h.nodes[s.order[i]] = map[*Finding]*Harm{}
 		}
 	}
-	return nil
 }
 
 // honest makes a source fail for chunks that are said to be lost, also where a read beside the check would still bring them.
