@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -526,7 +527,8 @@ type drillJSON struct {
 }
 
 type trialJSON struct {
-	Path   string `json:"path"`
+	Path   string `json:"path,omitempty"`
+	B64    []byte `json:"path_b64,omitempty"` // where it is not UTF-8
 	What   string `json:"what,omitempty"`
 	Object string `json:"object,omitempty"`
 	Error  string `json:"error"`
@@ -623,7 +625,12 @@ func (x *drillCommand) json(host string, res *drill.Result, took time.Duration) 
 func trialsJSON(list []drill.Finding) []trialJSON {
 	out := make([]trialJSON, len(list))
 	for i, f := range list {
-		out[i] = trialJSON{string(f.Path), f.What, f.Object, f.Err.Error()}
+		out[i] = trialJSON{What: f.What, Object: f.Object, Error: f.Err.Error()}
+		if utf8.Valid(f.Path) {
+			out[i].Path = string(f.Path)
+		} else {
+			out[i].B64 = f.Path
+		}
 	}
 	return out
 }
