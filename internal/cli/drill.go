@@ -82,7 +82,7 @@ Exit codes: 0 everything that was tried came back, 1 something differs or nothin
 	fl.StringVar(&x.snapshot, "snapshot", "", "of this snapshot, not of the newest: an id, latest~2, @2026-01")
 	fl.StringVar(&x.scratch, "scratch", "", "restore into a new folder in this one (the system's for temporary files)")
 	fl.BoolVar(&x.keep, "keep", false, "leave there what was restored")
-	fl.StringVar(&x.seed, "seed", "", "draw as the drill did that printed this seed")
+	fl.StringVar(&x.seed, "seed", "", "draw by this number alone, so that the same sample comes again")
 	fl.BoolVar(&x.anew, "anew", false, "do not go on with an interrupted drill")
 	fl.StringVar(&x.only, "host", "", "only sources of this host")
 	x.back.thaw.register(cmd)
@@ -233,7 +233,7 @@ func (x *drillCommand) drill(ctx context.Context, l *library, snap *snapshot.Sna
 		return 0, 0, err
 	}
 	o := drill.Options{
-		Repo: l.s.repo, Scope: scope, Snapshot: snap, State: l.s.jobState(), Seed: a.seed, Want: a.want, Scratch: x.scratch, Keep: x.keep, Anew: x.anew || x.seed != "",
+		Repo: l.s.repo, Scope: scope, Snapshot: snap, State: l.s.jobState(), Seed: a.seed, Want: a.want, Scratch: x.scratch, Keep: x.keep, Anew: x.anew || x.seed != "", Alone: x.seed != "",
 		By: here, Now: x.c.now, Report: x.c.listen().hear,
 		Find: func(id snapshot.ID) *snapshot.Snapshot {
 			for _, i := range l.items {

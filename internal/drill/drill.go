@@ -113,6 +113,7 @@ type Options struct {
 
 	State   *state.State // nil: nothing is remembered
 	Seed    uint64
+	Alone   bool // draw by the seed alone, as if no drill had been before, so that a sample can be had again; it does not count in the rounds
 	Want    Want
 	Budget  *Budget // nil: no limit
 	Scratch string  // folder in which the scratch folder is made; empty: the system's for temporary files
@@ -238,12 +239,16 @@ func (r *run) draw(ctx context.Context) error {
 	if err != nil {
 		r.o.Report.Emit(event.Note{Text: "earlier proofs cannot be read: " + err.Error()})
 	}
-	s, err := Draw(ctx, DrawOptions{
-		Repo: r.o.Repo, Scope: r.o.Scope, Snapshot: r.o.Snapshot, Seed: r.o.Seed, Want: r.o.Want, Budget: r.o.Budget, Report: r.o.Report,
-		Proofs: snapshot.MergeProofs(of(stored, r.o.Snapshot.Source.ID), r.book.proofs),
-	})
+	o := DrawOptions{Repo: r.o.Repo, Scope: r.o.Scope, Snapshot: r.o.Snapshot, Seed: r.o.Seed, Want: r.o.Want, Budget: r.o.Budget, Report: r.o.Report}
+	if !r.o.Alone {
+		o.Proofs = snapshot.MergeProofs(of(stored, r.o.Snapshot.Source.ID), r.book.proofs)
+	}
+	s, err := Draw(ctx, o)
 	if err != nil {
 		return err
+	}
+	if r.o.Alone {
+		s.Reach.Turn = 0
 	}
 	r.res.Snapshot, r.res.Sample = r.o.Snapshot, s
 	include, err := s.Include()

@@ -83,6 +83,30 @@ func TestRoundTrees(t *testing.T) {
 	}
 }
 
+// TestSeed: by its seed alone a sample can be had again, whatever was drilled meanwhile, and stands in nobody's way.
+func TestSeed(t *testing.T) {
+	w := newWorld(t)
+	w.plant(9, 40)
+	w.backup()
+	first := ""
+	for n := range 3 {
+		o := w.options()
+		o.Seed, o.Alone, o.Want = 77, true, drill.Want{Files: 9}
+		res := w.clean(o)
+		if first == "" {
+			first = sampled(res)
+		}
+		if sampled(res) != first || res.Sample.Reach.Turn != 0 {
+			t.Errorf("%s\nnot %s", sampled(res), first)
+		}
+		o = w.options()
+		o.Seed, o.Want = uint64(n), drill.Want{Files: 9}
+		if res = w.clean(o); res.Sample.Fresh != 9 || res.Sample.Reach.Turn != uint32(n+1) {
+			t.Errorf("%d of 9 are new in turn %d", res.Sample.Fresh, res.Sample.Reach.Turn)
+		}
+	}
+}
+
 // TestDamage: a damaged or lost pack is found when the sample hits it, and named; what it does not hit is proven.
 func TestDamage(t *testing.T) {
 	w := newWorld(t)

@@ -39,7 +39,7 @@ func (p *Proof) Good() bool { return p.Differing == 0 && p.Lost == 0 && p.Files 
 
 // Reach tells, together with the seed, which files a sample was made of (FORMAT §11.1), so that a later one can prefer the others.
 type Reach struct {
-	Turn uint32 // number of this sample in its source, from 1
+	Turn uint32 // number of this sample in its source, from 1; 0: it does not count in the rounds
 	Rank uint32 // turn in which the last of its files had been tried before; 0: never
 	Hash uint64 // of the path of that file: of files of that rank those up to it belong to the sample
 	Pack uint64 // files whose first pack has a hash up to this belong to it
