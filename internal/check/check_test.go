@@ -113,7 +113,7 @@ func TestEveryDamage(t *testing.T) {
 func TestHarms(t *testing.T) {
 	w := newWorld(t, mem.Options{}, "")
 	w.history()
-	for seed := range 12 {
+	for seed := range 9 {
 		all := w.names("data/", "")
 		name := all[seed*5%len(all)]
 		raw := w.object(name)
@@ -149,7 +149,7 @@ func TestRandomDamage(t *testing.T) {
 		all = append(all, w.names(prefix, "")...)
 	}
 	ways := []string{"cut", "flipped", "gone"}
-	for seed := range uint64(15) {
+	for seed := range uint64(10) {
 		r := newRand(seed)
 		kept := map[string][]byte{}
 		for range 1 + r.IntN(6) {

@@ -173,7 +173,7 @@ func TestRolling(t *testing.T) {
 func TestFaults(t *testing.T) {
 	w := newWorld(t, mem.Options{}, "")
 	w.history()
-	for seed := range uint64(24) {
+	for seed := range uint64(15) {
 		rules, err := faultstore.Parse([]string{"get * before p=0.03 permanent", "get * torn p=0.05", "list * torn nth=2", "stat * before p=0.2", "list * before nth=5"}[seed%5])
 		w.must(err)
 		o := w.options(reading)

@@ -39,18 +39,19 @@ func newCheck(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "See whether all that is stored is there and whole",
-		Long: `Looks whether every object that snapshots need is there with its size, and whether indexes, snapshots and manifests are whole: every file's
-chunks are known, and the packs that hold them. That reads no file content, and nothing in a cold class. More costs more, and is said before:
+		Long: `Looks whether every object that snapshots need is there with its size, and whether indexes, snapshots and manifests are whole:
+every file's chunks are known, and the packs that hold them. That reads no file content, and nothing in a cold class. More costs
+more, and is said before:
 
   --sums        compares the SHA-256 that the store keeps of each object: a request for each, and nothing is fetched
   --read-data   fetches packs that need no thawing, and their recovery volumes, and verifies them to the last byte
   --thaw        does so with those in a cold class, too: it shows the price of every tier, asks, and goes on later where it stopped
 
-How much: 10%, 1/12, 50G or 100 (packs); without a value, all. What was read the longest ago comes first, so --read-data=1/12 every month has
-read everything after a year. --listing leaves out everything but the listing.
+How much: 10%, 1/12, 50G or 100 (packs); without a value, all. What was read the longest ago comes first, so --read-data=1/12 every
+month has read everything after a year. --listing leaves out everything but the listing.
 
-A passphrase or identity is needed to see whom a damaged pack hurts; the write-only key of a host opens indexes and snapshots; without any key
-(--no-key) names and sums are compared. Nothing is ever changed: firn repair does that. Exit code 1: something is damaged.`,
+A passphrase or identity is needed to see which files damage hurts; the write-only key of a host opens indexes and snapshots; without
+any key (--no-key) names and sums are compared. Nothing is ever changed: firn repair does that. Exit code 1: something is damaged.`,
 		Example: `  firn check
   firn check --sums=10%
   firn check --read-data=1/12 --yes
