@@ -15,7 +15,7 @@ import (
 	"firn/internal/store"
 )
 
-var cases = flag.Int("cases", 120, "how many random cases of damage")
+var cases = flag.Int("cases", 80, "how many random cases of damage")
 
 // wreck damages some objects, by what r says, and returns what it did.
 func (w *world) wreck(r *rand.Rand) (done []string) {
@@ -239,7 +239,7 @@ func TestFaults(t *testing.T) {
 	intact := w.all()
 	all := w.readable(w.mem)
 	packs := w.names("data/", "")
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		w.reset(intact)
 		w.flip(packs[0], 5000, 100)
 		w.flip(packs[1], 20, 100)
