@@ -110,6 +110,7 @@ type Result struct {
 	Packs, PackBytes           int64 // read and verified
 	Volumes, VolumeBytes       int64
 	Orphans, OrphanBytes       int64     // objects that no index names
+	Healed                     int64     // objects that are damaged or gone and that nobody needs any more: not among the findings
 	Left                       int64     // packs that were chosen and could not be read, since they were cold after all
 	Candidates, CandidateBytes int64     // packs that there are to read, hot and cold
 	Fresh                      int64     // of these, packs that were read in this run or an earlier one

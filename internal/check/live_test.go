@@ -377,3 +377,82 @@ func TestCertificateHarm(t *testing.T) {
 		t.Errorf("%v", r.Findings)
 	}
 }
+
+// A lost pack that was retired, and of which a backup has sent again what the source still had, is no damage any more; what the source no longer has is.
+func TestHealed(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.write("docs", "stays", 1, 300<<10)
+	w.backup("nas", "docs")
+	var lost []string
+	for _, name := range w.names("data/", "") {
+		if !strings.HasSuffix(name, ".par2") {
+			lost = append(lost, name)
+		}
+	}
+	w.write("docs", "goes", 2, 300<<10)
+	w.backup("nas", "docs")
+	r, err := repo.Open(ctx, w.st, w.access, repo.Options{})
+	w.must(err)
+	s, err := r.Load(ctx, w.hosts["nas"].ScopeID, true)
+	w.must(err)
+	var retire []digest.Object
+	for _, name := range lost {
+		o, _ := repo.ParseName(name)
+		retire = append(retire, o.Sum)
+		w.replace(name, nil, "")
+	}
+	if rep := w.check(reading); len(rep.Findings) != len(lost) || len(rep.Findings[0].Harms) != 2 {
+		t.Errorf("lost: %v", rep.Findings)
+	}
+	_, err = s.Retire(ctx, retire, nil)
+	w.must(err)
+	if rep := w.check(reading); len(rep.Findings) != len(lost) || rep.Result.Healed > 0 {
+		t.Errorf("retired: %v", rep.Findings)
+	}
+	w.write("docs", "more", 3, 1000) // so that there is a new snapshot
+	w.backupAs("nas", "docs", backup.Options{Detect: backup.DefaultDetect})
+	rep := w.check(reading)
+	if len(rep.Findings) > 0 || rep.Result.Healed != int64(len(lost)) {
+		t.Errorf("healed: %v, %+v", rep.Findings, rep.Result)
+	}
+}
+
+// Anything may be damaged, several things at once: it is noticed, and nothing panics or hangs.
+func TestAnyDamage(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.history()
+	all := w.names("", "")
+	all = append(all, w.names("", ".done")...)
+	content := map[string][]byte{}
+	for _, name := range all {
+		content[name] = w.object(name)
+	}
+	ways := []string{"cut", "flipped", "gone", "exchanged"}
+	for seed := range uint64(25) {
+		random := newRand(seed + 1000)
+		kept := map[string][]byte{}
+		for range 1 + random.IntN(8) {
+			name := all[random.IntN(len(all))]
+			if strings.HasPrefix(name, "keys/") || strings.HasPrefix(name, "state/") || name == "RECOVER.md" || name == "recover.py" || kept[name] != nil {
+				continue
+			}
+			raw := damage[ways[random.IntN(4)]](bytes.Clone(content[name]), content[all[random.IntN(len(all))]])
+			if !bytes.Equal(raw, content[name]) {
+				kept[name] = content[name]
+				w.replace(name, raw, "")
+			}
+		}
+		rep, err := run(w.options(reading), reading.wish)
+		if err != nil && !openable(err) {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		for name := range kept {
+			if err == nil && len(rep.Findings) == 0 {
+				t.Errorf("seed %d: nothing is found, %s was damaged", seed, name)
+			}
+		}
+		for name, raw := range kept {
+			w.replace(name, raw, "")
+		}
+	}
+}

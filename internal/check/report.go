@@ -64,6 +64,10 @@ func (c *Check) Report(ctx context.Context) (*Report, error) {
 		}
 	}
 	for _, f := range all {
+		if c.healed(f, harms[f]) {
+			c.result.Healed++
+			continue
+		}
 		x := Finding{Finding: f, Harms: harms[f], Remedy: c.remedy(f)}
 		for _, h := range x.Harms {
 			x.Files = max(x.Files, h.Files)
@@ -84,6 +88,19 @@ func (c *Check) harms(ctx context.Context, all []*repo.Finding) (map[*repo.Findi
 		return nil, err
 	}
 	return c.audit.Harms(ctx, c.audit.Findings(), c.o.Paths)
+}
+
+// healed reports whether a pack that is damaged or gone hurts nobody any more: it takes no new references, and what snapshots need of it lies elsewhere by now.
+func (c *Check) healed(f *repo.Finding, harms []repo.Harm) bool {
+	if f.Pack.IsZero() || len(harms) > 0 || !c.CanRead() {
+		return false
+	}
+	for _, a := range c.audit.Scopes {
+		if a.Set().Retired(f.Pack) {
+			return true
+		}
+	}
+	return false
 }
 
 // settleBlind drops what is gone altogether: without a key nobody can tell whether anything needs it.

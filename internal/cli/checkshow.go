@@ -61,6 +61,7 @@ type checkedJSON struct {
 	PacksTotal    int64        `json:"packs_total"`
 	PacksEver     int64        `json:"packs_ever_read"`
 	Oldest        string       `json:"oldest_read,omitempty"`
+	Healed        int64        `json:"healed"`
 	Orphans       int64        `json:"orphans"`
 	OrphanBytes   int64        `json:"orphan_bytes"`
 	Thaw          *thaw.Status `json:"thaw,omitempty"`
@@ -113,8 +114,10 @@ func (x *checkCommand) show(f check.Finding) {
 			x.c.print("           %s\n", printable(shownPath(p)))
 		}
 	}
-	if len(f.Harms) == 0 && !f.Pack.IsZero() && !f.Volume {
-		x.c.print("  hurts: no snapshot, but the next backup would rely on it\n")
+	if len(f.Harms) == 0 && !f.Pack.IsZero() && !f.Volume && len(f.Chunks) == 0 && !f.Whole {
+		x.c.print("  hurts: no file yet: all of its chunks can be read\n")
+	} else if len(f.Harms) == 0 && !f.Pack.IsZero() && !f.Volume {
+		x.c.print("  hurts: no file that a snapshot has, but a later backup would rely on it\n")
 	}
 	x.c.print("  do:    %s\n", checkRemedy(f))
 }
@@ -199,6 +202,9 @@ func (x *checkCommand) summary(r *check.Report, job *thaw.Job) {
 			x.c.print("%s still to come: run the same command again\n", counted(st.Left.Objects, "object"))
 		}
 	}
+	if n.Healed > 0 {
+		x.c.print("%s damaged or gone, and healed: what snapshots need of it lies elsewhere by now\n", counted(n.Healed, "object"))
+	}
 	if len(r.Findings) == 0 {
 		x.c.print("nothing is damaged\n")
 	}
@@ -226,7 +232,7 @@ func (x *checkCommand) reportJSON(r *check.Report, job *thaw.Job) error {
 	}
 	n := &r.Result
 	last := checkedJSON{Event: "checked", Damaged: len(r.Findings), Objects: n.Objects, Bytes: n.Bytes, Metadata: n.Metadata, MetadataBytes: n.MetadataBytes, Snapshots: n.Snapshots,
-		Sums: n.Sums, SumsUnknown: n.SumsUnknown, Packs: n.Packs, PackBytes: n.PackBytes, Volumes: n.Volumes, VolumeBytes: n.VolumeBytes, PacksTotal: n.Candidates, PacksEver: n.Fresh,
+		Sums: n.Sums, SumsUnknown: n.SumsUnknown, Packs: n.Packs, PackBytes: n.PackBytes, Volumes: n.Volumes, VolumeBytes: n.VolumeBytes, PacksTotal: n.Candidates, PacksEver: n.Fresh, Healed: n.Healed,
 		Orphans: n.Orphans, OrphanBytes: n.OrphanBytes}
 	if !n.Oldest.IsZero() {
 		last.Oldest = n.Oldest.UTC().Format(time.RFC3339)

@@ -326,8 +326,8 @@ func (x *Audit) compare(p *PackObject) {
 	case l.Size != p.Size:
 		x.note(&Finding{Object: p.Object, Kind: WrongSize, Pack: p.Name, Whole: true, Err: fmt.Errorf("object has %d bytes instead of %d", l.Size, p.Size)})
 	}
-	if p.Par2 == nil {
-		return
+	if _, there := x.Listed.Packs[p.Name]; p.Par2 == nil || !there {
+		return // without its pack a volume is of no use
 	}
 	switch l, ok := x.Listed.Volumes[p.Name]; {
 	case !ok:
