@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,6 +191,10 @@ func (x *repairCommand) openWith(ctx context.Context, s *session, a repo.Access)
 func (x *repairCommand) options(s *session, args []string) (repair.Options, error) {
 	o := repair.Options{Repo: s.repo, Objects: args, ReadData: x.readData, Cold: x.withCold, Sums: x.sums, Parity: x.parity, Config: x.config,
 		Report: x.c.listen().hear, Now: x.c.now, Workers: runtime.GOMAXPROCS(0)}
+	var err error
+	if o.Region, err = x.thaw.prices.orNone(s.st, &x.read.store); err != nil {
+		return o, err
+	}
 	if s.dirs.State == "" {
 		return o, failure("set FIRN_STATE_DIR", "there is no folder where damaged objects could be kept until they are mended")
 	}
@@ -316,6 +321,13 @@ func (x *repairCommand) thawing(ctx context.Context, s *session, look *outlook, 
 	if err != nil {
 		return nil, err
 	}
+	if job != nil && !covers(job, p.Needs) {
+		err := job.End(thaw.Cancelled, x.c.now()) // what it has asked for comes all the same, and the store knows
+		job.Close()
+		if job = nil; err != nil {
+			return nil, err
+		}
+	}
 	if job == nil {
 		offer, err := x.thaw.choose(look)
 		if err != nil {
@@ -339,6 +351,15 @@ func (x *repairCommand) thawing(ctx context.Context, s *session, look *outlook, 
 	run.Events = hear.hear
 	run.OnStatus = func(st thaw.Status) { hear.thawed(statusEvent(&st)) }
 	return &repair.Thawing{Job: job, Run: run}, nil
+}
+
+// covers reports whether a job is about all that is needed, and has fetched none of it.
+func covers(job *thaw.Job, needs []thaw.Need) bool {
+	open := map[string]bool{}
+	for i, n := range job.Needs() {
+		open[n.Object] = !job.Fetched(i)
+	}
+	return !slices.ContainsFunc(needs, func(n thaw.Need) bool { return !open[n.Object] })
 }
 
 // dropCopies forgets what the local cache keeps of objects that were damaged.

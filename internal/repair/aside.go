@@ -256,11 +256,8 @@ func (x *run) compare(ctx context.Context, e entry) (right, there bool, err erro
 	}
 	for range 3 { // a connection may flip a bit once
 		sum, _, err := x.stored(ctx, e.Object)
-		if errors.Is(err, store.ErrCold) && !info.Sum.IsZero() {
-			return true, true, nil // the store computed it when the object came
-		}
 		if errors.Is(err, store.ErrCold) {
-			return e.Deleted, true, nil // nothing else was put there since
+			return e.Deleted, true, nil // a sum that the store tells is of what once came; but since the old object went nothing else has
 		}
 		if err != nil && ctx.Err() == nil && !store.IsTemporary(err) {
 			return false, true, nil // it cannot be read: not what it has to be

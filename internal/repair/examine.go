@@ -31,6 +31,7 @@ type run struct {
 	beyond map[string]error         // packs that could not be put together
 	tried  map[string]*Step         // by key
 	order  []*Step
+	cold   map[string]bool // objects that cannot be read now
 	local  map[string]bool // objects that were fetched into the folder for a unit that is not complete
 	scopes []*scope        // of the plan at work
 }
@@ -82,7 +83,7 @@ func newRun(ctx context.Context, o Options) *run {
 		o.Now = time.Now
 	}
 	return &run{ctx: ctx, o: o, st: o.Repo.Store(), aside: aside{o.Dir}, found: map[string]*repo.Finding{}, read: map[string]bool{}, beyond: map[string]error{},
-		tried: map[string]*Step{}, local: map[string]bool{}}
+		tried: map[string]*Step{}, local: map[string]bool{}, cold: map[string]bool{}}
 }
 
 // Examine looks for what is wrong and plans what to do about it. It lists, reads the small objects, and of packs what the options say. It writes nothing.
@@ -215,6 +216,9 @@ func (x *run) examineScope(p *Plan, id keys.ScopeID, l *listing) error {
 	}
 	units := slices.Collect(maps.Values(sc.packs))
 	slices.SortFunc(units, func(a, b *unit) int { return strings.Compare(a.object, b.object) })
+	if err := x.survey(units); err != nil {
+		return err
+	}
 	for _, u := range units {
 		if err := x.ctx.Err(); err != nil {
 			return err
@@ -224,6 +228,33 @@ func (x *run) examineScope(p *Plan, id keys.ScopeID, l *listing) error {
 		}
 	}
 	return x.strays(p, sc)
+}
+
+// survey finds out which of the objects that are to be read are cold now.
+func (x *run) survey(units []*unit) error {
+	var needs []thaw.Need
+	for _, u := range units {
+		if u.info == nil || !x.wanted(u) || x.read[u.object] {
+			continue
+		}
+		for _, i := range []*store.Info{u.pack, u.volume} {
+			if i != nil {
+				needs = append(needs, thaw.Need{Object: i.Name, Class: i.Class, Size: i.Size})
+			}
+		}
+	}
+	if _, ok := store.As[store.Thawer](x.st); !ok || len(needs) == 0 {
+		return nil
+	}
+	s, err := thaw.Look(x.ctx, x.st, needs, thaw.LookOptions{Region: x.o.Region})
+	if err != nil {
+		return err
+	}
+	for i, n := range needs {
+		at := s.At(i)
+		x.cold[n.Object] = at.Cold && at.Copy.State != store.Thawed
+	}
+	return nil
 }
 
 // wanted reports whether a pack or its volume is to be read.
@@ -333,6 +364,9 @@ func (x *run) readUnit(p *Plan, u *unit, f, v **repo.Finding) (suspect bool, err
 
 // verify reads an object, twice where it looks damaged: a connection may flip a bit.
 func (x *run) verify(object string, sum digest.Object, size int64) (*repo.Finding, error) {
+	if x.cold[object] {
+		return nil, store.Fail("get", object, store.ErrCold)
+	}
 	open := repo.OpenStored(x.st, object)
 	f, err := repo.VerifySum(x.ctx, object, open, sum, size)
 	if f != nil && f.Kind != repo.Missing {

@@ -34,6 +34,7 @@ import (
 	"firn/internal/event"
 	"firn/internal/index"
 	"firn/internal/keys"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/thaw"
 )
@@ -52,6 +53,7 @@ type Options struct {
 	Copy   func(name string) []byte // what another place kept of a small object; nil: nothing. It is verified
 	Host   *keys.HostKey            // of this machine, whose certificate it holds; may be nil
 	Config []byte                   // firn.json by which the repository was opened, where the store's own is lost or damaged; else nil
+	Region *price.Region            // knows which classes are cold; nil: the names of Amazon S3
 	Report event.Func
 	Now    func() time.Time
 
