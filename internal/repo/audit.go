@@ -159,7 +159,7 @@ func (x *Audit) Load(ctx context.Context) error {
 	if err := x.list(ctx); err != nil { // before the indexes: what comes in between is in both or only in the latter
 		return err
 	}
-	ids, err := x.r.Scopes(ctx)
+	ids, err := x.scopes(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,6 +191,21 @@ func (x *Audit) Load(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// scopes are those that have snapshots, and those that have packs only: their snapshots may have been taken away.
+func (x *Audit) scopes(ctx context.Context) ([]keys.ScopeID, error) {
+	ids, err := x.r.Scopes(ctx)
+	if err != nil || x.r.secrets == nil {
+		return ids, err
+	}
+	for _, l := range x.Listed.Packs {
+		if !slices.Contains(ids, l.Scope) {
+			ids = append(ids, l.Scope)
+		}
+	}
+	slices.SortFunc(ids, func(a, b keys.ScopeID) int { return strings.Compare(a.String(), b.String()) })
+	return ids, nil
 }
 
 // list fills Listed.
@@ -604,7 +619,7 @@ func (x *Audit) Settle(ctx context.Context) error {
 	if err := again.Packs(); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(open, func(f *Finding) bool { return f.Kind == Unknown }) {
+	if slices.ContainsFunc(open, func(f *Finding) bool { return f.Kind == Unknown || f.Kind == Unlisted }) {
 		if err := again.Manifests(ctx); err != nil {
 			return err
 		}
@@ -640,7 +655,7 @@ func (x *Audit) drop(f *Finding) {
 func (x *Audit) still(ctx context.Context, f *Finding, again *Audit, packs map[digest.Object]bool) (bool, error) {
 	switch {
 	case !f.Pack.IsZero():
-		return packs[f.Pack] || f.Kind == Unlisted && again.live(f.Pack), nil
+		return packs[f.Pack], nil
 	case f.Kind == Unknown:
 		return again.found[f.Object] != nil, nil
 	}
@@ -654,18 +669,6 @@ func (x *Audit) still(ctx context.Context, f *Finding, again *Audit, packs map[d
 		return again.found[f.Object] != nil, nil
 	}
 	return true, nil
-}
-
-// live reports whether a live snapshot names a pack.
-func (x *Audit) live(pack digest.Object) bool {
-	for _, a := range x.Scopes {
-		for _, names := range a.parts {
-			if _, ok := slices.BinarySearchFunc(names, pack, func(p, q digest.Object) int { return strings.Compare(string(p[:]), string(q[:])) }); ok {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Orphans returns how many packs and volumes the store has in these scopes that no index names, and their bytes: a backup is at work, or was killed. They hurt nobody.
