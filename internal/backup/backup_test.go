@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"firn/internal/backup"
+	"firn/internal/event"
 	"firn/internal/keys"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
@@ -27,9 +28,10 @@ type world struct {
 	src    string // what is backed up
 	index  string // folder of chunk tables; empty: none
 	opts   func(*backup.Options)
+	report event.Func // of the repository
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, init ...repo.InitOptions) *world {
 	base := t.TempDir()
 	w := &world{t: t, root: filepath.Join(base, "repo"), src: filepath.Join(base, "src"),
 		dirs: state.Dirs{Cache: filepath.Join(base, "cache"), State: filepath.Join(base, "state")}}
@@ -45,7 +47,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.access, err = repo.Init(context.Background(), st, repo.InitOptions{Keys: []repo.NewKey{{Label: "passphrase", Recipient: pass}}, HostName: "nas"})
+	var o repo.InitOptions
+	if len(init) > 0 {
+		o = init[0]
+	}
+	o.Keys, o.HostName = []repo.NewKey{{Label: "passphrase", Recipient: pass}}, "nas"
+	w.access, err = repo.Init(context.Background(), st, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +93,7 @@ func (w *world) open() (*repo.Repository, *repo.ScopeState) {
 func (w *world) openToWrite(ctx context.Context) (*repo.Repository, *repo.ScopeState, error) {
 	w.t.Helper()
 	spool := state.Open(w.dirs, w.access.Host.Repository, func(err error) { w.t.Log(err) }).Spool()
-	r, err := repo.Open(ctx, w.st, w.access, repo.Options{IndexDir: w.index, Spool: spool})
+	r, err := repo.Open(ctx, w.st, w.access, repo.Options{IndexDir: w.index, Spool: spool, Report: w.report})
 	if err != nil {
 		return nil, nil, err
 	}

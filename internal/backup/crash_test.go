@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"firn/internal/backup"
+	"firn/internal/chunk"
+	"firn/internal/format"
+	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/state"
 	"firn/internal/store"
@@ -65,16 +68,21 @@ func (d *dying) Stat(ctx context.Context, name string) (store.Info, error) {
 }
 
 // TestDieAtEveryWrite lets the store die at each write of a backup in turn. Whatever happened, the snapshots that are done restore, and the same
-// backup run again ends, sends no pack twice, and restores. Packs are held in memory, or streamed into the spool, which must be empty in the end.
+// backup run again ends, sends no pack twice, and restores. Packs are held in memory, or streamed into the spool, which must be empty in the end. With parity every pack has its
+// recovery volume then, too.
 func TestDieAtEveryWrite(t *testing.T) {
-	t.Run("memory", func(t *testing.T) { dieAtEveryWrite(t, 0) })
-	t.Run("streams", func(t *testing.T) { dieAtEveryWrite(t, 1) })
+	t.Run("memory", func(t *testing.T) { dieAtEveryWrite(t, 0, format.Parity{}) })
+	t.Run("memory, parity", func(t *testing.T) { dieAtEveryWrite(t, 0, format.Parity{Data: 5, Meta: 10}) })
+	t.Run("streams, parity", func(t *testing.T) { dieAtEveryWrite(t, 1, format.Parity{Data: 5, Meta: 10}) })
 }
 
-func dieAtEveryWrite(t *testing.T, streams int64) {
+func dieAtEveryWrite(t *testing.T, streams int64, parity format.Parity) {
 	for _, after := range []bool{false, true} {
+		if parity.Data > 0 && streams == 0 && !after {
+			continue // it takes long
+		}
 		for n := int64(1); ; n++ {
-			w := newWorld(t)
+			w := newWorld(t, repo.InitOptions{Parity: parity})
 			w.opts = func(o *backup.Options) {
 				o.PackSize, o.FlushPacks, o.FlushAfter, o.Streams = 1<<20, 2, time.Hour, streams
 			}
@@ -103,6 +111,8 @@ func dieAtEveryWrite(t *testing.T, streams int64) {
 			w.verify(again.Snapshot)
 			w.spoolIsEmpty()
 			w.checkScope(first.Snapshot.ID, again.Snapshot.ID)
+			w.checkVolumes(chunk.Data, parity.Data > 0)
+			w.checkVolumes(chunk.Meta, parity.Meta > 0)
 			if last := w.backup(); !last.Unchanged {
 				t.Errorf("write %d: a third backup found changes", n)
 			}

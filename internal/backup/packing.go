@@ -6,12 +6,14 @@ import (
 
 	"firn/internal/repo"
 	"firn/internal/snapshot"
+	"firn/internal/store"
 )
 
 // Sizes of packs, in bytes (DESIGN, "Repository"). On a cold class a pack is what the link sends in packTime: there a PUT costs as much as storing 50 MiB for
 // a month, and each object is billed for 40 KiB more than it has; what a dropped line costs is bounded all the same.
 const (
 	hotPack   = 16 << 20
+	hotLeast  = 4 << 20  // where memory is short
 	coldPack  = 64 << 20 // until the speed of the link is known
 	coldLeast = 16 << 20
 	coldMost  = 256 << 20
@@ -20,9 +22,20 @@ const (
 
 // What things take of the memory, in bytes, beside what they are for: measured with pprof on the corpora of the benchmark, rounded up.
 const (
-	memoryBase   = 36 << 20 // the program, the walk, the stat caches, the index
-	memoryWorker = 11 << 20 // bundle, frame, encoder, two buffers for large files
+	memoryBase   = MemoryProgram + 14<<20 // the walk, the stat caches, the index, requests
+	memoryWorker = 11 << 20               // bundle, frame, encoder, two buffers for large files
 )
+
+// MemoryProgram is what the program itself takes of the memory, in bytes: pages of its file, which the limit of Go's runtime does not count.
+const MemoryProgram = 22 << 20
+
+// memoryParity is what making the recovery volume of a pack takes, in bytes: two batches of slices, the recovery slices, and buffers.
+func memoryParity(pack int64, percent int) int64 {
+	if percent == 0 {
+		return 0
+	}
+	return min(pack/6, 8<<20) + pack/100*int64(percent)*17/16 + 1<<20
+}
 
 // isCold reports whether objects of a class have to be thawed.
 func (o *Options) isCold(class string) bool { return o.IsCold != nil && o.IsCold(class) }
@@ -85,12 +98,10 @@ func (o *Options) packing() repo.WriterOptions {
 		}
 	}
 	left := o.Memory - memoryBase
-	if !streams {
-		// A quarter is for packs that wait to be sent, the rest for packs that are being filled and for workers, in this order.
-		w.Memory = o.Memory / 4
-		left -= w.Memory
-		w.Lanes = int(min(max(left/2/w.PackSize, 1), int64(runtime.GOMAXPROCS(0))))
-		left -= int64(w.Lanes) * w.PackSize
+	if streams {
+		left -= o.streaming(&w, left, parity)
+	} else {
+		left -= o.building(&w, left, parity)
 	}
 	if o.Workers <= 0 {
 		o.Workers = int(min(max(left/memoryWorker, 1), int64(runtime.GOMAXPROCS(0))))
@@ -98,4 +109,32 @@ func (o *Options) packing() repo.WriterOptions {
 	w.Lanes = min(w.Lanes, o.Workers)
 	w.Workers = o.Workers
 	return w
+}
+
+// streaming plans packs that are not held in memory, and returns how much of what is left of that they take: the recovery slices of the largest, which is made
+// smaller where they would take more than half of it.
+func (o *Options) streaming(w *repo.WriterOptions, left int64, parity int) int64 {
+	for _, size := range []*int64{&w.PackSize, &w.PackMost} {
+		for *size > coldLeast && memoryParity(*size, parity) > max(left/2, 0) {
+			*size = max(*size*7/8, coldLeast)
+		}
+	}
+	return memoryParity(max(w.PackSize, w.PackMost), parity)
+}
+
+// building plans packs that are filled in memory, and returns how much of what is left of that they take. A quarter of it is for packs that wait to be sent (a folder takes
+// them as they are sealed), the rest for packs that are being filled and for workers, in this order.
+func (o *Options) building(w *repo.WriterOptions, left int64, parity int) int64 {
+	waits := int64(1)
+	if _, ok := store.As[store.Creator](o.Repo.Store()); ok {
+		waits = 0
+	}
+	one := func() int64 { return w.PackSize + memoryParity(w.PackSize, parity) }
+	for o.PackSize <= 0 && w.PackSize > hotLeast && one()+waits*w.PackSize+memoryWorker > left {
+		w.PackSize /= 2
+	}
+	w.Memory = max(left/4, w.PackSize) * waits
+	rest := left - w.Memory
+	w.Lanes = int(min(max(rest/2/one(), 1), int64(runtime.GOMAXPROCS(0))))
+	return w.Memory + int64(w.Lanes)*one()
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"firn/internal/format"
 	"firn/internal/frame"
 )
 
@@ -48,6 +49,8 @@ func variants() []settings {
 	padded.Padding = true
 	hybrid := sizes(128<<10, 256<<10, 1<<20, 64<<10, 256<<10)
 	hybrid.Hybrid = true
+	parity := small
+	parity.Parity = format.Parity{Data: 20, Meta: 10}
 	return []settings{
 		{name: "plain", cache: "keep"},
 		{name: "small-packs", init: small, pack: 100_000, workers: 1, flush: 1, cache: "keep", tables: true},
@@ -64,6 +67,8 @@ func variants() []settings {
 		{name: "streams-cold-cancelled", init: padded, pack: 0, workers: 2, flush: 1, cache: "keep", spool: true, stop: "cancel", cold: "FROST", nested: true},
 		{name: "streams-faults", init: small, pack: 250_000, streams: 1, workers: 3, flush: 1, cache: "lose", spool: true, faults: rare, full: true},
 		{name: "streams-into-store", init: small, pack: 400_000, streams: 1, workers: 4, flush: 2, cache: "keep", stop: "kill"},
+		{name: "parity-killed", init: parity, pack: 200_000, workers: 2, flush: 1, cache: "keep", stop: "kill", tables: true},
+		{name: "parity-spooled-faults", init: parity, pack: 200_000, streams: 1, workers: 2, flush: 2, cache: "lose", spool: true, faults: rare, nested: true},
 		{name: "two-hosts-killed", init: padded, pack: 250_000, workers: 1, cache: "keep", stop: "kill", hosts: 2, tables: true, nested: true, full: true},
 	}
 }

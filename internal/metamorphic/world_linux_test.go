@@ -430,6 +430,15 @@ func (w *world) checkPacks(ctx context.Context, r *repo.Repository, scope *repo.
 		if _, err := r.Store().Stat(ctx, repo.PackName(scope, &info)); err != nil {
 			w.fatal("snapshot %v: %v", it.ID, err)
 		}
+		if w.s.init.Parity.Data > 0 && w.s.faults == "" && info.Par2 == nil {
+			w.fatal("snapshot %v: pack %v has no recovery volume", it.ID, name)
+		}
+		if info.Par2 == nil {
+			continue
+		}
+		if v, err := r.Store().Stat(ctx, repo.PackName(scope, &info)+".par2"); err != nil || v.Size != info.Par2.Size {
+			w.fatal("snapshot %v: recovery volume %+v: %v", it.ID, v, err)
+		}
 	}
 }
 

@@ -212,7 +212,7 @@ func (w *Writer) finishPack(l *lane, kind chunk.Kind) (parcel, index.Pack, error
 		return x, p, err
 	}
 	p.Name, p.Size, p.Prefix, p.Padding = sealed.Name, sealed.Size, sealed.Prefix, int64(pad)
-	x.volume = w.finishVolume(rec, &p, l.streams)
+	x.volume = w.finishVolume(rec, &p, x.pack.buf != nil)
 	return x, p, nil
 }
 

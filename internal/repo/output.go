@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -66,10 +67,22 @@ func (o *output) inMemory(size int64) bool {
 	if w.inMemory > 0 && w.inMemory+size > w.o.Memory {
 		return false
 	}
-	w.inMemory += size
+	o.take(size)
+	return true
+}
+
+// hold takes memory for what belongs to a pack that is in memory.
+func (o *output) hold(size int64) {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	o.take(size)
+}
+
+// take is called with the lock of the memory held.
+func (o *output) take(size int64) {
+	o.w.inMemory += size
 	o.held = size
 	o.buf = bytes.NewBuffer(make([]byte, 0, size))
-	return true
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -221,25 +234,16 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	}
 	f, err := s.Open(p.Name.String())
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			w.unspool(p.Name) // what is left of it
+		}
 		return false, nil
 	}
 	p.Class = w.classOf(p.Kind)
 	x := parcel{pack: &output{w: w, file: f.File, spooled: f, kept: p.Name.String(), class: p.Class}, volume: w.keptVolume(p)}
-	var again *recorder
-	also := io.Discard
-	if x.volume == nil && p.Par2 != nil {
-		if again = w.newRecorder(p.Kind, p.Size); again != nil {
-			also = again
-		}
-	}
-	sum, err := sumFile(f.File, also)
-	if err != nil || sum != p.Name { // torn by a power cut
-		w.drop(again)
+	if !w.isWhole(f, &x, p) {
 		x.abort()
 		return false, nil
-	}
-	if x.volume == nil {
-		x.volume = w.finishVolume(again, p, false)
 	}
 	w.r.decide("pack %v is sent from the spool", p.Name)
 	err = x.pack.commit(ctx, packName(p.Kind, w.kit.id, p.Name), p.Size, p.Name)
@@ -254,6 +258,28 @@ func (w *Writer) resend(ctx context.Context, p *index.Pack) (bool, error) {
 	}
 	w.wasSent(p)
 	return true, w.sendVolume(ctx, x.volume, p)
+}
+
+// isWhole reports whether a pack of the spool was not torn by a power cut. Where the volume that it had was, it is made again.
+func (w *Writer) isWhole(f *state.SpoolFile, x *parcel, p *index.Pack) bool {
+	var rec *recorder
+	also := io.Discard
+	if x.volume == nil && p.Par2 != nil {
+		w.again.Lock() // one takes enough memory
+		defer w.again.Unlock()
+		if rec = w.newRecorder(p.Kind, p.Size); rec != nil {
+			also = rec
+		}
+	}
+	sum, err := sumFile(f.File, also)
+	if err != nil || sum != p.Name {
+		w.drop(rec)
+		return false
+	}
+	if x.volume == nil {
+		x.volume = w.finishVolume(rec, p, false)
+	}
+	return true
 }
 
 // unspool removes what the spool has kept of a pack.

@@ -116,9 +116,9 @@ func (w *Writer) keepRecorder(v *recorder) {
 	w.recorders = append(w.recorders, v)
 }
 
-// finishVolume ends the volume of p, whose name and size are known now, notes it in p, and returns where it waits to be sent: nil where there is none, since v is nil or
-// something went wrong, which is no reason to lose the pack.
-func (w *Writer) finishVolume(v *recorder, p *index.Pack, streamed bool) *output {
+// finishVolume ends the volume of p, whose name and size are known now, notes it in p, and returns where it waits to be sent, in memory or not: nil where there is none, since
+// v is nil or something went wrong, which is no reason to lose the pack.
+func (w *Writer) finishVolume(v *recorder, p *index.Pack, inMemory bool) *output {
 	p.Par2 = nil
 	if v == nil {
 		return nil
@@ -127,7 +127,7 @@ func (w *Writer) finishVolume(v *recorder, p *index.Pack, streamed bool) *output
 	err := v.end()
 	var out *output
 	if err == nil {
-		out, err = w.writeVolume(v, p, streamed)
+		out, err = w.writeVolume(v, p, inMemory)
 	}
 	if err != nil {
 		w.bare("pack "+p.Name.String(), err)
@@ -136,17 +136,15 @@ func (w *Writer) finishVolume(v *recorder, p *index.Pack, streamed bool) *output
 	return out
 }
 
-func (w *Writer) writeVolume(v *recorder, p *index.Pack, streamed bool) (*output, error) {
+func (w *Writer) writeVolume(v *recorder, p *index.Pack, inMemory bool) (*output, error) {
 	vol, err := v.enc.FinishAs(p.Name.String())
 	if err != nil {
 		return nil, err
 	}
-	held := int(vol.Size())
-	if streamed {
-		held = -1
-	}
-	out, err := w.newOutput(p.Kind, p.Class, held)
-	if err != nil {
+	out := &output{w: w, class: p.Class}
+	if inMemory {
+		out.hold(vol.Size())
+	} else if out, err = w.newOutput(p.Kind, p.Class, -1); err != nil {
 		return nil, err
 	}
 	sum := newSummer(out)
@@ -247,6 +245,8 @@ func (w *Writer) adoptVolume(ctx context.Context, p *index.Pack, class string) e
 
 // volumeAgain makes a volume from the pack.
 func (w *Writer) volumeAgain(ctx context.Context, p *index.Pack, class string) *output {
+	w.again.Lock() // one takes enough memory
+	defer w.again.Unlock()
 	v := w.newRecorder(p.Kind, p.Size)
 	if v == nil {
 		p.Par2 = nil

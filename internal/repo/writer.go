@@ -69,6 +69,7 @@ type Writer struct {
 	recorders []*recorder // that no pack uses
 	refused   []string    // volumes in the spool that the store does not take
 	bares     atomic.Int64
+	again     sync.Mutex // held while a volume is made once more
 
 	link meter
 
