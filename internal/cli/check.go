@@ -339,6 +339,9 @@ func (x *checkCommand) agree(ctx context.Context, region *price.Region, p *check
 			x.c.print("at most %s in all; prices of %s\n", region.Format(total), region.Key())
 		}
 	}
+	if region == nil && (x.wish.Sums > 0 || x.wish.Read.Any()) {
+		x.c.note("no prices are known for this store: --price-region or --prices gives them")
+	}
 	limit, err := x.thaw.limit()
 	if err != nil || x.plan {
 		return err
