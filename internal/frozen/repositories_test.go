@@ -20,6 +20,7 @@ import (
 	"firn/internal/digest"
 	"firn/internal/keys"
 	"firn/internal/manifest"
+	"firn/internal/par2"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/store"
@@ -287,6 +288,37 @@ func TestFrozenRepositories(t *testing.T) {
 				t.Fatalf("with the host key: %v", err)
 			}
 		})
+	}
+}
+
+// TestFrozenVolumes: each recovery volume of a frozen repository belongs to the pack beside it, and mends it.
+func TestFrozenVolumes(t *testing.T) {
+	volumes := 0
+	for _, f := range frozenRepositories(t) {
+		objects := map[string][]byte{}
+		f.each(t, func(name string, content []byte) { objects[name] = content })
+		for name, volume := range objects {
+			pack, ok := strings.CutSuffix(name, par2.Extension)
+			if !ok {
+				continue
+			}
+			volumes++
+			source := func(b []byte) par2.Source { return par2.Source{Data: bytes.NewReader(b), Size: int64(len(b))} }
+			set, err := par2.Parse(source(volume))
+			if err != nil || len(set.Files) != 1 || set.Files[0].Name != pack[strings.LastIndexByte(pack, '/')+1:] {
+				t.Fatalf("%s %s: %+v, %v", f.name(), name, set, err)
+			}
+			damaged := bytes.Clone(objects[pack])
+			damaged[len(damaged)/2] ^= 1
+			var mended bytes.Buffer
+			r := set.Check([]par2.Source{source(damaged)}, par2.Options{})
+			if err := set.Repair(r, []io.Writer{&mended}, par2.Options{}); err != nil || !bytes.Equal(mended.Bytes(), objects[pack]) || r.Whole() {
+				t.Errorf("%s %s: %v", f.name(), name, err)
+			}
+		}
+	}
+	if volumes == 0 {
+		t.Error("no frozen repository has recovery volumes")
 	}
 }
 
