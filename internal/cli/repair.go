@@ -422,7 +422,14 @@ func (x *repairCommand) verdict(res *repair.Result) error {
 	case len(res.Hurt) > 0:
 		return failure("firn restore gives all the rest", "%s lose content", counted(int64(len(res.Hurt)), "snapshot"))
 	}
-	return failure("", "%s beyond help", counted(res.Count(repair.Left), "object"))
+	hint := "get what is named from another copy or an older version of the store"
+	for _, step := range res.Steps {
+		if step.Outcome == repair.Left && strings.HasPrefix(step.Object, "hosts/") {
+			hint += "; what is missing below hosts/ the next backup of that host stores again"
+			break
+		}
+	}
+	return failure(hint, "%s beyond help", counted(res.Count(repair.Left), "object"))
 }
 
 // stepJSON is a line of repair with --json.

@@ -9,6 +9,8 @@ import (
 
 // strike counts a call, and tells whether it is carried out and whether it is answered.
 func (d *dying) strike() (do, answer bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	*d.calls++
 	switch {
 	case *d.calls < d.at:

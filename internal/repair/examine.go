@@ -143,6 +143,13 @@ func (p *Plan) add(s *Step) {
 	if s.Outcome == "" {
 		s.Outcome = Planned
 	}
+	if p.planned[s.key()] {
+		return // an object of all scopes
+	}
+	if p.planned == nil {
+		p.planned = map[string]bool{}
+	}
+	p.planned[s.key()] = true
 	p.Steps = append(p.Steps, s)
 }
 

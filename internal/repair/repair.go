@@ -125,10 +125,11 @@ type Plan struct {
 	Read   int64        // of them, those that were read
 	Unread int64        // packs that should have been read and are cold
 
-	scopes []*scope
-	found  map[string]*repo.Finding // as in run
-	read   map[string]bool
-	beyond map[string]error
+	planned map[string]bool // by key of a step
+	scopes  []*scope
+	found   map[string]*repo.Finding // as in run
+	read    map[string]bool
+	beyond  map[string]error
 }
 
 // Writes reports whether carrying out the plan changes anything in the store.

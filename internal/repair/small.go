@@ -91,6 +91,9 @@ func (x *run) plain(p *Plan, l *listing) error {
 			x.restoreSmall(p, nil, name, repo.Missing, nil, made(name, text))
 		}
 	}
+	if err := x.states(p, l); err != nil {
+		return err
+	}
 	descriptions := map[string]*keys.Meta{}
 	for name := range l.other {
 		id, ok := strings.CutSuffix(strings.TrimPrefix(name, repo.KeysPrefix), ".json")
@@ -124,6 +127,31 @@ func (x *run) plain(p *Plan, l *listing) error {
 		}
 		if err := x.o.Repo.VerifyCopy(x.ctx, name, raw); err != nil {
 			x.restoreSmall(p, nil, name, repo.WrongBody, err, again)
+		}
+	}
+	return nil
+}
+
+// states looks at what hosts keep for the day that their disk dies: the newest of each counts. One that is damaged is removed, so that an older one counts until the next backup stores another.
+func (x *run) states(p *Plan, l *listing) error {
+	newest := map[string]string{}
+	for name := range l.other {
+		if o, ok := repo.ParseName(name); ok && o.Area == "state" {
+			folder := name[:strings.LastIndexByte(name, '/')]
+			newest[folder] = max(newest[folder], name)
+		}
+	}
+	for _, name := range newest {
+		raw, err := x.whole(name)
+		if err != nil {
+			return err
+		}
+		switch err := x.o.Repo.VerifyCopy(x.ctx, name, raw); {
+		case err == nil:
+		case x.copyOf(name) != nil:
+			x.restoreSmall(p, nil, name, repo.WrongSum, err, nil)
+		default:
+			p.add(&Step{Object: name, Damage: repo.WrongSum, Why: err, Remedy: Remove, do: (*run).remove})
 		}
 	}
 	return nil

@@ -186,3 +186,19 @@ func TestConfig(t *testing.T) {
 		w.sound(files)
 	}
 }
+
+func TestState(t *testing.T) {
+	w := threeBackups(t, "", 0)
+	r, err := repo.Open(ctx, w.mem, w.access, repo.Options{Now: w.clock.now})
+	w.must(err)
+	s, err := r.Load(ctx, w.access.Host.ScopeID, true)
+	w.must(err)
+	out, err := r.NewWriter(ctx, s, repo.WriterOptions{Lanes: 1})
+	w.must(err)
+	w.must(out.PutState(ctx, nil))
+	name := w.names("state/", "")[0]
+	w.flip(name, 50, 1)
+	if _, res := w.repair(w.mem, nil); !res.Well() || res.Count(repair.Mended) != 1 || len(w.names("state/", "")) != 0 {
+		t.Error(outcomes(res))
+	}
+}
