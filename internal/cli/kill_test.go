@@ -280,6 +280,17 @@ func (c *killedCold) goOn(t *testing.T, times int) {
 			}
 		}
 	}
+	keys := map[string]bool{}
+	for _, r := range c.server.Requests() {
+		if r.Operation == "PutObject" && r.Status == 200 {
+			keys[r.Key] = true
+		}
+	}
+	for key := range keys {
+		if pack, isVolume := strings.CutSuffix(key, ".par2"); strings.HasPrefix(key, "nas/data/") && !keys[pack+".par2"] || isVolume && !keys[pack] {
+			t.Errorf("%s lacks its pack or its recovery volume", key)
+		}
+	}
 	target := c.path(c.work + "/target")
 	c.must(t, c.command("restore", "latest", "--target", target, "-q"))
 	if out, err := exec.Command("diff", "-r", c.src, target).CombinedOutput(); err != nil {
