@@ -16,7 +16,7 @@ import (
 	"firn/internal/store"
 )
 
-var cases = flag.Int("cases", 60, "how many random cases of damage")
+var cases = flag.Int("cases", 40, "how many random cases of damage")
 
 // wreck damages some objects, by what r says, and returns what it did.
 func (w *world) wreck(r *rand.Rand) (done []string) {
@@ -190,7 +190,7 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("%s", outcomes(res))
 	}
 	errKill := errors.New("killed")
-	step := 3
+	step := 7
 	if *cases >= 1000 {
 		step = 1
 	}
@@ -244,7 +244,7 @@ func TestFaults(t *testing.T) {
 	intact := w.all()
 	all := w.readable(w.mem)
 	packs := w.names("data/", "")
-	for seed := range uint64(15) {
+	for seed := range uint64(max(8, *cases/10)) {
 		w.reset(intact)
 		w.flip(packs[0], 5000, 100)
 		w.flip(packs[1], 20, 100)
