@@ -58,15 +58,16 @@ func newDrill(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drill [SOURCE…]",
 		Short: "Prove that recovery works: restore a random sample and compare it",
-		Long: `Restores a random sample of the newest snapshot of each source into a scratch folder, in the very way that firn restore does it, reads it from
-the disk, and compares it with what was backed up, and with the source, where that is on this machine and has the same version. The outcome is
-recorded in the repository: firn snapshots shows it. Without a SOURCE all sources are drilled.
+		Long: `Restores a random sample of the newest snapshot of each source into a scratch folder, in the very way that firn restore does it,
+reads it from the disk, and compares it with what was backed up, and with the source, where that is on this machine and has the same
+version. The outcome is recorded in the repository: firn snapshots shows it. Without a SOURCE all sources are drilled.
 
-Every file has the same chance. Drills go round: files that none has tried yet come first, then those that were tried the longest time ago. What lies in
-a cold class is thawed first, with its price shown and agreed to as for a restore; with --max-cost the sample is taken from as few packs as that
-takes. Interrupted, run it again: it goes on with the same sample, and pays for nothing twice.
+Every file has the same chance. Drills go round: files that none has tried yet come first, then those that were tried the longest
+time ago. What lies in a cold class is thawed first, with its price shown and agreed to as for a restore; with --max-cost the sample
+is taken from as few packs as that takes. Interrupted, run it again: it goes on with the same sample, and pays for nothing twice.
 
-Exit codes: 0 everything that was tried came back, 1 something differs or nothing came back, 3 some of it did not come back, or is still being thawed.`,
+Exit codes: 0 everything that was tried came back, 1 something differs or nothing came back, 3 some of it did not come back, or is
+still being thawed.`,
 		Example: `  firn drill
   firn drill photos --files 1000 --bytes 20G
   firn drill --share 2% --max-cost 1.50 --yes -q

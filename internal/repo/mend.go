@@ -300,20 +300,25 @@ func (s *ScopeState) partAgain(ctx context.Context, p snapshot.Part) []digest.Ob
 			named[other.Object] = true
 		}
 	}
-	var found []digest.Object
-	stop := errors.New("found")
-	_ = s.kit.r.st.List(ctx, packsetPrefix(s.kit.id), "", func(i store.Info) error {
-		if o, ok := ParseName(i.Name); !ok || named[o.Sum] || o.Sum == p.Object {
-			return nil
+	var others []string
+	err := s.kit.r.st.List(ctx, packsetPrefix(s.kit.id), "", func(i store.Info) error {
+		if o, ok := ParseName(i.Name); ok && !named[o.Sum] && o.Sum != p.Object {
+			others = append(others, i.Name)
 		}
-		names, err := s.readPart(ctx, p, i.Name)
-		if err != nil {
-			return ctx.Err()
-		}
-		found = names
-		return stop
+		return nil
 	})
-	return found
+	if err != nil {
+		return nil
+	}
+	for _, name := range others {
+		if names, err := s.readPart(ctx, p, name); err == nil {
+			return names
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil
 }
 
 // SealPart makes a part of a snapshot's pack set again, by its manifest: which chunks it needs, and where these lie. The object has another name than the lost one, since sealing
