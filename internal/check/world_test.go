@@ -153,12 +153,6 @@ func (w *world) object(name string) []byte {
 	return raw
 }
 
-func (w *world) class(name string) string {
-	info, err := w.st.Stat(ctx, name)
-	w.must(err)
-	return info.Class
-}
-
 // replace puts other bytes in the place of an object; nil removes it.
 func (w *world) replace(name string, raw []byte, class string) {
 	w.t.Helper()

@@ -3,7 +3,6 @@ package repair_test
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -250,7 +249,7 @@ func TestFaults(t *testing.T) {
 		w.flip(packs[1], 20, 100)
 		w.flip(w.names("index/", "")[0], 300, 1)
 		w.flip(packs[2], int(seed)*10, 10)
-		rules := faultstore.MustParse(fmt.Sprintf(`
+		rules := faultstore.MustParse(`
 			put * before p=0.2
 			put * after p=0.2
 			delete * after p=0.2
@@ -258,7 +257,7 @@ func TestFaults(t *testing.T) {
 			get data/ torn p=0.1
 			get data/ flip p=0.1
 			get data/ short p=0.1
-			stat * before p=0.1`))
+			stat * before p=0.1`)
 		st := faultstore.New(w.mem, seed, rules...)
 		o := w.options(w.mem)
 		o.ReadData = true

@@ -51,7 +51,6 @@ type unit struct {
 	info   *repo.PackObject // what the index says; nil: it names no such pack
 	pack   *store.Info      // as listed; nil: it is not there
 	volume *store.Info
-	step   *Step
 }
 
 func (u *unit) volumeName() string { return repo.VolumeName(u.object) }
