@@ -514,3 +514,16 @@ func TestMoneyOfLedger(t *testing.T) {
 		t.Error("unknown")
 	}
 }
+
+// TestMeterNotTooFast: whatever the overhead of passes is, one or more of a kind never make the link look faster than it is.
+func TestMeterNotTooFast(t *testing.T) {
+	for _, overhead := range []float64{0, 0.5, 3, 60} {
+		m := meter{assumed: 1e6, start: 5}
+		for range 10 {
+			m.pass(4_700_000, seconds(overhead+47))
+			if speed, _ := m.learnt(); speed > 1e5*1.0001 {
+				t.Fatalf("overhead %v s: %v bytes a second of a link of 100000", overhead, speed)
+			}
+		}
+	}
+}

@@ -24,17 +24,19 @@ func (m *meter) pass(bytes int64, took time.Duration) {
 	m.n, m.x, m.y, m.xx, m.xy = m.n*keep+1, m.x*keep+x, m.y*keep+y, m.xx*keep+x*x, m.xy*keep+x*y
 }
 
-// learnt returns bytes per second and seconds of overhead.
+// learnt returns bytes per second and seconds of overhead. Where passes are too much alike to tell one from the other, all of their time counts as the link's: a window by a speed that
+// the link does not have would let copies expire.
 func (m *meter) learnt() (speed, overhead float64) {
 	if m.n == 0 {
 		return m.assumed, m.start
 	}
-	overhead = min(m.start, m.y/m.n/10)
+	speed, overhead = m.x/m.y, min(m.start, m.y/m.n/10)
 	if spread := m.n*m.xx - m.x*m.x; spread > 0.01*m.x*m.x {
 		slope := (m.n*m.xy - m.x*m.y) / spread
 		if cut := (m.y - slope*m.x) / m.n; slope > 0 && cut >= 0 {
 			overhead = min(cut, 0.5*m.y/m.n)
+			speed = m.x / (m.y - m.n*overhead)
 		}
 	}
-	return m.x / (m.y - m.n*overhead), overhead
+	return speed, overhead
 }
