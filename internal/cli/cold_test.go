@@ -36,9 +36,6 @@ const quick = 60_000
 // newCold makes such a person, with a source of files of 1 MB that do not compress and of some small ones.
 func newCold(t *testing.T, o coldtest.Options, files int) *cold {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("takes long")
-	}
 	if o.Clock == nil {
 		o.Clock = coldtest.Real{}
 	}
