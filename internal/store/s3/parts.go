@@ -246,7 +246,7 @@ func (u *upload) prepare(ctx context.Context, i int, parallel bool, all hash.Has
 		}
 		defer u.s.parts.Release(1)
 		out, err := ask(ctx, u.s, func() (*api.UploadPartOutput, error) {
-			in.Body = pieceOf(u.r, base, size, parallel)
+			in.Body = sending{ctx, pieceOf(u.r, base, size, parallel)}
 			return u.s.client.UploadPart(ctx, &in, unsigned)
 		})
 		if err != nil {

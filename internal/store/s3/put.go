@@ -119,7 +119,7 @@ func (s *Store) putWhole(ctx context.Context, name string, r io.ReadSeeker, size
 		in.ChecksumSHA256 = encode(o.Sum)
 	}
 	_, err := ask(ctx, s, func() (*api.PutObjectOutput, error) {
-		in.Body = &section{r: r, size: size}
+		in.Body = sending{ctx, &section{r: r, size: size}}
 		return s.client.PutObject(ctx, &in, unsigned)
 	})
 	return err
@@ -199,6 +199,15 @@ func (c ctxReader) Read(p []byte) (int, error) {
 	}
 	return c.r.Read(p)
 }
+
+// sending is the body of a request. It ends with its context: HTTP's client notices a cancelled context beside the sending, so
+// that a body sent fast enough would still arrive whole and be stored although its caller has given up.
+type sending struct {
+	ctx context.Context
+	io.ReadSeeker
+}
+
+func (b sending) Read(p []byte) (int, error) { return ctxReader{b.ctx, b.ReadSeeker}.Read(p) }
 
 var errShort = errors.New("content is shorter than it was said to be")
 
