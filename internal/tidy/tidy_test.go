@@ -49,6 +49,8 @@ var house = []room{
 	{"repair", 4, "a verb: mends packs from parity or from the source"},
 	{"drill", 4, "a verb: restores a sample to prove that it can be done"},
 	{"copy", 4, "a verb: repository to repository"},
+	{"rewrite", 4, "a verb: snapshots without some of their paths, in the place of others"},
+	{"replay", 4, "a verb: streams of a snapshot, and of the chain that it needs, back into what they came from"},
 	{"sync", 4, "a verb: mirrors plain files, knows no repository"},
 
 	{"repo", 3, "sole owner of object names, commit order, keys and format version"},
@@ -62,6 +64,7 @@ var house = []room{
 	{"store/limit", 2, "wrapper around any store: bandwidth and connections"},
 	{"store/cache", 2, "wrapper around any store: keeps hot objects near"},
 	{"source/dir", 2, "adapter: a folder as a source"},
+	{"source/stream", 2, "adapter: streams that programs produce, as a tree that a backup reads; what runs, bounds and judges such programs"},
 	{"source/zfs", 2, "adapter: a ZFS dataset or volume as a source"},
 	{"source/btrfs", 2, "adapter: a btrfs subvolume as a source"},
 	{"source/postgres", 2, "adapter: PostgreSQL databases as a source"},
