@@ -358,14 +358,20 @@ func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 
 // Delete implements store.Store. The copy goes first.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	if s.o.Hot(name) {
-		path := s.path(name)
-		_ = os.Remove(path)
-		s.mu.Lock()
-		delete(s.verified, path)
-		s.mu.Unlock()
-	}
+	s.Drop(name)
 	return s.s.Delete(ctx, name)
+}
+
+// Drop implements store.Dropper.
+func (s *Store) Drop(name string) {
+	if !s.o.Hot(name) {
+		return
+	}
+	path := s.path(name)
+	_ = os.Remove(path)
+	s.mu.Lock()
+	delete(s.verified, path)
+	s.mu.Unlock()
 }
 
 // List implements store.Store.

@@ -35,7 +35,7 @@ type Options struct {
 // compareLimit is the size up to which an object of unknown sum is read back to verify it.
 const compareLimit = 4 << 20
 
-// Store repeats the calls of another store. Calls of optional powers (store.As) are not repeated.
+// Store repeats the calls of another store. Calls of optional powers (store.As) are repeated by who asks for it (store.Repeat).
 type Store struct {
 	s store.Store
 	o Options
@@ -289,6 +289,20 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	calls := s.series("delete", name)
 	for {
 		err := s.s.Delete(ctx, name)
+		if err == nil {
+			return nil
+		}
+		if again := calls.again(ctx, err); again != nil {
+			return again
+		}
+	}
+}
+
+// Repeat implements store.Repeater.
+func (s *Store) Repeat(ctx context.Context, op, name string, call func() error) error {
+	calls := s.series(op, name)
+	for {
+		err := call()
 		if err == nil {
 			return nil
 		}
