@@ -46,8 +46,9 @@ type Options struct {
 	Source snapshot.Origin
 	Host   string
 	Tags   []string
-	Full   bool   // open a new epoch: depend on nothing older
-	Detect Detect // what shows that a file is as it was
+	Full   bool    // open a new epoch: depend on nothing older
+	Stream *Stream // the tree is made of streams; nil: of files
+	Detect Detect  // what shows that a file is as it was
 
 	Storage snapshot.Storage        // where content is stored from now on, and with how much parity; what is zero in it: as in the last snapshot of the source
 	IsCold  func(class string) bool // whether objects of a class have to be thawed before they are read; nil: those of no class
@@ -158,6 +159,9 @@ type run struct {
 	filesDone atomic.Int64
 	bytesDone atomic.Int64
 
+	largeMu sync.Mutex
+	larges  []*large // that are being read
+
 	started time.Time
 	voids   []snapshot.ID
 }
@@ -191,7 +195,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		res, err := r.do(ctx, attempt > 1)
 		var retired *repo.RetiredError
 		var corrupt *index.CorruptError
-		again := errors.As(err, &retired) || errors.Is(err, errCache) || errors.As(err, &corrupt)
+		var base *BaseError
+		again := (errors.As(err, &retired) || errors.Is(err, errCache) || errors.As(err, &corrupt)) && !errors.As(err, &base)
 		if !again || attempt == maxRestarts || ctx.Err() != nil {
 			return res, err
 		}
@@ -287,7 +292,12 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	if res.Resumed, err = r.writer.Adopt(ctx, records); err != nil {
 		return nil, err
 	}
-	if err := r.openPrevious(ctx, cautious); err != nil {
+	if r.o.Stream == nil {
+		err = r.openPrevious(ctx, cautious)
+	} else {
+		err = r.checkStream(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer r.closePrevious()
@@ -391,7 +401,7 @@ func (r *run) count(st *source.Stat) {
 	switch st.Type {
 	case source.File:
 		r.stats.Files++
-		r.stats.Bytes += st.Size
+		r.stats.Bytes += max(st.Size, 0)
 	case source.Dir:
 		r.stats.Dirs++
 	default:
@@ -414,7 +424,7 @@ func (r *run) fresh(st *source.Stat, known bool) {
 		return
 	}
 	r.filesDone.Add(1)
-	r.bytesDone.Add(st.Size)
+	r.bytesDone.Add(max(st.Size, 0))
 	r.problemMu.Lock()
 	defer r.problemMu.Unlock()
 	if known {

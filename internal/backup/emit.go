@@ -65,15 +65,15 @@ func (em *emitter) step(s *step) error {
 		if err := em.awaitLarge(s.large); err != nil {
 			return err
 		}
-		return em.member(&s.large.member, nil)
+		return em.member(&s.large.member, s.large)
 	}
 	if err := em.run.await(s.unit.done); err != nil {
 		return err
 	}
-	return em.member(&s.unit.members[s.index], s.unit)
+	return em.member(&s.unit.members[s.index], nil)
 }
 
-// awaitLarge waits for a large file. That can take a day, so what was sent meanwhile is named in indexes.
+// awaitLarge waits for a large file. That can take weeks, so what was sent meanwhile is named in indexes, and a partial snapshot keeps a prune from taking it.
 func (em *emitter) awaitLarge(l *large) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -84,10 +84,16 @@ func (em *emitter) awaitLarge(l *large) error {
 		case <-em.run.ctx.Done():
 			return em.run.ctx.Err()
 		case <-tick.C:
-			if em.run.writer.Unindexed() < em.run.o.FlushPacks {
+			if err := em.referenceUnderWay(); err != nil {
+				return err
+			}
+			if em.run.writer.Unindexed() == 0 {
 				continue
 			}
-			if err := em.run.writer.IndexPacks(em.run.ctx); err != nil {
+			if err := em.start(); err != nil {
+				return err
+			}
+			if err := em.maybeFlush(); err != nil {
 				return err
 			}
 		}
@@ -190,8 +196,8 @@ func (em *emitter) reference(extra []byte) error {
 	return nil
 }
 
-// member writes one entry that was looked at in this run.
-func (em *emitter) member(m *member, u *unit) error {
+// member writes one entry that was looked at in this run; l is the large file that it is, or nil.
+func (em *emitter) member(m *member, l *large) error {
 	if m.err != nil {
 		em.run.problem(m)
 	}
@@ -221,6 +227,9 @@ func (em *emitter) member(m *member, u *unit) error {
 	}
 	if extra != nil {
 		em.line = append(em.line, extra...)
+	}
+	if em.run.o.Stream != nil && m.large != nil {
+		return em.referenceStream(l, m.large) // never unchanged, so the next run need not know it
 	}
 	if err := em.reference(extra); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"firn/internal/manifest"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
+	"firn/internal/source"
 	"firn/internal/state"
 )
 
@@ -38,6 +39,7 @@ func (r *run) newSnapshot(tree manifest.Tree, complete bool) *snapshot.Snapshot 
 		Storage:  r.o.Storage,
 		Stats:    r.stats, Problems: append([]snapshot.Problem(nil), r.problems...), Program: r.o.Program,
 	}
+	r.addStream(s)
 	s.Stats.BytesRead = r.bytesRead.Load()
 	s.Stats.BytesAdded, s.Stats.BytesStored, s.Stats.PacksAdded = r.writer.Counts()
 	return s
@@ -66,6 +68,9 @@ func (r *run) finish(ctx context.Context, em *emitter, res *Result) error {
 	if err := r.writer.SendPacks(ctx); err != nil {
 		return err
 	}
+	if err := r.referenceBase(ctx); err != nil {
+		return err
+	}
 	snap := r.newSnapshot(tree, true)
 	item, err := r.writer.Publish(ctx, snap)
 	if err != nil {
@@ -82,7 +87,7 @@ func (r *run) finish(ctx context.Context, em *emitter, res *Result) error {
 
 // takeOver reports whether the tree is just as the last snapshot has it, and takes its packs over.
 func (r *run) takeOver(em *emitter) bool {
-	if r.base == nil || !em.unchanged() || em.taken != r.base.plan.Records() || r.last.Epoch != r.epoch {
+	if r.o.Stream != nil || r.base == nil || !em.unchanged() || em.taken != r.base.plan.Records() || r.last.Epoch != r.epoch {
 		return false
 	}
 	r.writer.ReferencePacks(r.lastPacks)
@@ -124,7 +129,8 @@ func (r *run) heads() []snapshot.Head {
 // rescue keeps what was emitted before the pass ended early as a partial snapshot.
 func (r *run) rescue(ctx context.Context, em *emitter, res *Result, cause error) (*Result, error) {
 	var retired *repo.RetiredError
-	if errors.As(cause, &retired) || errors.Is(cause, errCache) || !em.started || em.broken || em.tree.Lines() == 0 {
+	var producer *source.ProducerError
+	if errors.As(cause, &retired) || errors.Is(cause, errCache) || errors.As(cause, &producer) || !em.started || em.broken || em.tree.Lines() == 0 {
 		return nil, cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)

@@ -83,7 +83,29 @@ type contentResult struct {
 // large is a file that is read by a goroutine of its own.
 type large struct {
 	member
-	done chan struct{}
+	done   chan struct{}
+	stored settled
+}
+
+// settled is which chunks of a large file are stored, for a partial snapshot that is published before its end.
+type settled struct {
+	mu  sync.Mutex
+	ids []digest.Chunk
+}
+
+func (s *settled) add(id digest.Chunk) {
+	s.mu.Lock()
+	s.ids = append(s.ids, id)
+	s.mu.Unlock()
+}
+
+// take returns those that were added since the last call.
+func (s *settled) take() []digest.Chunk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := s.ids
+	s.ids = nil
+	return ids
 }
 
 // extent is a stretch of data of a sparse file; stream is its place in the sequence of all data.
@@ -96,6 +118,7 @@ type largeReader struct {
 	f       source.Content
 	cutter  *cdc.Cutter
 	take    func(*buffer) (*pendingChunk, error)
+	stored  *settled // told of each chunk that is stored; nil: nobody is
 	pending []*pendingChunk
 	extents []extent
 	content *manifest.ContentBuilder
@@ -103,18 +126,28 @@ type largeReader struct {
 	stream  int64 // bytes of data in chunks so far
 	at      int64 // file offset up to which pieces were added
 	failed  bool  // reading ended early
+	file    bool  // no stream: which chunks it has is kept for the next run
 }
 
 // readLarge reads a file of st.Size bytes, cuts it and hands each chunk to take, which gives the buffer back. Errors of the file are in the result; what
 // is returned as error ends the run.
 func (r *run) readLarge(f source.Content, st *source.Stat, pool *bufferPool, take func(*buffer) (*pendingChunk, error)) (*contentResult, error) {
-	l := &largeReader{run: r, pool: pool, f: f, cutter: cdc.NewCutter(r.gear, r.cut), take: take, res: &contentResult{}}
+	return r.readLargeTold(f, st, pool, take, nil)
+}
+
+// readLargeTold is readLarge for a file, or a stream, whose chunks somebody hears of while it is read.
+func (r *run) readLargeTold(f source.Content, st *source.Stat, pool *bufferPool, take func(*buffer) (*pendingChunk, error), stored *settled) (*contentResult, error) {
+	l := &largeReader{run: r, pool: pool, f: f, cutter: cdc.NewCutter(r.gear, r.cut), take: take, stored: stored, res: &contentResult{}}
 	l.content = manifest.NewContentBuilder(r.gear.Hash, func(content []byte) (digest.Chunk, error) {
 		id, err := r.putMeta(content)
 		l.res.nodes = append(l.res.nodes, id)
 		return id, err
 	}, digest.NewHasher(r.listKey))
-	if err := l.read(st.Size); err != nil {
+	read := func() error { return l.read(st.Size) }
+	if l.file = st.Size != source.UnknownSize; !l.file {
+		read = l.readStream
+	}
+	if err := read(); err != nil {
 		return nil, err
 	}
 	if after, err := f.Stat(); l.res.err == nil && err == nil && changed(st, &after) {
@@ -153,17 +186,10 @@ func (l *largeReader) read(size int64) error {
 		}
 		off = end
 	}
-	if len(buf.data) > 0 {
-		full := buf
-		buf = nil
-		if err := l.cut(full); err != nil {
-			return err
-		}
-	}
-	for len(l.pending) > 0 {
-		if err := l.settle(); err != nil {
-			return err
-		}
+	last := buf
+	buf = nil
+	if err := l.last(last); err != nil {
+		return err
 	}
 	if now, err := l.f.Stat(); err == nil && now.Size < size {
 		if l.res.err == nil {
@@ -178,6 +204,76 @@ func (l *largeReader) read(size int64) error {
 		l.at = size
 	}
 	return nil
+}
+
+// last stores what is left in the buffer, which it gives back, and waits for all chunks.
+func (l *largeReader) last(buf *buffer) error {
+	if len(buf.data) == 0 {
+		l.pool.put(buf)
+	} else if err := l.cut(buf); err != nil {
+		return err
+	}
+	for len(l.pending) > 0 {
+		if err := l.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStream reads to the end. What the producer reports ends the run: half of what it makes is nothing.
+func (l *largeReader) readStream() error {
+	buf := l.pool.get()
+	defer func() {
+		if buf != nil {
+			l.pool.put(buf)
+		}
+	}()
+	l.extents = append(l.extents, extent{})
+	for {
+		if err := l.run.ctx.Err(); err != nil {
+			return err
+		}
+		n := min(readStep, l.run.cut.Max-len(buf.data))
+		buf.grow(n)
+		got, rerr := l.f.Read(buf.data[len(buf.data) : len(buf.data)+n])
+		buf.data = buf.data[:len(buf.data)+got]
+		l.extents[len(l.extents)-1].n += int64(got)
+		l.run.bytesRead.Add(int64(got))
+		l.run.bytesDone.Add(int64(got))
+		var err error
+		if buf, err = l.cutAll(buf); err != nil {
+			return err
+		}
+		if errors.Is(rerr, io.EOF) {
+			break
+		}
+		if rerr != nil {
+			return rerr
+		}
+	}
+	full := buf
+	buf = nil
+	return l.last(full)
+}
+
+// cutAll hands on the chunks that are complete in buf, and returns the buffer with what is left. It has given buf away where it fails.
+func (l *largeReader) cutAll(buf *buffer) (*buffer, error) {
+	for {
+		cut := l.cutter.Next(buf.data)
+		if cut == 0 {
+			return buf, nil
+		}
+		next := l.pool.get()
+		next.grow(len(buf.data) - cut)
+		next.data = append(next.data, buf.data[cut:]...)
+		buf.data = buf.data[:cut]
+		if err := l.cut(buf); err != nil {
+			return next, err
+		}
+		buf = next
+		l.cutter.Reset()
+	}
 }
 
 // streamEnd is where the next extent begins in the sequence of all data.
@@ -202,20 +298,9 @@ func (l *largeReader) readExtent(buf *buffer, off, end int64) (*buffer, error) {
 		off += int64(got)
 		l.extents[len(l.extents)-1].n += int64(got)
 		l.run.bytesRead.Add(int64(got))
-		for {
-			cut := l.cutter.Next(buf.data)
-			if cut == 0 {
-				break
-			}
-			next := l.pool.get()
-			next.grow(len(buf.data) - cut)
-			next.data = append(next.data, buf.data[cut:]...)
-			buf.data = buf.data[:cut]
-			if err := l.cut(buf); err != nil {
-				return next, err
-			}
-			buf = next
-			l.cutter.Reset()
+		var failed error
+		if buf, failed = l.cutAll(buf); failed != nil {
+			return buf, failed
 		}
 		if err != nil && !(errors.Is(err, io.EOF) && off >= end) {
 			if errors.Is(err, io.EOF) {
@@ -261,7 +346,12 @@ func (l *largeReader) settle() error {
 	if err != nil {
 		return err
 	}
-	l.res.ids = append(l.res.ids, id)
+	if l.stored != nil {
+		l.stored.add(id)
+	}
+	if l.file {
+		l.res.ids = append(l.res.ids, id)
+	}
 	start, end := l.stream, l.stream+p.n
 	l.stream = end
 	for len(l.extents) > 0 && start < end {
@@ -292,14 +382,14 @@ func (l *largeReader) settle() error {
 
 // readLargeFile is the goroutine of one large file.
 func (r *run) readLargeFile(l *large) error {
-	if err := r.readMember(&l.member); err != nil {
+	if err := r.readMember(&l.member, &l.stored); err != nil {
 		return err // done stays open: the run ends
 	}
 	close(l.done)
 	return nil
 }
 
-func (r *run) readMember(m *member) error {
+func (r *run) readMember(m *member, stored *settled) error {
 	m.readAt = r.now()
 	d, err := r.tree.Details(m.path, &m.stat)
 	if err != nil {
@@ -307,6 +397,9 @@ func (r *run) readMember(m *member) error {
 	}
 	m.details = d
 	f, err := r.tree.Open(m.path)
+	if err != nil && m.stat.Size == source.UnknownSize {
+		return err
+	}
 	if err != nil {
 		m.gone, m.err = true, err
 		return nil
@@ -318,9 +411,12 @@ func (r *run) readMember(m *member) error {
 		return nil
 	}
 	m.stat = st
-	m.large, err = r.readLarge(f, &m.stat, r.buffers, r.dispatchChunk)
+	m.large, err = r.readLargeTold(f, &m.stat, r.buffers, r.dispatchChunk, stored)
 	if err != nil {
 		return err
+	}
+	if m.stat.Size == source.UnknownSize {
+		r.countStream(m.large.size)
 	}
 	m.err = errors.Join(m.err, m.large.err)
 	m.stat.Size = m.large.size

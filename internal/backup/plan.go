@@ -166,7 +166,7 @@ func (p *planner) changed(e *source.Entry) error {
 	switch {
 	case e.Stat.Type != source.File:
 		return p.member(e, detailsOnly, nil)
-	case e.Stat.Size >= p.run.largeSize:
+	case e.Stat.Size >= p.run.largeSize || e.Stat.Size == source.UnknownSize:
 		return p.large(e)
 	}
 	if p.unit != nil && p.unit.bytes+e.Stat.Size > p.run.bundleRoom {
@@ -214,12 +214,14 @@ func (p *planner) large(e *source.Entry) error {
 	}
 	p.run.group.Go(func() error {
 		defer func() { <-p.run.largeSlots }()
+		p.run.underWay(l, true)
+		defer p.run.underWay(l, false)
 		return p.run.readLargeFile(l)
 	})
 	if err := p.add(step{large: l}); err != nil {
 		return err
 	}
-	if p.waiting += e.Stat.Size; p.unit == nil || p.waiting >= maxWaiting {
+	if p.waiting += max(e.Stat.Size, 0); p.unit == nil || p.waiting >= maxWaiting {
 		return p.dispatch()
 	}
 	return nil

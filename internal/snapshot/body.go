@@ -24,6 +24,7 @@ type snapshotJSON struct {
 	Scope    string     `json:"scope"`
 	Epoch    uint32     `json:"epoch"`
 	Base     string     `json:"base,omitempty"`
+	Points   []Point    `json:"points,omitempty"`
 	Previous *linkJSON  `json:"previous,omitempty"`
 	Sequence uint64     `json:"sequence"`
 	Complete bool       `json:"complete"`
@@ -116,6 +117,9 @@ func (s *Snapshot) Check() error {
 	if err := s.Storage.Check(); err != nil {
 		return err
 	}
+	if err := s.checkPoints(); err != nil {
+		return err
+	}
 	for _, tag := range s.Tags {
 		if tag == "" || len(tag) > MaxTag {
 			return bad("tag", fmt.Sprintf("%.40q", tag))
@@ -147,7 +151,7 @@ func (s *Snapshot) Marshal() ([]byte, error) {
 		Source: originJSON{ID: s.Source.ID.String(), Kind: s.Source.Kind, Name: s.Source.Name}, Tags: s.Tags,
 		Scope: hex.EncodeToString(s.Scope[:]), Epoch: s.Epoch, Sequence: s.Sequence, Complete: s.Complete,
 		Manifest: treeJSON{Level: s.Manifest.Level, Lines: s.Manifest.Lines, Bytes: s.Manifest.Bytes},
-		Packs:    make([]partJSON, 0, len(s.Packs)), Stats: s.Stats, Problems: s.Problems, Program: s.Program,
+		Packs:    make([]partJSON, 0, len(s.Packs)), Stats: s.Stats, Problems: s.Problems, Program: s.Program, Points: s.Points,
 	}
 	if j.Tags == nil {
 		j.Tags = []string{}
@@ -187,7 +191,7 @@ func Parse(body []byte) (*Snapshot, error) {
 		Start: j.Time.UTC(), End: j.End.UTC(), Host: j.Host, Tags: j.Tags, Epoch: j.Epoch, Sequence: j.Sequence, Complete: j.Complete,
 		Source:   Origin{Kind: j.Source.Kind, Name: j.Source.Name},
 		Manifest: Tree{Level: j.Manifest.Level, Lines: j.Manifest.Lines, Bytes: j.Manifest.Bytes},
-		Stats:    j.Stats, Problems: j.Problems, Program: j.Program,
+		Stats:    j.Stats, Problems: j.Problems, Program: j.Program, Points: j.Points,
 	}
 	var r hexReader
 	r.read(s.ID[:], j.ID)

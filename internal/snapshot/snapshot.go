@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"firn/internal/digest"
 )
@@ -34,6 +35,8 @@ const (
 	MaxLevel      = 32 // of a manifest's tree
 	MaxClass      = 64 // name of a storage class
 	MaxParity     = 100
+	MaxPoints     = 10000
+	MaxPointText  = 4 << 10 // any text of a point
 )
 
 // ErrBody tells of a body that is not what its kind asks for.
@@ -122,6 +125,7 @@ type Snapshot struct {
 	Scope    [8]byte
 	Epoch    uint32
 	Base     ID // of a chain: the snapshot that this one needs; zero: none
+	Points   []Point
 	Previous *Link
 	Sequence uint64 // 1 for the first of a source
 	Complete bool
@@ -133,6 +137,46 @@ type Snapshot struct {
 	Storage  Storage
 	Problems []Problem // the first MaxProblems
 	Program  string
+}
+
+// Point is a state that the backed-up system itself can name, to which a stream of the snapshot leads, or which lies elsewhere (FORMAT §10.2). Texts are UTF-8 of at most
+// MaxPointText bytes.
+type Point struct {
+	Stream  string    `json:"stream,omitempty"` // path of the stream in the manifest; empty where Outside
+	Of      string    `json:"of"`               // what it is a state of: a dataset, a subvolume, a repository
+	At      string    `json:"at"`               // its name there, for people
+	ID      string    `json:"id"`               // what identifies it for good
+	From    string    `json:"from,omitempty"`   // ID of the point that the stream starts from, one of Base's; empty: from nothing
+	FromAt  string    `json:"from_at,omitempty"`
+	Time    time.Time `json:"time,omitzero"`
+	Outside bool      `json:"outside,omitempty"` // stored by another tool: what starts from it needs it from there
+}
+
+// checkPoints holds the points to their rules: each leads somewhere, and starts from nothing, or from a point of the base.
+func (s *Snapshot) checkPoints() error {
+	bad := func(p *Point, what string) error {
+		return fmt.Errorf("%w: snapshot %v: point %.80q of %.80q %s", ErrBody, s.ID, p.At, p.Of, what)
+	}
+	if len(s.Points) > MaxPoints {
+		return fmt.Errorf("%w: snapshot %v: %d points", ErrBody, s.ID, len(s.Points))
+	}
+	for i := range s.Points {
+		p := &s.Points[i]
+		for _, text := range []string{p.Stream, p.Of, p.At, p.ID, p.From, p.FromAt} {
+			if len(text) > MaxPointText || !utf8.ValidString(text) {
+				return bad(p, "has a text that is too long, or none")
+			}
+		}
+		switch {
+		case p.Of == "" || p.ID == "":
+			return bad(p, "has no name")
+		case (p.Stream == "") != p.Outside:
+			return bad(p, "has a stream and lies outside, or neither")
+		case p.From != "" && (s.Base.IsZero() || p.Outside || p.From == p.ID):
+			return bad(p, "starts from what is not there")
+		}
+	}
+	return nil
 }
 
 // Origin is what was backed up.

@@ -65,7 +65,9 @@ func (s *Settings) fail(err *SettingError) {
 }
 
 // Fail notes that the value of a setting is wrong.
-func (s *Settings) Fail(name, reason string) { s.fail(&SettingError{Name: name, Value: s.values[name], Reason: reason}) }
+func (s *Settings) Fail(name, reason string) {
+	s.fail(&SettingError{Name: name, Value: s.values[name], Reason: reason})
+}
 
 // Has reports whether the user said something.
 func (s *Settings) Has(name string) bool { _, ok := s.values[name]; return ok }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,10 +18,13 @@ type Stream struct {
 	Path string
 	// Size is how many bytes are expected, for the progress only; 0: nobody knows.
 	Size int64
-	// Open starts to produce. It is called once at most, perhaps beside that of another stream. The producer ends with ctx, or when what it returns is closed before its end. Read
-	// returns io.EOF only where the producer has ended well, else a *ProducerError.
+	// Open starts to produce, perhaps beside another stream. The producer ends with ctx, or when what it returns is closed before its end. Read returns io.EOF only where the producer
+	// has ended well, else a *ProducerError. It is called again, after the close, where a backup has to start over; who cannot produce twice (ErrOnce) fails then, and the backup with it.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
+
+// ErrOnce tells that a stream is wanted a second time, which its producer cannot give.
+var ErrOnce = errors.New("it can be read only once, and the backup had to start over")
 
 // ProducerError tells that what should have been backed up was not produced whole, or that what should have taken content back did not.
 type ProducerError struct {
@@ -100,7 +104,9 @@ type ProgramError struct {
 	Err     error
 }
 
-func (e *ProgramError) Error() string { return fmt.Sprintf("program %q cannot be run: %v", e.Program, e.Err) }
+func (e *ProgramError) Error() string {
+	return fmt.Sprintf("program %q cannot be run: %v", e.Program, e.Err)
+}
 
 // Unwrap returns the reason.
 func (e *ProgramError) Unwrap() error { return e.Err }
