@@ -64,7 +64,7 @@ var house = []room{
 	{"store/limit", 2, "wrapper around any store: bandwidth and connections"},
 	{"store/cache", 2, "wrapper around any store: keeps hot objects near"},
 	{"source/dir", 2, "adapter: a folder as a source"},
-	{"source/stream", 2, "adapter: streams that programs produce, as a tree that a backup reads; what runs, bounds and judges such programs"},
+	{"source/stream", 2, "adapter: streams that programs produce, as a tree that a backup reads"},
 	{"source/zfs", 2, "adapter: a ZFS dataset or volume as a source"},
 	{"source/btrfs", 2, "adapter: a btrfs subvolume as a source"},
 	{"source/postgres", 2, "adapter: PostgreSQL databases as a source"},
@@ -76,6 +76,7 @@ var house = []room{
 
 	{"store", 1, "contract between firn and whatever keeps objects"},
 	{"source", 1, "contract between the backup and whatever has the data"},
+	{"program", 1, "runs the programs of others, bounds and judges them, and keeps what they make in temporary files; the adapters that share it may not import one another"},
 	{"pack", 1, "format of packs and their tables"},
 	{"envelope", 1, "format of the sealed and signed small objects"},
 	{"manifest", 1, "format of the list of files"},

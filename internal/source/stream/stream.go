@@ -1,5 +1,4 @@
-// Package stream makes streams that programs or files produce into a tree that a backup reads, and runs such programs: what they write to standard output is
-// the stream, what they write to standard error is told, and how they end decides whether it counts.
+// Package stream makes streams that programs or files produce into a tree that a backup reads.
 package stream
 
 import (
