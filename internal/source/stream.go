@@ -137,3 +137,9 @@ type TargetError struct {
 }
 
 func (e *TargetError) Error() string { return fmt.Sprintf("%s: %s", e.Target, e.Reason) }
+
+// Host is what an adapter is told of the world that it does not find out for itself.
+type Host struct {
+	Now  func() time.Time  // nil: time.Now
+	Note func(text string) // worth telling a person while it happens; nil: nobody listens
+}
