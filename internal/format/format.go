@@ -11,6 +11,7 @@
 //	padding   "none" or "padme"
 //	parity    data, meta: percent, 0 … 100
 //	class     data, meta: storage class, at most 64 of A-Z a-z 0-9 _ -
+//	copy      32 hex digits, random: this is a copy of the repository, with the same id and keys; absent in the first
 //	signature base64
 package format
 
@@ -83,6 +84,7 @@ type Config struct {
 	Padding  string
 	Parity   Parity
 	Class    Class
+	Copy     [16]byte // tells the copies of a repository apart; zero: the first
 }
 
 // New returns the parameters of a new repository with the defaults of FORMAT §3.
@@ -185,6 +187,7 @@ type wire struct {
 	Padding  string   `json:"padding"`
 	Parity   Parity   `json:"parity"`
 	Class    Class    `json:"class"`
+	Copy     string   `json:"copy,omitempty"`
 }
 
 // Marshal returns firn.json, indented, signed by the root key, whose public half must be c.Root.
@@ -199,9 +202,13 @@ func (c *Config) Marshal(rootSeed [32]byte) ([]byte, error) {
 	if list == nil {
 		list = []string{}
 	}
+	number := ""
+	if c.Copy != [16]byte{} {
+		number = hex.EncodeToString(c.Copy[:])
+	}
 	return sign.SignJSON(rootSeed, wire{
 		c.Format, hex.EncodeToString(c.ID[:]), c.Created.UTC().Truncate(time.Second).Format(time.RFC3339), c.Root, list,
-		c.Seal, c.Chunk, c.Bundle, c.Padding, c.Parity, c.Class,
+		c.Seal, c.Chunk, c.Bundle, c.Padding, c.Parity, c.Class, number,
 	})
 }
 
@@ -248,10 +255,17 @@ func Parse(raw []byte) (*Config, error) {
 		}
 	}
 	c.Root = root
-	if n, err := hex.DecodeString(id); err != nil || len(n) != 16 || hex.EncodeToString(n) != id {
-		return nil, &FieldError{"id", "want 32 lower-case hex digits"}
-	} else {
-		copy(c.ID[:], n)
+	if err := sixteen(&c.ID, "id", id); err != nil {
+		return nil, err
+	}
+	if m["copy"] != nil {
+		var number string
+		if err := m.get("copy", &number); err != nil {
+			return nil, err
+		}
+		if err := sixteen(&c.Copy, "copy", number); err != nil {
+			return nil, err
+		}
 	}
 	if c.Created, err = time.Parse(time.RFC3339Nano, created); err != nil || !strings.HasSuffix(created, "Z") {
 		return nil, &FieldError{"created", "want RFC 3339 in UTC"}
@@ -261,6 +275,19 @@ func Parse(raw []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// sixteen reads 16 bytes that are not all zero.
+func sixteen(to *[16]byte, field, text string) error {
+	n, err := hex.DecodeString(text)
+	if err != nil || len(n) != 16 || hex.EncodeToString(n) != text {
+		return &FieldError{field, "want 32 lower-case hex digits"}
+	}
+	copy(to[:], n)
+	if *to == [16]byte{} {
+		return &FieldError{field, "is zero"}
+	}
+	return nil
 }
 
 // object holds the members of a JSON object by their exact names; encoding/json alone would take "Format" for "format".

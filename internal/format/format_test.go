@@ -209,3 +209,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestCopyNumber(t *testing.T) {
+	seed, c := testSeed, testConfig()
+	plain, err := c.Marshal(seed)
+	if err != nil || bytes.Contains(plain, []byte(`"copy"`)) {
+		t.Fatalf("%s, %v", plain, err)
+	}
+	c.Copy = [16]byte{7, 1}
+	raw, err := c.Marshal(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse(raw)
+	if err != nil || got.Copy != c.Copy {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if err := VerifySignature(raw, c.Root); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{`"copy":"00000000000000000000000000000000"`, `"copy":"07"`, `"copy":7`, `"copy":null`, `"copy":"0701000000000000000000000000000G"`} {
+		text := strings.Replace(string(plain), `"format"`, bad+`, "format"`, 1)
+		var field *FieldError
+		if _, err := Parse([]byte(text)); !errors.As(err, &field) || field.Field != "copy" {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -411,9 +411,6 @@ func (s *ScopeState) readSnapshot(ctx context.Context, cache *snapshotCache, id 
 	if err != nil {
 		return snapshot.Item{}, err
 	}
-	if err := s.kit.inTime(author, stored); err != nil {
-		return snapshot.Item{}, &ObjectError{name, err}
-	}
 	snap, err := snapshot.Parse(body)
 	if err != nil {
 		return snapshot.Item{}, &ObjectError{name, err}
@@ -422,30 +419,43 @@ func (s *ScopeState) readSnapshot(ctx context.Context, cache *snapshotCache, id 
 		return snapshot.Item{}, &ObjectError{name, ErrForged}
 	}
 	item := snapshot.Item{Snapshot: snap, Sum: digest.SumObject(body), Forgotten: s.forgotten[snap.ID], Stored: stored}
+	var first time.Time
 	if marked {
-		item.Marked, err = s.readMark(ctx, name, item)
+		item.Marked, first, err = s.readMark(ctx, name, item)
+	}
+	if err == nil && first.IsZero() {
+		if late := s.kit.inTime(author, stored); late != nil {
+			return snapshot.Item{}, &ObjectError{name, late}
+		}
 	}
 	if item.Marked && err == nil {
-		cache.learn(id, author, stored, body)
+		cache.learn(id, author, stored, first, body)
+	}
+	if !first.IsZero() {
+		item.Stored, item.Vouched = first, true
 	}
 	return item, err
 }
 
-// readMark checks that a .done names this very snapshot.
-func (s *ScopeState) readMark(ctx context.Context, name string, item snapshot.Item) (bool, error) {
-	body, _, err := s.kit.getTrusted(ctx, sign.Done, name+doneSuffix)
+// readMark checks that a .done names this very snapshot. first is when the snapshot was stored elsewhere before it was copied here, where the root key says so: a copy is as
+// old as what it is a copy of, and counts also where its author was revoked since.
+func (s *ScopeState) readMark(ctx context.Context, name string, item snapshot.Item) (marked bool, first time.Time, err error) {
+	body, author, err := s.kit.getTrusted(ctx, sign.Done, name+doneSuffix)
 	if errors.Is(err, store.ErrNotExist) {
-		return false, nil
+		return false, first, nil
 	}
 	if err != nil {
-		return false, err
+		return false, first, err
 	}
 	done, err := snapshot.ParseDone(body)
 	if err != nil {
-		return false, &ObjectError{name + doneSuffix, err}
+		return false, first, &ObjectError{name + doneSuffix, err}
 	}
 	if done.Snapshot != item.ID || done.Sum != item.Sum {
-		return false, &ObjectError{name + doneSuffix, ErrForged}
+		return false, first, &ObjectError{name + doneSuffix, ErrForged}
 	}
-	return true, nil
+	if author.IsRoot() {
+		first = done.Stored
+	}
+	return true, first, nil
 }

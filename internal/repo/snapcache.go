@@ -38,7 +38,8 @@ type cachedSnapshot struct {
 	Owner  string    `json:"owner"` // repository and scope
 	ID     string    `json:"id"`
 	Author string    `json:"author"`
-	Stored time.Time `json:"stored"` // by the store's clock
+	Stored time.Time `json:"stored"`         // by the store's clock
+	First  time.Time `json:"first,omitzero"` // of a copy that the root key vouches for
 	Body   []byte    `json:"body"`
 }
 
@@ -86,24 +87,28 @@ func (s *ScopeState) cachedSnapshot(ctx context.Context, c *snapshotCache, id st
 		return snapshot.Item{}, false
 	}
 	author, err := sign.ParseAuthor(rec.Author)
-	if err != nil || s.kit.trust(ctx, author) != nil || s.kit.inTime(author, stored) != nil {
+	if err != nil || !author.IsRoot() && s.kit.trust(ctx, author) != nil || rec.First.IsZero() && s.kit.inTime(author, stored) != nil {
 		return snapshot.Item{}, false
 	}
 	snap, err := snapshot.Parse(rec.Body)
 	if err != nil || snap.ID.String() != id {
 		return snapshot.Item{}, false
 	}
-	return snapshot.Item{Snapshot: snap, Sum: digest.SumObject(rec.Body), Marked: true, Forgotten: s.forgotten[snap.ID], Stored: stored}, true
+	item := snapshot.Item{Snapshot: snap, Sum: digest.SumObject(rec.Body), Marked: true, Forgotten: s.forgotten[snap.ID], Stored: stored}
+	if !rec.First.IsZero() {
+		item.Stored, item.Vouched = rec.First, true
+	}
+	return item, true
 }
 
 // learn keeps a done snapshot.
-func (c *snapshotCache) learn(id string, author sign.Author, stored time.Time, body []byte) {
+func (c *snapshotCache) learn(id string, author sign.Author, stored, first time.Time, body []byte) {
 	if c.path == "" || len(body) > maxCachedSnapshot/2 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known[id] = cachedSnapshot{c.owner, id, author.String(), stored, body}
+	c.known[id] = cachedSnapshot{c.owner, id, author.String(), stored, first, body}
 	c.fresh++
 }
 

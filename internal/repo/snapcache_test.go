@@ -18,7 +18,7 @@ func TestSnapshotCacheCutAndFlipped(t *testing.T) {
 	want := map[string]string{"aa": `{"a":"<&>"}`, "bb": `{"b": 2}`, "cc": "gone"}
 	now := time.Unix(1700000000, 5).UTC()
 	for id, body := range want {
-		c.learn(id, sign.Author{1}, now, []byte(body))
+		c.learn(id, sign.Author{1}, now, time.Time{}, []byte(body))
 	}
 	s.saveSnapshotCache(c, func(id string) bool { return id != "cc" })
 	whole, err := os.ReadFile(c.path)

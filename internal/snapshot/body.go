@@ -76,6 +76,7 @@ type doneJSON struct {
 	Snapshot string    `json:"snapshot"`
 	SHA256   string    `json:"sha256"`
 	Time     time.Time `json:"time"`
+	Stored   time.Time `json:"stored,omitzero"`
 }
 
 type stateJSON struct {
@@ -232,7 +233,7 @@ func Parse(body []byte) (*Snapshot, error) {
 
 // Marshal returns the body of a mark.
 func (d *Done) Marshal() ([]byte, error) {
-	return marshal(&doneJSON{Version, d.Snapshot.String(), d.Sum.String(), d.Time.UTC()}, MaxDoneBody)
+	return marshal(&doneJSON{Version, d.Snapshot.String(), d.Sum.String(), d.Time.UTC(), d.Stored.UTC()}, MaxDoneBody)
 }
 
 // ParseDone reads the body of a mark. It fails with ErrBody or *VersionError.
@@ -241,7 +242,7 @@ func ParseDone(body []byte) (*Done, error) {
 	if err := unmarshal(body, &j, &j.Version, MaxDoneBody); err != nil {
 		return nil, err
 	}
-	d := &Done{Time: j.Time.UTC()}
+	d := &Done{Time: j.Time.UTC(), Stored: j.Stored.UTC()}
 	var r hexReader
 	r.read(d.Snapshot[:], j.Snapshot)
 	r.read(d.Sum[:], j.SHA256)

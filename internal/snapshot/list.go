@@ -17,7 +17,8 @@ type Item struct {
 	Sum       digest.Object // SHA-256 of its body
 	Marked    bool          // its .done is there, and names this body
 	Forgotten bool          // by a prune record
-	Stored    time.Time     // by the store's clock; zero: unknown
+	Stored    time.Time     // by the store's clock, of a copy by that of the store where it was first; zero: unknown
+	Vouched   bool          // the root key signed its mark, and says when it was stored first
 }
 
 // Status is how much a snapshot counts.

@@ -235,6 +235,7 @@ type Done struct {
 	Snapshot ID
 	Sum      digest.Object // SHA-256 of the body of the snapshot
 	Time     time.Time
+	Stored   time.Time // of a copy: when the store that it comes from got the snapshot; zero: this store tells. It counts where the root key signed only
 }
 
 // State is what a host needs to go on if its disk dies.

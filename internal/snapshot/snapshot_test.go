@@ -107,8 +107,16 @@ func TestSnapshotRefused(t *testing.T) {
 
 func TestSmallBodies(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	d := &Done{ID{1}, digest.Object{2}, now}
+	d := &Done{ID{1}, digest.Object{2}, now, time.Time{}}
 	body, err := d.Marshal()
+	if strings.Contains(string(body), "stored") {
+		t.Errorf("%s", body)
+	}
+	if back, err2 := ParseDone(body); err != nil || err2 != nil || !reflect.DeepEqual(back, d) {
+		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
+	}
+	d.Stored = now.Add(-time.Hour)
+	body, err = d.Marshal()
 	if back, err2 := ParseDone(body); err != nil || err2 != nil || !reflect.DeepEqual(back, d) {
 		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
 	}

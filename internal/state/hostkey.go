@@ -28,13 +28,13 @@ const maxHostKey = 1 << 20
 // HostKey reads the host key of the repository: fs.ErrNotExist if there is none, *ModeError if others can read the file, ErrForeign if it is of
 // another repository. Since nothing goes without a key, this part of the state does return errors.
 func (s *State) HostKey() (*keys.HostKey, error) {
-	if s.state == "" {
+	if s.keys == "" {
 		return nil, fmt.Errorf("host key: %w", fs.ErrNotExist)
 	}
-	h, err := ReadHostKey(filepath.Join(s.state, "host.key"))
+	h, err := ReadHostKey(filepath.Join(s.keys, "host.key"))
 	if err == nil && h.Repository != s.repo {
 		h.Wipe()
-		return nil, &Error{"host key", filepath.Join(s.state, "host.key"), ErrForeign}
+		return nil, &Error{"host key", filepath.Join(s.keys, "host.key"), ErrForeign}
 	}
 	return h, err
 }
@@ -73,13 +73,13 @@ func ReadHostKey(path string) (*keys.HostKey, error) {
 
 // SetHostKey keeps the host key, on disk when it returns nil.
 func (s *State) SetHostKey(h *keys.HostKey) error {
-	if s.state == "" {
+	if s.keys == "" {
 		return &Error{"host key", "", ErrNone}
 	}
 	if h.Repository != s.repo {
-		return &Error{"host key", s.state, ErrForeign}
+		return &Error{"host key", s.keys, ErrForeign}
 	}
-	if err := os.MkdirAll(s.state, 0o700); err != nil {
+	if err := os.MkdirAll(s.keys, 0o700); err != nil {
 		return err
 	}
 	raw, err := h.Marshal()
@@ -87,5 +87,5 @@ func (s *State) SetHostKey(h *keys.HostKey) error {
 		return err
 	}
 	defer keys.Wipe(raw)
-	return replaceFile(filepath.Join(s.state, "host.key"), raw)
+	return replaceFile(filepath.Join(s.keys, "host.key"), raw)
 }

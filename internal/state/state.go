@@ -5,7 +5,7 @@
 // note function, and the part concerned is off for the rest of the run. What is read is checked first (magic, version, repository id, CRC32C);
 // what does not pass is treated as absent. Whole files are replaced atomically: temporary file, fsync, rename, fsync of the folder.
 //
-//	<state>/<repository id>/host.key            host key file (FORMAT §4.4), 0600
+//	<state>/<repository id>/host.key            host key file (FORMAT §4.4), 0600; of all copies of the repository
 //	<state>/<repository id>/heads/<source>      last snapshot seen of a source (sealed file, see file.go)
 //	<state>/<repository id>/locks/<source>      lock of a source; pid and start of the holder
 //	<state>/<repository id>/journals/<name>     append-only records (see journal.go)
@@ -13,6 +13,8 @@
 //	<cache>/<repository id>/spool/              sealed packs on their way
 //	<cache>/<repository id>/store/              objects of the store, kept by the store cache
 //	<cache>/<repository id>/chunks/             chunk tables
+//
+// A copy of a repository (FORMAT §3, copy) has folders of its own, <repository id>-<copy>: what is known of one location says nothing of another.
 package state
 
 import (
@@ -52,6 +54,7 @@ var (
 // one at a time.
 type State struct {
 	repo  [16]byte
+	keys  string // folder of the host key; empty: none
 	state string // empty: none
 	cache string
 	note  func(error)
@@ -64,8 +67,19 @@ type State struct {
 
 // Open returns the state of a repository. It never fails and makes nothing until there is something to write. note may be nil.
 func Open(dirs Dirs, repo [16]byte, note func(error)) *State {
+	return OpenCopy(dirs, repo, [16]byte{}, note)
+}
+
+// OpenCopy is Open for a copy of a repository; a zero number means the first.
+func OpenCopy(dirs Dirs, repo, number [16]byte, note func(error)) *State {
 	s := &State{repo: repo, note: note, now: time.Now, noted: map[string]bool{}}
 	name := hex.EncodeToString(repo[:])
+	if dirs.State != "" {
+		s.keys = filepath.Join(dirs.State, name)
+	}
+	if number != [16]byte{} {
+		name += "-" + hex.EncodeToString(number[:])
+	}
 	if dirs.State != "" {
 		s.state = filepath.Join(dirs.State, name)
 	}
@@ -78,7 +92,7 @@ func Open(dirs Dirs, repo [16]byte, note func(error)) *State {
 // Still returns the same state, which is read as ever, but remembers nothing of what is done with it: for runs that only pretend. Copies of what
 // the store has are kept all the same.
 func (s *State) Still() *State {
-	return &State{repo: s.repo, state: s.state, cache: s.cache, note: s.note, still: true, now: s.now, noted: map[string]bool{}}
+	return &State{repo: s.repo, keys: s.keys, state: s.state, cache: s.cache, note: s.note, still: true, now: s.now, noted: map[string]bool{}}
 }
 
 // tell notes trouble with one part, once per part and path.
