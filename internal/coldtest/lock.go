@@ -162,7 +162,11 @@ func (q *request) lockedVersion() (*version, error) {
 	if b.lock == nil {
 		return nil, invalidRequest("Bucket is missing Object Lock Configuration")
 	}
-	return q.look(b, q.key, q.query.Get("versionId"))
+	v, err := q.look(b, q.key, q.query.Get("versionId"))
+	if err == nil {
+		q.entry.Class = v.Class
+	}
+	return v, err
 }
 
 func (q *request) getRetention() error {

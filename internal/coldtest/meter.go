@@ -208,7 +208,9 @@ func (m *meter) request(now time.Time, r Request, scale int64) {
 		m.sell(price.WhatPart, p.Name, "", 1, 0, float64(p.Put)/1000)
 	case "ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "ListParts", "ListBuckets":
 		m.sell(price.WhatList, hot.Name, "", 1, 0, float64(hot.List)/1000)
-	case "GetObject", "HeadObject", "GetObjectAttributes":
+	case "PutObjectRetention", "PutObjectLegalHold": // at what the class asks for a PUT, which is the most that the documentation can be read as
+		m.sell(price.WhatPut, c.Name, "", 1, 0, float64(c.Put)/1000)
+	case "GetObject", "HeadObject", "GetObjectAttributes", "GetObjectRetention", "GetObjectLegalHold":
 		m.sell(price.WhatGet, c.Name, "", 1, 0, float64(c.Get)/1000)
 	case "DeleteObject", "DeleteObjects", "AbortMultipartUpload", "DeleteBucket", "DeleteBucketLifecycle", "":
 	case "RestoreObject":

@@ -122,3 +122,43 @@ func TestColdSuite(t *testing.T) {
 		})
 	}
 }
+
+// setLockRule puts a default lock on the bucket of a store, by Amazon's client.
+func setLockRule(t *testing.T, server *Server, st store.Store, rule store.LockRule) {
+	t.Helper()
+	bucket, _, _ := strings.Cut(strings.TrimPrefix(st.(*s3.Store).Location(), "s3://"), "/")
+	d := &types.DefaultRetention{Mode: types.ObjectLockRetentionMode(rule.Mode)}
+	if rule.Days > 0 {
+		d.Days = aws.Int32(int32(rule.Days))
+	} else {
+		d.Years = aws.Int32(int32(rule.Years))
+	}
+	_, err := client(server, server.User()).PutObjectLockConfiguration(t.Context(), &api.PutObjectLockConfigurationInput{Bucket: &bucket,
+		ObjectLockConfiguration: &types.ObjectLockConfiguration{ObjectLockEnabled: types.ObjectLockEnabledEnabled, Rule: &types.ObjectLockRule{DefaultRetention: d}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The suite of stores that lock and keep versions, likewise.
+func TestLockSuite(t *testing.T) {
+	for name, o := range map[string]Options{"amazon": {}, "pages": {PageKeys: 2}} {
+		t.Run(name, func(t *testing.T) {
+			s := Start(t, o)
+			storetest.LockSuite{Open: func(t *testing.T) (store.Store, func(time.Duration)) {
+				bucket := "firn-" + random(8)
+				_, err := client(s, s.User()).CreateBucket(t.Context(), &api.CreateBucketInput{Bucket: &bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return open(t, s, func(o *s3.Options) { o.Bucket = bucket }), s.Advance
+			}, SetRule: func(t *testing.T, st store.Store, rule store.LockRule) { setLockRule(t, s, st, rule) },
+				Plain: func(t *testing.T) store.Store { return open(t, s, nil) }}.Run(t)
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		s := Start(t, Options{Provider: Provider{NoVersions: true}})
+		storetest.LockSuite{Open: func(t *testing.T) (store.Store, func(time.Duration)) { t.Skip("it keeps none"); return nil, nil },
+			Plain: func(t *testing.T) store.Store { return open(t, s, nil) }}.Run(t)
+	})
+}

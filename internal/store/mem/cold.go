@@ -12,7 +12,8 @@ import (
 
 // Request is one request to the store, as Options.Watch sees it before it is carried out.
 type Request struct {
-	Op     string // put (Commit too), get, list (a thousand objects each), stat, delete, make, thaw, copies (as list), move, rules
+	Op string // put (Commit too), get, list (a thousand objects each), stat, delete (of a version, too), make, thaw, copies (as list), move, rules,
+	// lock, locks (LockOf and LockRule), versions (as list)
 	Name   string // object or prefix
 	Class  string // of the object that is there; put, move: the one asked for
 	Cold   bool   // the object that is there lies in a cold class, whether a copy of it can be read or not
@@ -203,7 +204,8 @@ func (s *Store) Move(ctx context.Context, name, class string) error {
 	if s.cold(o.info.Class) && o.copy.at(s.o.Now()).State != store.Thawed {
 		return store.Fail("move", name, store.ErrCold)
 	}
-	o.info.Class, o.info.Modified, o.copy = class, s.o.Now(), thawed{}
+	s.supersede(name)
+	o.info.Class, o.info.Modified, o.copy, o.id = class, s.o.Now(), thawed{}, s.nextID()
 	s.objects[name] = o
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package mem is a store in memory, for tests. It keeps the contract of package store to the letter, can be crashed and
-// has the clock that it is given. It has cold classes, from which it thaws as that clock goes, counts its requests and lets a test watch and refuse them.
+// has the clock that it is given. It has cold classes, from which it thaws as that clock goes, versions and locks, counts its requests and lets a test watch and refuse them.
 package mem
 
 import (
@@ -33,6 +33,8 @@ type Options struct {
 	NoStatus bool                                              // listings do not tell what is thawed
 	Fixed    string                                            // class of all objects, whatever is asked for, as with servers that ignore classes; empty: as asked
 	Rules    []store.Rule                                      // what Rules tells
+	Lock     store.LockRule                                    // what LockRule tells, and what is done; Enabled: Versions, too
+	Versions bool                                              // keeps what is deleted or replaced
 	Watch    func(Request) error                               // told of every request, by several goroutines at once; its error is the answer
 }
 
@@ -42,7 +44,9 @@ type Store struct {
 
 	mu       sync.RWMutex
 	objects  map[string]object
-	requests map[string]int64 // by Request.Op
+	older    map[string][]object // versions that are not seen, the oldest first; guarded by mu, as all of it
+	ids      int                 // of versions
+	requests map[string]int64    // by Request.Op
 	crashed  bool
 }
 
@@ -51,6 +55,9 @@ type object struct {
 	sum     digest.Object
 	info    store.Info
 	copy    thawed
+	lock    store.Lock
+	id      string // of the version
+	mark    bool   // of deletion; among older only
 }
 
 // New returns an empty store.
@@ -67,7 +74,8 @@ func New(o Options) *Store {
 	if o.ThawTime == nil {
 		o.ThawTime = AmazonThawTime
 	}
-	return &Store{o: o, objects: map[string]object{}, requests: map[string]int64{}}
+	o.Versions = o.Versions || o.Lock.Enabled
+	return &Store{o: o, objects: map[string]object{}, older: map[string][]object{}, requests: map[string]int64{}}
 }
 
 // Crash ends this store as a power cut would: every call under way or to come fails with ErrCrashed. The store that it
@@ -79,7 +87,10 @@ func (s *Store) Crash() *Store {
 	for name, o := range s.objects {
 		next.objects[name] = o
 	}
-	s.crashed = true
+	for name, older := range s.older {
+		next.older[name] = slices.Clone(older)
+	}
+	next.ids, s.crashed = s.ids, true
 	return next
 }
 
@@ -155,7 +166,8 @@ func (s *Store) insert(name string, content []byte, o store.PutOptions) {
 	if s.o.Fixed != "" {
 		o.Class = s.o.Fixed
 	}
-	s.objects[name] = object{content: content, sum: sha256.Sum256(content),
+	s.supersede(name)
+	s.objects[name] = object{content: content, sum: sha256.Sum256(content), id: s.nextID(), lock: s.newLock(),
 		info: store.Info{Name: name, Size: int64(len(content)), Modified: s.o.Now(), Class: o.Class}}
 }
 
@@ -239,7 +251,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := s.aliveLocked(ctx); err != nil {
 		return store.Fail("delete", name, err)
 	}
-	delete(s.objects, name)
+	s.deleteLocked(name)
 	return nil
 }
 

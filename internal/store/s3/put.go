@@ -56,8 +56,16 @@ func (s *Store) put(ctx context.Context, name string, r io.ReadSeeker, size int6
 	if err == nil && s.refused(store.Sums) {
 		err = s.weigh(ctx, name, size)
 	}
+	if !s.amazon && errors.Is(err, store.ErrExist) {
+		if _, missing := s.stat(ctx, name); errors.Is(missing, store.ErrNotExist) {
+			return errHidden
+		}
+	}
 	return err
 }
+
+// errHidden is of servers that take what was deleted, and is kept as a version, for there when it is to be created again.
+var errHidden = errors.New("server does not create it, and does not show it: a version of it is kept behind a mark of deletion")
 
 // partSize returns the size of the parts of an object, all but the last, or 0 where it is sent as one.
 func (s *Store) partSize(size, want int64) (int64, error) {

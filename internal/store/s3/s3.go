@@ -421,6 +421,9 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if errors.Is(err, store.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		err = s.locked(ctx, name, "", err)
+	}
 	return store.Fail("delete", name, err)
 }
 

@@ -33,6 +33,7 @@ const (
 
 // Server is a server under way. It has no bucket.
 type Server struct {
+	versions       string // folder of versions; empty: it keeps none
 	Endpoint       string // http://127.0.0.1:port
 	Region         string
 	Access, Secret string // of the root user
@@ -42,11 +43,22 @@ type Server struct {
 // Start starts a server that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, "")
+}
+
+// StartVersioned starts a server whose buckets can keep versions.
+func StartVersioned(t testing.TB) *Server {
+	t.Helper()
+	return start(t, t.TempDir())
+}
+
+func start(t testing.TB, versions string) *Server {
+	t.Helper()
 	path, err := built()
 	if err != nil {
 		unavailable(t, err)
 	}
-	s := &Server{Region: "us-east-1", Access: secret(10), Secret: secret(20), Folder: t.TempDir()}
+	s := &Server{Region: "us-east-1", Access: secret(10), Secret: secret(20), Folder: t.TempDir(), versions: versions}
 	for range startTries { // the port may be taken between the look and the start
 		var stop func()
 		if stop, err = s.run(path); err == nil {
@@ -148,7 +160,11 @@ func (s *Server) run(path string) (stop func(), err error) {
 	s.Endpoint = "http://" + address
 	var output bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "--port", address, "--region", s.Region, "--health", "/healthy", "--keep-alive", "--quiet", "posix", s.Folder)
+	args := []string{"--port", address, "--region", s.Region, "--health", "/healthy", "--keep-alive", "--quiet", "posix"}
+	if s.versions != "" {
+		args = append(args, "--versioning-dir", s.versions)
+	}
+	cmd := exec.CommandContext(ctx, path, append(args, s.Folder)...)
 	cmd.Env = []string{"ROOT_ACCESS_KEY=" + s.Access, "ROOT_SECRET_KEY=" + s.Secret, "PATH=" + os.Getenv("PATH"), "HOME=" + s.Folder}
 	cmd.Stdout, cmd.Stderr = &output, &output
 	endWithParent(cmd)
