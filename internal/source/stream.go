@@ -142,4 +142,8 @@ func (e *TargetError) Error() string { return fmt.Sprintf("%s: %s", e.Target, e.
 type Host struct {
 	Now  func() time.Time  // nil: time.Now
 	Note func(text string) // worth telling a person while it happens; nil: nobody listens
+
+	// Holder names, for good, who needs what an adapter keeps in the system for the next increment: it differs between repositories and between sources, 1 to 64 lower-case letters and
+	// digits. What bears another name, or none, is never touched. Empty: there is only one.
+	Holder string
 }
