@@ -13,7 +13,7 @@ import (
 
 // Floors with a name.
 const (
-	words     = -1 // what even floor 0 speaks in: names of things, nothing that computes
+	words     = -1 // what even floor 0 speaks in: names of things and measures, nothing that needs more than its argument
 	command   = 8  // the programs
 	testsOnly = 99 // imported by tests and by one another, never by what ships
 )
@@ -75,7 +75,6 @@ var house = []room{
 	{"target", 2, "adapter: writes files, links and metadata where a restore wants them"},
 
 	{"store", 1, "contract between firn and whatever keeps objects"},
-	{"source", 1, "contract between the backup and whatever has the data"},
 	{"program", 1, "runs the programs of others, bounds and judges them, and keeps what they make in temporary files; the adapters that share it may not import one another"},
 	{"pack", 1, "format of packs and their tables"},
 	{"envelope", 1, "format of the sealed and signed small objects"},
@@ -98,11 +97,12 @@ var house = []room{
 	{"retain", 0, "pure: which snapshots to keep"},
 	{"price", 0, "pure: what things cost"},
 	{"glob", 0, "pure: patterns of paths"},
-	{"units", 0, "pure: sizes and rates as people write them"},
+	{"source", 0, "contract between the backup and whatever has the data; lower than other contracts, since what runs programs for adapters speaks in it"},
 	{"event", 0, "pure: what a verb tells while it runs"},
 	{"manifest/jsonline", 0, "pure: writes and reads the JSON lines of manifests, by hand and fast"},
 
 	{"digest", words, "chunk ids and object names: the types by which every floor names things"},
+	{"units", words, "sizes, rates and times as people write them"},
 
 	{"storetest", testsOnly, "one conformance suite for every store"},
 	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
