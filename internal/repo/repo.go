@@ -37,6 +37,9 @@ var (
 	ErrWrongKey     = errors.New("key belongs to another repository")
 )
 
+// errRevoked tells of what is not certified any more, and for that reason does not count.
+var errRevoked = fmt.Errorf("its key does not count any more: %w", ErrUntrusted)
+
 // ObjectError tells which object is not what it has to be.
 type ObjectError struct {
 	Name string

@@ -209,7 +209,7 @@ func (k *scopeKit) inTime(author sign.Author, stored time.Time) error {
 	k.r.mu.Lock()
 	defer k.r.mu.Unlock()
 	if at, ok := k.revoked[author]; ok && stored.After(at) {
-		return fmt.Errorf("written after host %v was revoked: %w", author, ErrUntrusted)
+		return fmt.Errorf("written after host %v was revoked: %w", author, errRevoked)
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ type ScopeState struct {
 	pruned    map[string]bool // names of prune records that were read
 	forgotten map[snapshot.ID]bool
 	retiring  []digest.Object // read from records and not yet marked in set
+	epochs    uint32          // by the records, every epoch below may have been used
+	onRecord  func(store.Info, *snapshot.Record)
+	listed    map[string]*listedSnapshot // by id, as the snapshots were listed
 	objects   []index.Object
 	seen      bool // snapshots of the scope are listed
 
@@ -210,10 +213,7 @@ func pause(ctx context.Context, attempt int) error {
 func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished bool, err error) {
 	var fresh []store.Info
 	err = s.kit.r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
-		if gen, _, err := parseGen(i.Name); err == nil {
-			s.lastRecord = max(s.lastRecord, gen)
-		}
-		if !s.pruned[i.Name] {
+		if mayBeRecord(i) && !s.pruned[i.Name] {
 			fresh = append(fresh, i)
 		}
 		return nil
@@ -227,7 +227,7 @@ func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished 
 		switch {
 		case err == nil:
 			s.pruned[info.Name] = true
-		case s.foreignRecord(info.Name, err):
+		case s.foreignRecord(info.Name, err) || s.neverRecord(ctx, info, err):
 			s.pruned[info.Name] = true
 			continue
 		case errors.As(err, &object):
@@ -239,7 +239,13 @@ func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished 
 		default:
 			return nil, false, err
 		}
+		gen, _, _ := parseGen(info.Name)
+		s.lastRecord = max(s.lastRecord, gen) // only where it can be believed: another name could leave no later one
 		s.retiring = append(s.retiring, rec.Retire...)
+		s.epochs = max(s.epochs, rec.Epochs)
+		if s.onRecord != nil {
+			s.onRecord(info, rec)
+		}
 		for _, id := range rec.Forget {
 			s.forgotten[id] = true
 		}
@@ -317,7 +323,7 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.seen = len(found) > 0
+	s.seen, s.listed = len(found) > 0, found
 	var ids []string
 	for id, e := range found {
 		if e.info.Name != "" { // a mark without its snapshot: forgotten half-way

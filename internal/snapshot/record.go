@@ -15,6 +15,8 @@ type recordHeadJSON struct {
 	Version int       `json:"version"`
 	Scope   string    `json:"scope"`
 	Time    time.Time `json:"time"`
+	Since   time.Time `json:"since,omitzero"`
+	Epochs  uint32    `json:"epochs,omitempty"`
 }
 
 type recordLineJSON struct {
@@ -24,7 +26,7 @@ type recordLineJSON struct {
 
 // Marshal returns the body of a prune record. It fails with ErrBody if that is longer than MaxRecordBody.
 func (r *Record) Marshal() ([]byte, error) {
-	head, err := json.Marshal(recordHeadJSON{Version, hex.EncodeToString(r.Scope[:]), r.Time.UTC()})
+	head, err := json.Marshal(recordHeadJSON{Version, hex.EncodeToString(r.Scope[:]), r.Time.UTC(), r.Since.UTC(), r.Epochs})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBody, err)
 	}
@@ -59,7 +61,7 @@ func ParseRecord(body []byte) (*Record, error) {
 	if err := unmarshal(first, &head, &head.Version, MaxLine); err != nil {
 		return nil, err
 	}
-	r := &Record{Time: head.Time.UTC()}
+	r := &Record{Time: head.Time.UTC(), Since: head.Since.UTC(), Epochs: head.Epochs}
 	if err := parseHex(r.Scope[:], head.Scope); err != nil {
 		return nil, err
 	}
@@ -95,7 +97,8 @@ func (r *Record) parseLine(line []byte) error {
 	return fmt.Errorf("%w: neither retire nor forget", ErrBody)
 }
 
-// Compact returns one record of the time now that holds all that the given ones do, sorted and each once. They have to be of one scope, else it fails with ErrBody.
+// Compact returns one record of the time now that holds all that the given ones do, sorted and each once. They have to be of one scope, else it fails with ErrBody. Since is for
+// the caller to set, who knows when the store got them.
 func Compact(now time.Time, records ...*Record) (*Record, error) {
 	out := &Record{Time: now.UTC()}
 	for i, r := range records {
@@ -105,6 +108,7 @@ func Compact(now time.Time, records ...*Record) (*Record, error) {
 		if r.Scope != out.Scope {
 			return nil, fmt.Errorf("%w: records of scopes %x and %x", ErrBody, out.Scope, r.Scope)
 		}
+		out.Epochs = max(out.Epochs, r.Epochs)
 		out.Retire = append(out.Retire, r.Retire...)
 		out.Forget = append(out.Forget, r.Forget...)
 	}

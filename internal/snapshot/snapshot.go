@@ -260,7 +260,9 @@ type Head struct {
 type Record struct {
 	Scope  [8]byte
 	Time   time.Time
-	Retire []digest.Object // packs that take no new references
+	Since  time.Time       // of a record that was made of others: when the store got the youngest of these, by its clock; else zero
+	Epochs uint32          // every epoch of the scope below this one may have been used, also by snapshots that are gone; 0: nobody noted it
+	Retire []digest.Object // packs and pack sets that take no new references
 	Forget []ID            // snapshots
 }
 

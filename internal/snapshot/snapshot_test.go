@@ -125,7 +125,7 @@ func TestSmallBodies(t *testing.T) {
 	if back, err2 := ParseState(body); err != nil || err2 != nil || !reflect.DeepEqual(back, s) {
 		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
 	}
-	r := &Record{[8]byte{1}, now, []digest.Object{{2}, {3}}, []ID{{4}}}
+	r := &Record{[8]byte{1}, now, now.Add(-5), 7, []digest.Object{{2}, {3}}, []ID{{4}}}
 	body, err = r.Marshal()
 	if back, err2 := ParseRecord(body); err != nil || err2 != nil || !reflect.DeepEqual(back, r) {
 		t.Errorf("%s: %+v, %v, %v", body, back, err, err2)
@@ -142,7 +142,7 @@ func TestSmallBodies(t *testing.T) {
 		}
 	}
 	all, err := Compact(now, r, &Record{Scope: [8]byte{1}, Retire: []digest.Object{{3}, {1}}, Forget: []ID{{4}, {9}}})
-	want := &Record{[8]byte{1}, now, []digest.Object{{1}, {2}, {3}}, []ID{{4}, {9}}}
+	want := &Record{[8]byte{1}, now, time.Time{}, 7, []digest.Object{{1}, {2}, {3}}, []ID{{4}, {9}}}
 	if err != nil || !reflect.DeepEqual(all, want) {
 		t.Errorf("compact: %+v, %v", all, err)
 	}

@@ -1,0 +1,258 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"firn/internal/digest"
+	"firn/internal/envelope"
+	"firn/internal/index"
+	"firn/internal/keys"
+	"firn/internal/sign"
+	"firn/internal/snapshot"
+	"firn/internal/store"
+)
+
+// When index objects are written again. Whoever has read an object reads what comes in its place: so it has to be worth it.
+const (
+	staleShare  = 5                    // where one in so many of its chunks lies in packs that are gone
+	smallChunks = index.MaxChunks / 64 // an object with fewer chunks is small,
+	manySmall   = 16                   // and so many of them are merged
+	freshChunks = index.MaxChunks / 8  // of one object that is written: 20 MiB
+)
+
+// indexObject is one object of the index, as far as deciding goes.
+type indexObject struct {
+	name   string // whole
+	level  int
+	chunks int // of packs that are there
+	gone   int // of others
+}
+
+// DropFromIndexes writes index objects again without the packs that are gone: a new object, signed by who prunes, is stored before those are deleted whose packs it names.
+// gone must be true only of packs that are retired, that no snapshot needs, and that are not in the store. It reads the index objects, unless few of all chunks
+// are gone and few objects are small. It returns how many objects it wrote and deleted.
+func (p *Pruning) DropFromIndexes(ctx context.Context, gone func(digest.Object) bool) (written, deleted int, err error) {
+	if worth, err := p.worthDropping(gone); err != nil || !worth {
+		return 0, 0, err
+	}
+	objects, err := p.indexObjects(ctx, gone)
+	if err != nil {
+		return 0, 0, err
+	}
+	small := 0
+	for _, o := range objects {
+		if o.chunks < smallChunks {
+			small++
+		}
+	}
+	w := &indexWriter{p: p, gone: gone}
+	for _, o := range objects {
+		if o.gone*staleShare < o.gone+o.chunks && (small < manySmall || o.chunks >= smallChunks) {
+			continue
+		}
+		if locked, err := p.locked(ctx, o.name); err != nil || locked { // it would be written again and again
+			if err != nil {
+				return w.written, w.deleted, err
+			}
+			continue
+		}
+		if err := w.take(ctx, o); err != nil {
+			return w.written, w.deleted, err
+		}
+	}
+	return w.written, w.deleted, w.flush(ctx)
+}
+
+// worthDropping looks at what is known already.
+func (p *Pruning) worthDropping(gone func(digest.Object) bool) (bool, error) {
+	if len(p.objects) >= manySmall {
+		return true, nil
+	}
+	var chunks, lost int
+	err := p.set.EachPack(func(i *index.Info, retired bool) error {
+		chunks += i.Count
+		if retired && gone(i.Name) {
+			lost += i.Count
+		}
+		return nil
+	})
+	return lost > 0 && lost*staleShare >= chunks, err
+}
+
+// indexObjects reads the objects of the index. One that cannot be read is left alone.
+func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) bool) (all []indexObject, err error) {
+	prefix := indexPrefix(p.kit.id)
+	var names []string
+	err = p.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
+		if gen, _, err := parseGen(strings.TrimPrefix(i.Name, prefix)); err == nil {
+			p.lastGen = max(p.lastGen, gen)
+			names = append(names, i.Name)
+		}
+		return nil
+	})
+	for _, name := range names {
+		o := indexObject{name: name}
+		header, perr := p.parseIndex(ctx, name, func(pack *index.Pack) error {
+			if p.set.Retired(pack.Name) && gone(pack.Name) {
+				o.gone += len(pack.Chunks)
+			} else {
+				o.chunks += len(pack.Chunks)
+			}
+			return nil
+		})
+		var broken *ObjectError
+		if errors.As(perr, &broken) || errors.Is(perr, store.ErrNotExist) || errors.Is(perr, ErrUntrusted) {
+			continue
+		}
+		if perr != nil {
+			return nil, perr
+		}
+		o.level = header.Level
+		all = append(all, o)
+	}
+	return all, err
+}
+
+// parseIndex reads one object of the index; what is wrong with it is an *ObjectError.
+func (p *Pruning) parseIndex(ctx context.Context, name string, fn func(*index.Pack) error) (index.Header, error) {
+	body, author, err := p.kit.getTrusted(ctx, sign.Index, name)
+	if err == nil {
+		err = checkAuthor(body, author)
+	}
+	if err != nil {
+		return index.Header{}, err
+	}
+	h, err := index.Parse(body, fn)
+	if err != nil {
+		return h, &ObjectError{name, err}
+	}
+	return h, nil
+}
+
+// indexWriter gathers packs until there are enough for an object.
+type indexWriter struct {
+	p                *Pruning
+	gone             func(digest.Object) bool
+	packs            []index.Pack
+	seen             map[digest.Object]bool
+	chunks           int
+	from             []indexObject // whose packs are all in packs, or were left out
+	written, deleted int
+}
+
+// take adds what one object names.
+func (w *indexWriter) take(ctx context.Context, o indexObject) error {
+	if w.chunks+o.chunks > freshChunks {
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if w.seen == nil {
+		w.seen = map[digest.Object]bool{}
+	}
+	n := len(w.packs)
+	_, err := w.p.parseIndex(ctx, o.name, func(pack *index.Pack) error {
+		if w.seen[pack.Name] || w.p.set.Retired(pack.Name) && w.gone(pack.Name) {
+			return nil
+		}
+		c := clonePack(pack)
+		if info, ok, err := w.p.set.Find(pack.Name); err == nil && ok && info.Par2 != nil {
+			c.Par2 = info.Par2 // perhaps of a later index
+		}
+		w.packs = append(w.packs, c)
+		return nil
+	})
+	if errors.Is(err, store.ErrNotExist) {
+		w.packs = w.packs[:n] // somebody else has written it again meanwhile
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range w.packs[n:] {
+		w.seen[c.Name] = true
+		w.chunks += len(c.Chunks)
+	}
+	w.from = append(w.from, o)
+	return nil
+}
+
+// flush stores what was gathered, awaits the answer, and deletes the objects from which it came.
+func (w *indexWriter) flush(ctx context.Context) error {
+	if len(w.from) == 0 {
+		return nil
+	}
+	if len(w.packs) > 0 {
+		if err := w.put(ctx); err != nil {
+			return err
+		}
+	}
+	for _, o := range w.from {
+		err := w.p.purge(ctx, o.name)
+		if errors.Is(err, store.ErrLocked) {
+			continue // what it names is named twice
+		}
+		if err != nil {
+			return err
+		}
+		w.deleted++
+	}
+	w.packs, w.seen, w.chunks, w.from = nil, nil, 0, nil
+	return nil
+}
+
+func (w *indexWriter) put(ctx context.Context) error {
+	signer, err := w.p.pruneSigner()
+	if err != nil {
+		return err
+	}
+	h := index.Header{Author: [16]byte(signer.Author())}
+	for _, o := range w.from {
+		h.Level = min(max(h.Level, o.level+1), index.MaxLevel)
+		h.Replaces = append(h.Replaces, o.name[len(indexPrefix(w.p.kit.id)):])
+	}
+	body, err := index.AppendHeader(nil, h)
+	for i := range w.packs {
+		if err != nil {
+			return err
+		}
+		body, err = index.AppendPack(body, &w.packs[i])
+	}
+	if err != nil {
+		return err
+	}
+	object, sum, err := envelope.Seal(sign.Index, body, w.p.kit.envelopeKeysOf(signer))
+	if err != nil {
+		return err
+	}
+	w.written++
+	return w.p.kit.r.put(ctx, indexPrefix(w.p.kit.id)+genName(w.p.nextGen(), sum), object, w.p.kit.r.hotClass())
+}
+
+// parseStateOwner returns the host of a folder below state/.
+func parseStateOwner(prefix string) (sign.Author, error) {
+	return sign.ParseAuthor(strings.TrimSuffix(strings.TrimPrefix(prefix, "state/"), "/"))
+}
+
+// validState reports whether an object below state/ says what it may, signed by whom it is of. It fails only where the store does not answer.
+func (p *Pruning) validState(ctx context.Context, prefix, name string) (bool, error) {
+	body, author, err := p.kit.getTrusted(ctx, sign.State, name)
+	var state *snapshot.State
+	if err == nil {
+		state, err = snapshot.ParseState(body)
+	}
+	var broken *ObjectError
+	if errors.As(err, &broken) || errors.Is(err, snapshot.ErrBody) || errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	owner, err := parseStateOwner(prefix)
+	if err != nil || keys.HostID(state.Host) != keys.HostID(owner) {
+		return false, nil
+	}
+	return author == owner || author.IsRoot() && prefix == proofPrefix(p.kit.id), nil
+}
