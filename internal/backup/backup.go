@@ -187,6 +187,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := confirmUndone(ctx, &o); err != nil {
 		return nil, err
 	}
+	if o.Full { // which epochs there were, prune records may tell alone
+		if err := o.Scope.Refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		r, err := newRun(o)
 		if err != nil {

@@ -32,10 +32,8 @@ type history struct {
 // and go between them.
 func (r *run) findHistory() error {
 	var partial snapshot.Item // newest of those that are not done
-	highest := uint32(0)
 	host := [16]byte(r.o.Repo.Host().Host)
 	for _, it := range r.o.Scope.Items {
-		highest = max(highest, it.Epoch)
 		if it.Source.ID != r.o.Source.ID || it.Status() == snapshot.IsForgotten {
 			continue
 		}
@@ -58,7 +56,7 @@ func (r *run) findHistory() error {
 	}
 	r.checkHead()
 	if r.o.Full && (r.last.Snapshot != nil || partial.Snapshot != nil) {
-		r.epoch = highest + 1
+		r.epoch = r.o.Scope.Epochs()
 		if partial.Snapshot != nil && partial.Epoch > r.lastEpoch() {
 			r.epoch = partial.Epoch // a full backup that was interrupted goes on
 		}
