@@ -33,9 +33,15 @@ type Around struct {
 	Note func(string)
 }
 
-// ReadAround reads the settings; what is wrong with them, o says.
+// ReadHooks reads the settings of a source that is no stream; what is wrong with them, o says.
+func ReadHooks(o *source.Settings, host source.Host) Around {
+	return Around{Before: o.Text("before", ""), After: o.Text("after", ""), ReadFrom: o.Text("read_from", ""), Note: host.Note}
+}
+
+// ReadAround reads the settings of any other source; what is wrong with them, o says.
 func ReadAround(o *source.Settings, host source.Host) Around {
-	a := Around{Before: o.Text("before", ""), After: o.Text("after", ""), ReadFrom: o.Text("read_from", ""), TempDir: o.Text("temp_dir", ""), Note: host.Note}
+	a := ReadHooks(o, host)
+	a.TempDir = o.Text("temp_dir", "")
 	a.TempFile = o.Bool("use_temp_file", a.TempDir != "")
 	return a
 }
@@ -137,10 +143,10 @@ func (a Around) hook(ctx context.Context, name, command string, env ...string) e
 // Shell returns what runs a command line as the system's shell understands it. Its locale is that of this process: what it prints is for people, or content.
 func Shell(line string) Command {
 	if runtime.GOOS == "windows" {
-		return Command{Name: "cmd", Args: []string{"/d", "/c", line}, Env: keepLocale()}
+		return Command{Name: "cmd", Args: []string{"/d", "/c", line}, Env: KeepLocale()}
 	}
-	return Command{Name: "/bin/sh", Args: []string{"-c", line}, Env: keepLocale()}
+	return Command{Name: "/bin/sh", Args: []string{"-c", line}, Env: KeepLocale()}
 }
 
-// keepLocale undoes what Start says of the locale.
-func keepLocale() []string { return []string{"LC_ALL=" + os.Getenv("LC_ALL")} }
+// KeepLocale returns the environment of a program whose output is for people, or content: with the locale of this process.
+func KeepLocale() []string { return []string{"LC_ALL=" + os.Getenv("LC_ALL")} }

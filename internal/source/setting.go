@@ -49,7 +49,7 @@ func NewSettings(known []Setting, values map[string]string) *Settings {
 	slices.Sort(names)
 	for _, name := range names {
 		if !slices.ContainsFunc(known, func(k Setting) bool { return k.Name == name }) {
-			s.fail(&SettingError{Name: name, Value: values[name], Nearest: s.nearest(name)})
+			s.fail(&SettingError{Name: name, Value: values[name], Nearest: Nearest(known, name)})
 		}
 	}
 	return s
@@ -135,10 +135,10 @@ func (s *Settings) mustKnow(name string) {
 	}
 }
 
-// nearest finds a known name that is like name.
-func (s *Settings) nearest(name string) string {
+// Nearest finds the name of a setting that may have been meant by name; empty: there is none.
+func Nearest(known []Setting, name string) string {
 	best, least := "", 3
-	for _, k := range s.known {
+	for _, k := range known {
 		if d := distance(name, k.Name); d < least || strings.HasPrefix(k.Name, name) && len(name) > 2 && best == "" {
 			best, least = k.Name, d
 		}
