@@ -1,0 +1,422 @@
+package retain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+)
+
+// How the pace of a source is measured.
+const (
+	paceNumbers = 15                  // over so many backups
+	paceLook    = 64                  // at most so many snapshots back
+	unknownPace = 24 * 60 * 60 * 1000 // milliseconds
+)
+
+// line is the snapshots of one source that count, in the order of the store's clock.
+type line struct {
+	snaps   []Snapshot
+	p       *Policy
+	now     time.Time
+	loc     *time.Location
+	of      []int // all of the source
+	at      []int // those that count: index in snaps
+	ms      []int64
+	pace    []int64 // average time between the backups before it, in milliseconds
+	moments []moment
+	today   moment
+	kept    []bool
+	reasons [][]Reason
+	past    [][]Reason
+}
+
+// counts reports whether rules look at s.
+func counts(s *Snapshot, now time.Time) bool {
+	return s.Done && !s.Time.IsZero() && !s.Time.After(now.Add(Skew))
+}
+
+func newLine(snaps []Snapshot, moments []moment, of []int, p *Policy, now time.Time, loc *time.Location) *line {
+	l := &line{snaps: snaps, p: p, now: now, loc: loc, of: of, today: momentOf(now, loc)}
+	for _, i := range of {
+		if counts(&snaps[i], now) {
+			l.at = append(l.at, i)
+			l.ms = append(l.ms, snaps[i].Time.UnixMilli())
+			l.moments = append(l.moments, moments[i])
+		}
+	}
+	n := len(l.at)
+	l.kept, l.reasons, l.past = make([]bool, n), make([][]Reason, n), make([][]Reason, n)
+	l.pace = make([]int64, n)
+	for i := range l.at {
+		l.pace[i] = l.paceAt(i)
+	}
+	return l
+}
+
+// paceAt measures the pace before a snapshot, by its number and those of older ones.
+func (l *line) paceAt(i int) int64 {
+	number := l.snaps[l.at[i]].Sequence
+	best, by := -1, uint64(0)
+	for j := i - 1; j >= 0 && j >= i-paceLook && by < paceNumbers; j-- {
+		if n := l.snaps[l.at[j]].Sequence; n < number && number-n > by {
+			best, by = j, number-n
+		}
+	}
+	if best < 0 {
+		return unknownPace
+	}
+	return int64(uint64(l.ms[i]-l.ms[best]) / by)
+}
+
+// gap is how far apart snapshots newer than the i-th have to be to count one by one, in milliseconds, in a rule with slots of this length; 0: slots of their own will do.
+func (l *line) gap(i int, length time.Duration) int64 {
+	switch {
+	case l.p.Burst < 0:
+		return 0
+	case l.p.Burst > 0:
+		return l.p.Burst.Milliseconds()
+	case l.pace[i]*2 <= length.Milliseconds()*3:
+		return 0
+	}
+	return l.pace[i] / 2
+}
+
+// decide fills in the verdicts of one source.
+func (l *line) decide(out []Verdict) {
+	for _, i := range l.of {
+		s := &l.snaps[i]
+		v := Verdict{ID: s.ID, Keep: true}
+		switch {
+		case !s.Done:
+			v.Reasons = []Reason{{Rule: RuleUndone}}
+		case l.p.None:
+			v.Keep, v.Reasons = false, []Reason{{Rule: RuleNone, Past: true}}
+		case s.Time.IsZero():
+			v.Reasons = []Reason{{Rule: RuleUndated}}
+		case !counts(s, l.now):
+			v.Reasons = []Reason{{Rule: RuleFuture, Until: s.Time}}
+		}
+		out[i] = v
+	}
+	if l.p.None || len(l.at) == 0 {
+		return
+	}
+	l.apply()
+	for n, i := range l.at {
+		switch out[i].Keep = l.kept[n]; {
+		case l.kept[n]:
+			out[i].Reasons = l.reasons[n]
+		case len(l.past[n]) > 0:
+			out[i].Reasons = l.past[n]
+		default:
+			out[i].Reasons = []Reason{{Rule: RuleNothing, Past: true}}
+		}
+	}
+}
+
+// apply asks all rules.
+func (l *line) apply() {
+	if l.p.Last > 0 {
+		l.slotted(slots{rule: RuleLast, keep: l.p.Last})
+	}
+	cal := calendar(l.p, l.loc)
+	for _, s := range cal {
+		l.slotted(s)
+	}
+	l.within()
+	l.tagged()
+	switch l.p.Cycle.Kind {
+	case Simple:
+		l.epochs()
+	case Hanoi:
+		for _, s := range discs(l.p.Cycle, l.loc) {
+			l.slotted(s)
+		}
+	}
+	l.newest()
+	if l.p.Cycle.Kind == Hanoi {
+		l.fill(RuleHanoi, l.p.Cycle.Discs)
+	}
+	if l.p.Min > 0 {
+		l.fill(RuleMin, l.p.Min)
+	}
+}
+
+// keep notes why the i-th is kept. Of Hanoi's discs the greatest counts, which is asked first.
+func (l *line) keep(i int, r Reason) {
+	l.kept[i] = true
+	if r.Rule == RuleHanoi && slices.ContainsFunc(l.reasons[i], func(o Reason) bool { return o.Rule == RuleHanoi || o.Rule == RuleArchive }) {
+		return
+	}
+	l.reasons[i] = append(l.reasons[i], r)
+}
+
+// drop notes which rule does not keep the i-th any more.
+func (l *line) drop(i int, r Reason) {
+	r.Past = true
+	if r.Rule == RuleHanoi && slices.ContainsFunc(l.past[i], func(o Reason) bool { return o.Rule == RuleHanoi }) {
+		return
+	}
+	l.past[i] = append(l.past[i], r)
+}
+
+// slotted asks a rule that keeps the first snapshots of the newest slots. Without a key each snapshot has a slot of its own.
+func (l *line) slotted(s slots) {
+	var standing []int
+	var keys []int64 // of those
+	for i := range l.at {
+		k := int64(i)
+		if s.key != nil {
+			k = s.key(l.moments[i])
+		}
+		if n := len(keys); n > 0 && k <= keys[n-1] {
+			l.besides(i, standing[n-1], &s, keys[n-1])
+			continue
+		}
+		standing, keys = append(standing, i), append(keys, k)
+	}
+	spread := l.spread(standing)
+	for a := len(standing) - 1; a >= 0; a-- {
+		i := standing[a]
+		newer, last := l.beats(standing, a, &s, spread[a])
+		r := Reason{Rule: s.rule, Number: newer + 1, Of: s.keep}
+		if s.name != nil {
+			r.Slot = s.name(keys[a])
+		}
+		if newer >= s.keep {
+			l.drop(i, r)
+			continue
+		}
+		if s.start != nil && s.keep != All {
+			open := max(keys[last]+1, s.key(l.today)) // the next slot that can be filled
+			r.Until = s.start(open + int64(s.keep-newer-1))
+			if r.Until.Before(l.now) {
+				r.Until = l.now
+			}
+		}
+		l.keep(i, r)
+	}
+}
+
+// besides notes that another stands for the slot in which the i-th is, in the finest rule.
+func (l *line) besides(i, stands int, s *slots, k int64) {
+	if len(l.past[i]) == 0 && !s.silent {
+		l.drop(i, Reason{Rule: s.rule, Slot: s.name(k), By: l.snaps[l.at[stands]].ID})
+	}
+}
+
+// spread returns for each the least distance between it and those after it that follow one another.
+func (l *line) spread(standing []int) []int64 {
+	least := make([]int64, len(standing))
+	for a := len(standing) - 1; a >= 0; a-- {
+		least[a] = 1<<63 - 1
+		if a+1 < len(standing) {
+			least[a] = min(least[a+1], l.ms[standing[a+1]]-l.ms[standing[a]])
+		}
+	}
+	return least
+}
+
+// beats counts the newer ones that lie apart from the a-th and from one another, up to as many as let it go, and says which was the last of them, or a.
+func (l *line) beats(standing []int, a int, s *slots, least int64) (n, last int) {
+	gap := l.gap(standing[a], s.length)
+	if gap <= least && s.apart == nil {
+		n = min(len(standing)-1-a, s.keep)
+		return n, a + n
+	}
+	apart := func(x, y int) bool {
+		x, y = standing[x], standing[y]
+		return l.ms[y]-l.ms[x] >= gap && (s.apart == nil || s.apart(l.moments[x], l.moments[y]))
+	}
+	for last = a; n < s.keep; n++ {
+		next := nextFrom(last+1, len(standing), func(b int) bool { return apart(last, b) })
+		if next == len(standing) {
+			break
+		}
+		last = next
+	}
+	return n, last
+}
+
+// nextFrom returns the first index from lo on for which ok holds, n if there is none. Where ok holds it holds for all that follow. It looks nearby first.
+func nextFrom(lo, n int, ok func(int) bool) int {
+	step := 1
+	for lo < n && !ok(lo) {
+		if lo+step >= n || ok(lo+step) {
+			return lo + 1 + sort.Search(min(lo+step, n)-lo-1, func(b int) bool { return ok(lo + 1 + b) })
+		}
+		lo, step = lo+step, step*2
+	}
+	return min(lo, n)
+}
+
+// within asks what is young enough. Of each gap between backups at most twice the pace at its beginning counts: silence makes nothing old.
+func (l *line) within() {
+	if l.p.Within == 0 {
+		return
+	}
+	limit, age := l.p.Within.Milliseconds(), int64(0)
+	newest := l.snaps[l.at[len(l.at)-1]].Time
+	for i := len(l.at) - 1; i >= 0; i-- {
+		if i+1 < len(l.at) {
+			gap := l.ms[i+1] - l.ms[i]
+			if l.p.Burst >= 0 {
+				gap = min(gap, 2*l.pace[i])
+			}
+			age += gap
+		}
+		r := Reason{Rule: RuleWithin, Slot: spanText(l.p.Within)}
+		if age > limit {
+			l.drop(i, r)
+			continue
+		}
+		r.Until = newest.Add(time.Duration(limit-age) * time.Millisecond)
+		l.keep(i, r)
+	}
+}
+
+func spanText(d time.Duration) string {
+	if d%days(1) == 0 {
+		return fmt.Sprintf("%d days", d/days(1))
+	}
+	return d.String()
+}
+
+func (l *line) tagged() {
+	for i, at := range l.at {
+		for _, tag := range l.p.Tags {
+			if slices.Contains(l.snaps[at].Tags, tag) {
+				l.keep(i, Reason{Rule: RuleTag, Slot: tag})
+				break
+			}
+		}
+	}
+}
+
+// newest keeps the newest, by time and, where clocks went back, by number.
+func (l *line) newest() {
+	last := len(l.at) - 1
+	l.keep(last, Reason{Rule: RuleNewest})
+	highest := last
+	for i := range l.at {
+		if l.snaps[l.at[i]].Sequence > l.snaps[l.at[highest]].Sequence {
+			highest = i
+		}
+	}
+	if highest != last {
+		l.keep(highest, Reason{Rule: RuleNewest, Slot: fmt.Sprintf("number %d", l.snaps[l.at[highest]].Sequence)})
+	}
+}
+
+// fill keeps newest ones until there are so many that lie apart.
+func (l *line) fill(rule Rule, least int) {
+	var kept []int64
+	for i := range l.at {
+		if l.kept[i] {
+			kept = append(kept, l.ms[i])
+		}
+	}
+	for i := len(l.at) - 1; i >= 0; i-- {
+		if l.kept[i] {
+			continue
+		}
+		at, _ := slices.BinarySearch(kept, l.ms[i])
+		if n := around(kept, at, l.ms[i], l.gap(i, 0), least); n < least {
+			kept = slices.Insert(kept, at, l.ms[i])
+			l.keep(i, Reason{Rule: rule, Number: n + 1, Of: least})
+		}
+	}
+}
+
+// around counts the times before and from the index at on that lie apart from ms and each other by gap, up to least.
+func around(kept []int64, at int, ms, gap int64, least int) (n int) {
+	for last, b := ms, at; n < least; n++ {
+		if b = nextFrom(b, len(kept), func(x int) bool { return kept[x]-last >= gap }); b == len(kept) {
+			break
+		}
+		last = kept[b]
+		b++
+	}
+	for last, b := ms, at; n < least; n++ {
+		back := nextFrom(0, b, func(x int) bool { return last-kept[b-1-x] >= gap })
+		if back == b {
+			break
+		}
+		b -= back + 1
+		last = kept[b]
+	}
+	return n
+}
+
+// epochs asks a simple cycle.
+func (l *line) epochs() {
+	of := epochsOf(l.snaps, l.at)
+	starts := []int{}
+	for i, e := range of {
+		if e == len(starts) {
+			starts = append(starts, i)
+		}
+	}
+	c := l.p.Cycle
+	gap := int64(0)
+	if l.p.Burst >= 0 {
+		gap = max(l.p.Burst.Milliseconds(), (days(c.Frequency*(c.Diffs+1)) / 2).Milliseconds())
+	}
+	verdicts := make([]Reason, len(starts))
+	for e, start := range starts {
+		newer, last := 0, start
+		for at := e + 1; at < len(starts) && newer < c.Fulls; at++ {
+			if s := starts[at]; l.ms[s]-l.ms[last] >= gap {
+				newer, last = newer+1, s
+			}
+		}
+		verdicts[e] = Reason{Rule: RuleSimple, Slot: fmt.Sprintf("epoch %d", l.snaps[l.at[start]].Epoch), Number: newer + 1, Of: c.Fulls,
+			Until: startOfDay(l.moments[last].day+int64((c.Fulls-newer)*c.Frequency*(c.Diffs+1)), l.loc)}
+		if verdicts[e].Until.Before(l.now) {
+			verdicts[e].Until = l.now
+		}
+	}
+	for i, e := range of {
+		if r := verdicts[e]; r.Number <= r.Of {
+			l.keep(i, r)
+		} else {
+			r.Until = time.Time{}
+			l.drop(i, r)
+		}
+	}
+}
+
+// epochsOf numbers the epochs of one source by the time of their first snapshots, from 0, and returns that of each. of are those that count, in the order of time. (See Cycle.)
+func epochsOf(snaps []Snapshot, of []int) []int {
+	out := make([]int, len(of))
+	byID := make(map[[16]byte]int, len(of)) // id to epoch
+	byEpoch := make(map[uint32]int)
+	chained := make(map[uint32]bool)
+	next := 0
+	for n, i := range of {
+		s := &snaps[i]
+		e, known := byEpoch[s.Epoch]
+		if s.Base != [16]byte{} {
+			if of, ok := byID[s.Base]; ok {
+				e, known = of, true
+			}
+			chained[s.Epoch] = true
+		} else if chained[s.Epoch] {
+			known = false
+		}
+		if !known {
+			e = next
+			next++
+			byEpoch[s.Epoch] = e
+		}
+		out[n], byID[s.ID] = e, e
+	}
+	return out
+}
+
+// Compare sorts snapshots as Decide looks at them: by source, then the store's clock.
+func Compare(a, b Snapshot) int {
+	return cmp.Or(slices.Compare(a.Source[:], b.Source[:]), a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence), slices.Compare(a.ID[:], b.ID[:]))
+}
