@@ -132,7 +132,10 @@ func Lineages(items []Item, want Item) ([]Lineage, error) {
 // lineage goes back from a point of the last of below. broken tells why below does not begin at the beginning; nil: it does.
 func lineage(below []Item, p *Point, broken *BrokenChainError) (*Lineage, *BrokenChainError) {
 	at := len(below) - 1
-	c := &Lineage{Of: p.Of, Steps: []Step{{below[at], *p}}}
+	c := &Lineage{Of: p.Of}
+	if !p.Unmoved() {
+		c.Steps = append(c.Steps, Step{below[at], *p})
+	}
 	for p.From != "" {
 		from := -1
 		var found *Point
@@ -152,7 +155,9 @@ func lineage(below []Item, p *Point, broken *BrokenChainError) (*Lineage, *Broke
 			c.Outside = found
 			break
 		}
-		c.Steps = append(c.Steps, Step{below[from], *found})
+		if !found.Unmoved() {
+			c.Steps = append(c.Steps, Step{below[from], *found})
+		}
 		at, p = from, found
 	}
 	slices.Reverse(c.Steps)

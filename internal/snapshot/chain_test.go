@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// item is a done snapshot of one source; points as "of:at<from", "of:at" for a full one, "of:at!" for one that lies outside.
+// item is a done snapshot of one source; points as "of:at<from" ("of:at<at" where nothing has moved), "of:at" for a full one, "of:at!" for one that lies outside.
 func item(n int, base int, points ...string) Item {
 	s := &Snapshot{ID: ID{byte(n), 1}, Start: time.Unix(int64(n), 0), Source: Origin{ID: Source{1}, Kind: "zfs", Path: []byte("p")}, Sequence: uint64(n), Complete: true}
 	if base > 0 {
@@ -23,7 +24,7 @@ func item(n int, base int, points ...string) Item {
 		if from != "" {
 			p.From = of + from
 		}
-		if !outside {
+		if !outside && !p.Unmoved() {
 			p.Stream = of + "-" + name
 		}
 		s.Points = append(s.Points, p)
@@ -76,6 +77,8 @@ func TestLineages(t *testing.T) {
 		"chain":             {[]Item{item(1, 0, "a:1"), item(2, 1, "a:2<1"), item(3, 2, "a:3<2")}, "a: 1/1 2/2 3/3"},
 		"not in order":      {[]Item{item(2, 1, "a:2<1"), item(1, 0, "a:1"), item(3, 2, "a:3<2")}, "a: 1/1 2/2 3/3"},
 		"a new full":        {[]Item{item(1, 0, "a:1"), item(2, 1, "a:2<1"), item(3, 0, "a:3"), item(4, 3, "a:4<3")}, "a: 3/3 4/4"},
+		"nothing has moved": {[]Item{item(1, 0, "a:1", "b:1"), item(2, 1, "a:1<1", "b:2<1"), item(3, 2, "a:1<1", "b:3<2"), item(4, 3, "a:2<1", "b:3<3")}, "a: 1/1 4/2; b: 1/1 2/2 3/3"},
+		"never moved":       {[]Item{item(1, 0, "a:1"), item(2, 1, "a:1<1"), item(3, 2, "a:1<1")}, "a: 1/1"},
 		"two, one is new":   {[]Item{item(1, 0, "a:1"), item(2, 1, "a:2<1", "b:1"), item(3, 2, "a:3<2", "b:2<1")}, "a: 1/1 2/2 3/3; b: 2/1 3/2"},
 		"passed over":       {[]Item{item(1, 0, "a:1", "b:1"), item(2, 1, "b:2<1"), item(3, 2, "a:2<1", "b:3<2")}, "a: 1/1 3/2; b: 1/1 2/2 3/3"},
 		"outside":           {[]Item{item(1, 0, "a:1!"), item(2, 1, "a:2<1"), item(3, 2, "a:3<2")}, "a: (1) 2/2 3/3"},
@@ -139,12 +142,40 @@ func TestLineagesOfAnything(t *testing.T) {
 				}
 				from = s.Point.ID
 			}
-			if last := l.Steps[len(l.Steps)-1]; last.Item.ID != want.ID {
-				t.Fatalf("ends with %v", last.Item.ID)
+			ends := slices.ContainsFunc(want.Points, func(p Point) bool { return p.Of == l.Of && p.ID == from })
+			moved := len(l.Steps) > 0 && l.Steps[len(l.Steps)-1].Item.ID == want.ID
+			still := slices.ContainsFunc(want.Points, func(p Point) bool { return p.Of == l.Of && p.ID == from && p.Unmoved() })
+			if !ends || !moved && !still {
+				t.Fatalf("ends with %q, which is not what snapshot %v has", from, want.ID)
 			}
 		}
 		if all, err := Bases(items, want); err == nil && (all[len(all)-1].ID != want.ID || !all[0].Base.IsZero()) {
 			t.Fatal(all)
+		}
+	}
+}
+
+// TestUnmovedPoint: a state that is still that of the base has no stream, and needs a base.
+func TestUnmovedPoint(t *testing.T) {
+	for text, c := range map[string]struct {
+		p    Point
+		base bool
+		good bool
+	}{
+		"unmoved":               {Point{Of: "a", ID: "1", From: "1"}, true, true},
+		"unmoved with a stream": {Point{Of: "a", ID: "1", From: "1", Stream: "s"}, true, false},
+		"unmoved, no base":      {Point{Of: "a", ID: "1", From: "1"}, false, false},
+		"unmoved and outside":   {Point{Of: "a", ID: "1", From: "1", Outside: true}, true, false},
+		"moved":                 {Point{Of: "a", ID: "2", From: "1", Stream: "s"}, true, true},
+		"moved, no stream":      {Point{Of: "a", ID: "2", From: "1"}, true, false},
+		"full, no stream":       {Point{Of: "a", ID: "2"}, true, false},
+	} {
+		s := &Snapshot{ID: ID{1}, Points: []Point{c.p}}
+		if c.base {
+			s.Base = ID{2}
+		}
+		if err := s.checkPoints(); (err == nil) != c.good {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

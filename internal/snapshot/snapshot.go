@@ -142,7 +142,7 @@ type Snapshot struct {
 // Point is a state that the backed-up system itself can name, to which a stream of the snapshot leads, or which lies elsewhere (FORMAT §10.2). Texts are UTF-8 of at most
 // MaxPointText bytes.
 type Point struct {
-	Stream  string    `json:"stream,omitempty"` // path of the stream in the manifest; empty where Outside
+	Stream  string    `json:"stream,omitempty"` // path of the stream in the manifest; empty where Outside or Unmoved
 	Of      string    `json:"of"`               // what it is a state of: a dataset, a subvolume, a repository
 	At      string    `json:"at"`               // its name there, for people
 	ID      string    `json:"id"`               // what identifies it for good
@@ -151,6 +151,9 @@ type Point struct {
 	Time    time.Time `json:"time,omitzero"`
 	Outside bool      `json:"outside,omitempty"` // stored by another tool: what starts from it needs it from there
 }
+
+// Unmoved reports whether it is still the state that the base has, so that no stream had to be made of it.
+func (p *Point) Unmoved() bool { return p.From != "" && p.From == p.ID }
 
 // checkPoints holds the points to their rules: each leads somewhere, and starts from nothing, or from a point of the base.
 func (s *Snapshot) checkPoints() error {
@@ -170,9 +173,9 @@ func (s *Snapshot) checkPoints() error {
 		switch {
 		case p.Of == "" || p.ID == "":
 			return bad(p, "has no name")
-		case (p.Stream == "") != p.Outside:
-			return bad(p, "has a stream and lies outside, or neither")
-		case p.From != "" && (s.Base.IsZero() || p.Outside || p.From == p.ID):
+		case (p.Stream == "") != (p.Outside || p.Unmoved()):
+			return bad(p, "has a stream and lies outside or at its base, or neither")
+		case p.From != "" && (s.Base.IsZero() || p.Outside):
 			return bad(p, "starts from what is not there")
 		}
 	}

@@ -45,7 +45,7 @@ func (e *ProducerError) Unwrap() error { return e.Err }
 
 // Point is a state of what is backed up that its own system can name, such as a snapshot of a file system or a revision: what a stream leads to, and from where.
 type Point struct {
-	Stream  string    // path of the stream that leads here; empty where it was made by somebody else and lies elsewhere (Outside)
+	Stream  string    // path of the stream that leads here; empty where it was made by somebody else and lies elsewhere (Outside), or where nothing has moved since the base (From is ID)
 	Of      string    // what it is a state of, in the system's words: a dataset, a subvolume, a repository
 	At      string    // the system's name of it, for people, such as "firn-20261120-101500" or "r4711"
 	ID      string    // what identifies it for good: a GUID, a UUID with a revision
@@ -68,7 +68,7 @@ type Producer interface {
 // Batch is one snapshot's worth of content. Either Streams or Folder is set; both are empty where a base that lies elsewhere is only recorded.
 type Batch struct {
 	Streams []Stream // sorted bytewise by path
-	Points  []Point  // one for each stream that leads to one
+	Points  []Point  // one for each stream that leads to one, and for each state of the base that is still the present one
 	Base    int      // index in have of what the increments start from; -1: there are none
 
 	Folder  string // read this folder instead
