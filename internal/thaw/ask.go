@@ -65,6 +65,7 @@ func (e *engine) request(ctx context.Context) error {
 func (e *engine) batch() (groups []group, n int) {
 	copies := e.copies(coming)
 	copies.join(e.copies(ready))
+	copies.leave(e.behind)
 	out, under := copies.Wanted, copies.Objects
 	room := e.window()
 	at := map[uint16]int{}

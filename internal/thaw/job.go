@@ -25,6 +25,7 @@ type Job struct {
 
 	fetched bitset
 	paid    bitset    // thawed by this job, once at least
+	passed  bitset    // not fetched for good, but the cost of that is in the ledger
 	pending []pending // asked for, and it is not known whether it was answered
 	ledger  ledger
 	status  Status
@@ -114,7 +115,7 @@ func Create(s *state.State, h Header, needs []Need, now time.Time) (*Job, error)
 }
 
 func newJob(h Header, needs []Need) *Job {
-	return &Job{header: h, needs: needs, fetched: newBitset(len(needs)), paid: newBitset(len(needs)), status: Status{State: Active}}
+	return &Job{header: h, needs: needs, fetched: newBitset(len(needs)), paid: newBitset(len(needs)), passed: newBitset(len(needs)), status: Status{State: Active}}
 }
 
 func (h *Header) check() error {
@@ -229,7 +230,7 @@ func (j *Job) replay(record []byte, want *int) error {
 			return errRecord
 		}
 		*want, j.header = h.Needs, h.Header
-		j.fetched, j.paid = newBitset(h.Needs), newBitset(h.Needs)
+		j.fetched, j.paid, j.passed = newBitset(h.Needs), newBitset(h.Needs), newBitset(h.Needs)
 		return h.check()
 	case recNeeds:
 		needs, err := decodeNeeds(j.needs, rest)
@@ -238,7 +239,7 @@ func (j *Job) replay(record []byte, want *int) error {
 		}
 		j.needs = needs
 		return err
-	case recFetched, recPaid:
+	case recFetched, recPaid, recPassed:
 		return j.replaySet(kind, rest)
 	case recAsked:
 		return j.replayAsked(rest)
@@ -284,9 +285,12 @@ func (j *Job) replaySet(kind byte, rest []byte) error {
 	if err := decodeSets(rest, len(j.needs), &set); err != nil {
 		return err
 	}
-	if kind == recFetched {
+	switch kind {
+	case recFetched:
 		j.brought(set)
-	} else {
+	case recPassed:
+		j.passedBy(set)
+	default:
 		set.each(j.paid.put)
 	}
 	return nil
@@ -415,7 +419,7 @@ func (j *Job) brought(set ranges) {
 			return
 		}
 		j.fetched.put(i)
-		if !j.header.Hold {
+		if !j.header.Hold && !j.passed.has(i) {
 			j.ledger.fetched(&j.needs[i])
 		}
 	})
@@ -453,7 +457,7 @@ func (j *Job) all() ([][]byte, error) {
 		return nil, err
 	}
 	out := append([][]byte{head}, needs...)
-	out = append(out, encodeSets(recFetched, j.fetched.ranges()), encodeSets(recPaid, j.paid.ranges()), paid, state)
+	out = append(out, encodeSets(recFetched, j.fetched.ranges()), encodeSets(recPaid, j.paid.ranges()), encodeSets(recPassed, j.passed.ranges()), paid, state)
 	for _, p := range j.pending {
 		out = append(out, encodeAsked(p.at, []group{{p.extend, p.class, p.tier, p.days, ranges{{p.i, p.i + 1}}}}))
 	}

@@ -27,6 +27,7 @@ import (
 //	7 ledger   JSON, ledger: what was paid, in place of all records 3 and 4 before it but for what is open
 //	8 paid     set: objects that were paid for once
 //	9 change   JSON, Header, in place of the one before
+//	10 passed  set: objects that were read, and may have to be once more: what that costs is counted, and not again when they are fetched
 //
 // Records of other kinds end the reading: they are of a later version.
 const (
@@ -39,6 +40,7 @@ const (
 	recLedger
 	recPaid
 	recChange
+	recPassed
 )
 
 const (

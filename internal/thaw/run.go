@@ -24,6 +24,10 @@ type RunOptions struct {
 	// where they must, thawed again. An object counts as fetched once Fetch returned no error without naming it; after a kill in between it is fetched
 	// again. It must not use the job, but for Job.Brought. Nothing else happens while it runs, so passes are kept short (Pass). Jobs that hold (Header.Hold) do without.
 	Fetch func(ctx context.Context, objects []string) (cold []string, err error)
+	// Feed is for who reads objects in an order of his own and cannot take them one pass after another; it is used instead of Fetch. It is given all objects that are readable, in order of need, and
+	// whether more will be if one waits, and returns when somebody waits for another object, has ended, has Brought or Cold to tell, or after a while: copies are looked after only between two calls. He goes on
+	// reading meanwhile. Errors end the Run; what is told with them counts.
+	Feed func(ctx context.Context, ready []string, more bool) (Fed, error)
 	// NoWait returns as soon as all that may be asked for is asked for and all that is ready is fetched.
 	NoWait bool
 	// Slower lets a slower tier be asked for where the store has no capacity for the tier of the job.
@@ -141,6 +145,7 @@ type engine struct {
 	pauseUntil time.Time     // the store has no capacity until then
 	pauseNext  time.Duration // the pause after the next
 	denials    int           // in a row
+	behind     Tally         // of what is ready: copies that were read and are needed once more (Feed)
 	blocked    error         // nothing more is asked for
 	overBudget *BudgetError
 	notedOnce  map[string]bool
@@ -158,7 +163,7 @@ func newEngine(j *Job, o RunOptions) (*engine, error) {
 		return nil, &EndedError{ID: j.header.ID, State: j.status.State}
 	case j.header.MaxCost != nil && o.Region == nil:
 		return nil, errors.New("a limit on costs needs prices")
-	case o.Fetch == nil && !j.header.Hold:
+	case o.Fetch == nil && o.Feed == nil && !j.header.Hold:
 		return nil, errors.New("a job that fetches needs to know how")
 	}
 	o.fill()
@@ -230,6 +235,9 @@ func (e *engine) step(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	e.tell()
+	if e.o.Feed != nil {
+		return e.feedStep(ctx)
+	}
 	if e.objects(coming)+e.objects(ready) == 0 && (e.objects(wanted) == 0 || e.blocked != nil) {
 		return true, nil
 	}
