@@ -1,0 +1,112 @@
+package zfs
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// keepBookmarks is how many bookmarks of ours a dataset keeps: they cost next to nothing, and each is a state that an increment can start from.
+const keepBookmarks = 20
+
+// end implements Batch.End. A run that failed leaves everything as it is, for the next one.
+func (p *plan) end(ctx context.Context, done bool) error {
+	if !done {
+		return nil
+	}
+	errs := []error{p.markStored(ctx)}
+	for _, q := range p.parts {
+		marked, err := p.bookmark(ctx, q)
+		errs = append(errs, err, p.letGo(ctx, q, marked), p.dropBookmarks(ctx, q.dataset))
+	}
+	return errors.Join(errs...)
+}
+
+// markStored notes on our snapshots that the repository has them.
+func (p *plan) markStored(ctx context.Context) error {
+	var names []string
+	for _, q := range p.parts {
+		if q.target.source == p.holder {
+			names = append(names, q.target.full())
+		}
+	}
+	return each(names, func(names []string) error {
+		return p.run(ctx, names[0], append([]string{"set", propStored + "=yes"}, names...)...)
+	})
+}
+
+// bookmark leaves a bookmark beside what was stored, and reports whether there is one.
+func (p *plan) bookmark(ctx context.Context, q part) (bool, error) {
+	if !p.can["bookmark"].known {
+		return false, nil
+	}
+	err := p.run(ctx, q.target.full(), "bookmark", q.target.full(), q.dataset.name+"#"+q.target.name+p.bookmarkMark())
+	switch {
+	case err == nil, said(err, "exists"):
+		return true, nil
+	case said(err, "must be upgraded"), said(err, "feature"), said(err, "not supported"), said(err, "out of space"):
+		return false, nil
+	}
+	return false, err
+}
+
+// bookmarkMark ends the names of our bookmarks.
+func (s *Source) bookmarkMark() string { return ":firn:" + s.holder }
+
+// letGo releases what the next increment does not start from, and destroys what is ours and not to be kept: all but the newest p.keep, and whatever stopped runs left.
+func (p *plan) letGo(ctx context.Context, q part, marked bool) error {
+	keep := p.keep
+	if !marked {
+		keep = max(keep, 1)
+	}
+	var errs []error
+	if q.from != nil && !q.from.bookmark && q.from.source != p.holder {
+		errs = append(errs, p.release(ctx, q.from.full()))
+	}
+	kept := 0
+	for i := len(q.dataset.states) - 1; i >= 0; i-- {
+		s := q.dataset.states[i]
+		if s.bookmark || s.source != p.holder || s.txg > q.target.txg {
+			continue
+		}
+		target := s == q.target
+		if (target || s.stored) && kept < keep {
+			kept++
+			if !target && s.held {
+				errs = append(errs, p.release(ctx, s.full()))
+			}
+			continue
+		}
+		errs = append(errs, p.remove(ctx, s, target))
+	}
+	return errors.Join(errs...)
+}
+
+// remove destroys a snapshot of ours. One that somebody else holds, or has cloned, stays.
+func (s *Source) remove(ctx context.Context, v *state, held bool) error {
+	if v.held || held {
+		if err := s.release(ctx, v.full()); err != nil {
+			return err
+		}
+	}
+	err := s.run(ctx, v.full(), "destroy", v.full())
+	if said(err, "dataset is busy") || said(err, "dependent clones") {
+		return nil
+	}
+	return err
+}
+
+// dropBookmarks destroys the oldest of our bookmarks of a dataset.
+func (p *plan) dropBookmarks(ctx context.Context, d *dataset) error {
+	var ours []*state
+	for _, s := range d.states {
+		if s.bookmark && strings.HasSuffix(s.name, p.bookmarkMark()) {
+			ours = append(ours, s)
+		}
+	}
+	var errs []error
+	for i := 0; i <= len(ours)-keepBookmarks; i++ { // one was made by this run
+		errs = append(errs, p.run(ctx, ours[i].full(), "destroy", ours[i].full()))
+	}
+	return errors.Join(errs...)
+}
