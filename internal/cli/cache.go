@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,16 +35,19 @@ func newCacheShow(c *console) *cobra.Command {
 func (c *console) showCache() error {
 	dirs := localDirs()
 	t := c.table("repository", ">sources", ">spool", ">store", ">chunks", ">state")
-	for _, id := range localRepositories(dirs) {
-		u := state.Open(dirs, id, nil).Usage()
+	for _, l := range localRepositories(dirs) {
+		u := state.OpenCopy(dirs, l.repository, l.copy, nil).Usage()
 		if c.json != "" {
-			err := c.object(map[string]any{"event": "cache", "repository": hex.EncodeToString(id[:]), "sources": u.Sources, "spool": u.Spool, "store": u.Store, "chunks": u.Chunks, "state": u.State})
-			if err != nil {
+			o := map[string]any{"event": "cache", "repository": hex.EncodeToString(l.repository[:]), "sources": u.Sources, "spool": u.Spool, "store": u.Store, "chunks": u.Chunks, "state": u.State}
+			if n := l.number(); n != "" {
+				o["copy"] = n
+			}
+			if err := c.object(o); err != nil {
 				return err
 			}
 			continue
 		}
-		t.row(hex.EncodeToString(id[:]), units.Size(u.Sources).String(), units.Size(u.Spool).String(), units.Size(u.Store).String(), units.Size(u.Chunks).String(), units.Size(u.State).String())
+		t.row(l.String(), units.Size(u.Sources).String(), units.Size(u.Spool).String(), units.Size(u.Store).String(), units.Size(u.Chunks).String(), units.Size(u.State).String())
 	}
 	t.print()
 	if c.json == "" && !c.quiet {
@@ -59,8 +63,46 @@ func orNone(path string) string {
 	return path
 }
 
-// localRepositories are the ids of all repositories of which this machine keeps something.
-func localRepositories(dirs state.Dirs) (ids [][16]byte) {
+// localRepository is a repository, or a copy of one, of which this machine keeps something.
+type localRepository struct{ repository, copy [16]byte }
+
+// number tells copies apart; empty: it is the first.
+func (l localRepository) number() string {
+	if l.copy == [16]byte{} {
+		return ""
+	}
+	return hex.EncodeToString(l.copy[:])
+}
+
+func (l localRepository) String() string {
+	text := hex.EncodeToString(l.repository[:])
+	if n := l.number(); n != "" {
+		text += ", copy " + n[:8]
+	}
+	return text
+}
+
+// parseLocal reads the name of a folder of local state.
+func parseLocal(name string) (l localRepository, ok bool) {
+	id, number, isCopy := strings.Cut(name, "-")
+	a, err := hex.DecodeString(id)
+	if err != nil || len(a) != 16 {
+		return l, false
+	}
+	l.repository = [16]byte(a)
+	if !isCopy {
+		return l, true
+	}
+	b, err := hex.DecodeString(number)
+	if err != nil || len(b) != 16 {
+		return l, false
+	}
+	l.copy = [16]byte(b)
+	return l, l.copy != [16]byte{}
+}
+
+// localRepositories are all repositories of which this machine keeps something.
+func localRepositories(dirs state.Dirs) (found []localRepository) {
 	for _, base := range []string{dirs.Cache, dirs.State} {
 		if base == "" {
 			continue
@@ -70,13 +112,12 @@ func localRepositories(dirs state.Dirs) (ids [][16]byte) {
 			continue // nothing there yet
 		}
 		for _, e := range list {
-			raw, err := hex.DecodeString(e.Name())
-			if err == nil && len(raw) == 16 && e.IsDir() && !slices.Contains(ids, [16]byte(raw)) {
-				ids = append(ids, [16]byte(raw))
+			if l, ok := parseLocal(e.Name()); ok && e.IsDir() && !slices.Contains(found, l) {
+				found = append(found, l)
 			}
 		}
 	}
-	return ids
+	return found
 }
 
 func newCacheTrim(c *console) *cobra.Command {
@@ -101,8 +142,8 @@ func newCacheClear(c *console) *cobra.Command {
 func (c *console) trimCache(limit units.Size) error {
 	dirs := localDirs()
 	var freed units.Size
-	for _, id := range localRepositories(dirs) {
-		freed += units.Size(state.Open(dirs, id, nil).Trim(int64(limit)))
+	for _, l := range localRepositories(dirs) {
+		freed += units.Size(state.OpenCopy(dirs, l.repository, l.copy, nil).Trim(int64(limit)))
 	}
 	switch {
 	case c.json != "":

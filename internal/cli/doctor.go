@@ -132,7 +132,7 @@ func bucketOf(st store.Store) (bucket, root string) {
 // scopes loads what the keys at hand open. Nobody is asked for a passphrase.
 func (x *doctorCommand) scopes(ctx context.Context, st store.Store, h *repo.Header, cred *credential) ([]*repo.ScopeState, error) {
 	s := &session{c: x.c, st: st, header: h, dirs: localDirs()}
-	s.state = state.Open(s.dirs, h.ID, x.c.without())
+	s.state = state.OpenCopy(s.dirs, h.ID, h.Copy, x.c.without())
 	if dir := s.state.StoreCacheDir(); dir != "" && x.bucket != "" && !x.store.noCache {
 		s.st = wire.Cached(st, dir, min(x.store.cacheMax, defaultCacheMax)/4)
 	}

@@ -37,6 +37,7 @@ type initCommand struct {
 	metaParity  optionalPercent
 	kit         string
 	kitSaved    bool
+	like        string
 }
 
 func newInit(c *console) *cobra.Command {
@@ -49,8 +50,12 @@ kit: one page that, with the passphrase or secret key, opens everything even wit
 firn asks for one word of it, to be sure that it was kept; a script says --kit-saved.
 
 Without --recipient the repository opens with a passphrase. This machine becomes its first host: its own write-only key is
-kept in the local state folder, so that backups from here need no passphrase.`,
+kept in the local state folder, so that backups from here need no passphrase.
+
+With --like REPO2 it becomes a second place for the same snapshots: it opens with the keys that REPO2 has now, and firn copy and
+firn backup --also fill it.`,
 		Example: `  firn init /mnt/disk/backup
+  firn init /mnt/shelf/backup --like s3://bucket/nas
   firn init s3://bucket/nas --class DEEP_ARCHIVE --kit kit.svg
   firn init s3://bucket/nas --endpoint https://s3.example.net --recipient age1… --kit-saved`,
 		Args: argsBetween(0, 1, "one argument: where the repository is to be"),
@@ -61,10 +66,14 @@ kept in the local state folder, so that backups from here need no passphrase.`,
 				}
 				x.store.repo = args[0]
 			}
+			if x.like != "" {
+				return x.runLike(cmd)
+			}
 			return x.run(cmd.Context())
 		},
 	}
 	fl := cmd.Flags()
+	x.registerLike(fl)
 	fl.StringArrayVar(&x.recipients, "recipient", nil, "who can open it instead of a passphrase: age1…, age1pq1…, ssh-ed25519 …, ssh-rsa …, a plugin's, or a file of them (repeat for more)")
 	fl.BoolVar(&x.postQuantum, "post-quantum", false, "encrypt against quantum computers as well; takes passphrases and age1pq1… recipients only")
 	fl.StringVar(&x.class, "class", "", "storage class of file content, such as DEEP_ARCHIVE; all the rest stays at hand")

@@ -26,6 +26,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		"snapshots --all", "find file*", "find file0 --all-snapshots", "diff latest~1 latest", "restore latest --target out", "restore latest --plan", "restore latest --target out2 --dry-run",
 		"cost", "doctor", "transition --dry-run", "thaw latest", "backup src", "backup src --dry-run", "backup src --force-read --json=events", "keys list", "keys add --recipient " + recipient2, "keys hosts", "keys kit", "keys write-only --host web --output web.key",
 		"keys revoke web --reason test", "keys hosts", "source list", "source rename src docs", "cache show", "cache trim", "version", "init other --kit-saved --recipient " + recipient,
+		"init second --like whole/repo", "copy second --dry-run", "copy second",
 	} {
 		out := h.ok(append(strings.Fields(command), "--json")...)
 		if strings.Contains(command, "events") {

@@ -179,7 +179,7 @@ func (x *repairCommand) headless(ctx context.Context, cred *credential, why erro
 		return nil, err
 	}
 	x.config = raw
-	s.state = state.Open(s.dirs, s.header.ID, x.c.without())
+	s.state = state.OpenCopy(s.dirs, s.header.ID, s.header.Copy, x.c.without())
 	return s, nil
 }
 

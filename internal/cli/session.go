@@ -59,7 +59,7 @@ func openSession(ctx context.Context, c *console, f *storeFlags) (*session, erro
 		s.close()
 		return nil, err
 	}
-	s.state = state.Open(s.dirs, s.header.ID, c.without())
+	s.state = state.OpenCopy(s.dirs, s.header.ID, s.header.Copy, c.without())
 	if l.Scheme == "s3" && !f.noCache {
 		if dir := s.state.StoreCacheDir(); dir != "" {
 			s.st = wire.Cached(st, dir, min(f.cacheMax, defaultCacheMax)/4)
