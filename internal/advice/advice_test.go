@@ -8,17 +8,22 @@ import (
 	"strings"
 	"testing"
 
+	"firn/internal/backup"
 	"firn/internal/doctor"
 	"firn/internal/format"
 	"firn/internal/glob"
 	"firn/internal/keys"
 	"firn/internal/price"
+	"firn/internal/program"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
+	"firn/internal/source"
+	"firn/internal/source/command"
 	"firn/internal/state"
 	"firn/internal/store"
 	"firn/internal/store/s3"
 	"firn/internal/thaw"
+	"firn/internal/wire"
 )
 
 // TestHints holds every kind of bad input to a hint with the word that helps.
@@ -79,6 +84,19 @@ func TestHints(t *testing.T) {
 		"secret as recipient": {&keys.RecipientError{Err: keys.ErrSecretGiven}, "age-keygen -y"},
 		"classic recipient":   {&keys.ClassicRecipientError{Type: keys.TypeX25519}, "age1pq1"},
 		"missing file":        {&fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}, "path"},
+		"no such kind":        {&wire.KindError{Spec: "zsf:x", Kind: "zsf", Nearest: "zfs"}, "was zfs meant?"},
+		"no kind like it":     {&wire.KindError{Spec: "x:y", Kind: "x"}, "firn source kinds"},
+		"no such setting":     {&source.SettingError{Name: "tmp_dir", Nearest: "temp_dir"}, "was temp_dir meant?"},
+		"no setting like it":  {&source.SettingError{Name: "x"}, "firn source kinds"},
+		"no program":          {&source.ProgramError{Program: "zfs", Err: errors.New("x")}, "PATH"},
+		"program failed":      {&source.ProducerError{Program: "zfs", Err: errors.New("x")}, "by hand"},
+		"no dataset":          {&source.MissingError{What: "dataset", Name: "x"}, "name"},
+		"read twice":          {source.ErrOnce, "--command"},
+		"no room":             {&program.SpaceError{Dir: "/tmp"}, "temp_dir"},
+		"no temporary file":   {&program.TempError{Dir: "/tmp", Err: errors.New("x")}, "temp_dir"},
+		"name of a stream":    {&command.NameError{Name: "/x"}, "--name"},
+		"no command":          {command.ErrNoCommand, "--name"},
+		"base":                {&backup.BaseError{Err: errors.New("x")}, "--full"},
 		"no permission":       {&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, "owner and mode"},
 	} {
 		wrapped := fmt.Errorf("while testing: %w", &store.Error{Op: "get", Name: "x", Err: c.err})

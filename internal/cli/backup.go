@@ -29,6 +29,7 @@ type backupCommand struct {
 	secrets secretFlags
 	host    hostFlags
 	choose  excludeFlags
+	streams streamFlags
 	storage storageFlags
 	prices  priceFlags
 	region  *price.Region // nil: what the store asks is not known
@@ -57,11 +58,16 @@ func defaultMemory() units.Size {
 func newBackup(c *console) *cobra.Command {
 	x := &backupCommand{c: c, memory: defaultMemory()}
 	cmd := &cobra.Command{
-		Use:   "backup PATH…",
-		Short: "Back up folders and files, each PATH as a source with its own snapshots",
-		Long: `Stores what has changed in each PATH since its last snapshot, and makes a new one. A backup that is interrupted keeps what it has
+		Use:   "backup SOURCE… | --name NAME {-- PROGRAM ARG… | --command LINE | --stdin}",
+		Short: "Back up folders, files, file systems, databases and the output of programs",
+		Long: `Stores what has changed in each SOURCE since its last snapshot, and makes a new one. A backup that is interrupted keeps what it has
 done, as a partial snapshot that can be restored; run again, it goes on where it stopped. Files that cannot be read are named, the
 rest is backed up, and the exit code is 3.
+
+A SOURCE is a path, or KIND:REST (firn source kinds lists them), each with snapshots of its own. What a program prints is stored only
+if the program ends well: one that fails, hangs (-o timeout=1h) or is killed means no snapshot, and the exit code is 1. Passwords do not
+belong into its arguments, where others can read them. Commands around a backup (-o before=…, -o after=…, -o read_from=…) make and
+remove a snapshot of the file system that is read instead, with LVM for example.
 
 The first backup from a machine needs a passphrase or an identity; it makes a write-only key for this host, which later backups use
 by themselves. A passphrase that is given all the same is checked. The repository and firn's own local state are left out where they
@@ -71,12 +77,15 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 		Example: `  firn backup --repo s3://bucket/nas /home /etc
   firn backup --repo /mnt/disk/backup ~/photos --exclude '*.tmp' --exclude ~/photos/cache
   FIRN_REPO=s3://bucket/nas firn backup --host-key /etc/firn/host.key -q /srv
-  firn backup --repo /mnt/disk/backup --source photos /mnt/card --tag card --json`,
-		Args: argsBetween(1, -1, "at least one folder or file"),
-		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
+  firn backup --repo /mnt/disk/backup --source photos /mnt/card --tag card --json
+  firn backup --name mydb.sql -- pg_dump mydb
+  firn backup --name db.sql.age --command 'mysqldump --single-transaction db | age -r age1…' -o timeout=1h
+  firn backup /srv -o before=/etc/firn/snap.sh -o read_from=/mnt/snap/srv -o after=/etc/firn/unsnap.sh`,
+		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args, cmd.ArgsLenAtDash()) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&x.name, "source", "", "name of the source, instead of its path, which may then change")
+	x.streams.register(fl)
 	fl.StringArrayVar(&x.tags, "tag", nil, "tag of the snapshot (repeat for more)")
 	fl.BoolVar(&x.full, "full", false, "store everything anew, depending on nothing older")
 	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
@@ -106,7 +115,11 @@ type plan struct {
 	roots   []root
 }
 
-func (x *backupCommand) plan(paths []string) (p plan, err error) {
+func (x *backupCommand) plan(args []string, dash int) (p plan, err error) {
+	specs, err := x.streams.read(x.c, args, dash)
+	if err != nil {
+		return p, err
+	}
 	if x.forceRead {
 		x.detect = "always"
 	}
@@ -120,8 +133,8 @@ func (x *backupCommand) plan(paths []string) (p plan, err error) {
 		return p, err
 	}
 	switch {
-	case x.name != "" && len(paths) > 1:
-		return p, usage("back them up one by one, each with a name of its own", "--source names one source, but %d paths are given", len(paths))
+	case x.name != "" && len(specs) > 1:
+		return p, usage("back them up one by one, each with a name of its own", "--source names one source, but %d paths are given", len(specs))
 	case x.packSize != 0 && (x.packSize < units.MiB || x.packSize > maxPackSize):
 		return p, usage("", "--pack-size %v: want 1M to %v", x.packSize, maxPackSize)
 	case x.memory < 64*units.MiB:
@@ -133,12 +146,12 @@ func (x *backupCommand) plan(paths []string) (p plan, err error) {
 	case x.workers < 0:
 		return p, usage("", "--workers %d: want a positive number", x.workers)
 	}
-	p.roots, err = findRoots(paths)
+	p.roots, err = x.streams.roots(specs)
 	return p, err
 }
 
-func (x *backupCommand) run(ctx context.Context, paths []string) error {
-	p, err := x.plan(paths)
+func (x *backupCommand) run(ctx context.Context, args []string, dash int) error {
+	p, err := x.plan(args, dash)
 	if err != nil {
 		return err
 	}
@@ -188,6 +201,9 @@ func (x *backupCommand) open(ctx context.Context, p plan) (*session, *repo.Scope
 		s.pretend()
 	}
 	for _, r := range p.roots {
+		if r.real == "" {
+			continue // no folder
+		}
 		if err := x.choose.check(s, r); err != nil {
 			s.close()
 			return nil, nil, err
@@ -213,26 +229,35 @@ func (x *backupCommand) limitMemory() { debug.SetMemoryLimit(int64(x.memory) - b
 
 // backUp makes one snapshot and tells about it.
 func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.ScopeState, p plan, r root) error {
-	started := x.c.now()
 	o, err := x.options(s, scope, p, r)
 	if err != nil {
 		return err
 	}
-	lock, err := s.state.Lock(o.Source.ID, started)
+	lock, err := s.state.Lock(o.Source.ID, x.c.now())
 	if err != nil {
 		err = fmt.Errorf("%s: %w", r.given, err)
 		x.show(o, nil, err, 0)
 		return err
 	}
 	defer lock.Release()
+	if r.made != nil {
+		return x.produce(ctx, s, scope, o, r)
+	}
+	_, err = x.readFolder(ctx, s, scope, o, r)
+	return err
+}
+
+// readFolder stores a folder or file. done tells that the snapshot is in the repository for good.
+func (x *backupCommand) readFolder(ctx context.Context, s *session, scope *repo.ScopeState, o backup.Options, r root) (done bool, err error) {
+	started := x.c.now()
 	hear := x.c.listen()
 	o.Report = hear.hear
 	o.Unread = &backup.Unread{}
 	tree, err := x.choose.open(s, r, o.Unread, hear.hear)
 	if err != nil {
-		err = missing(r.given, err)
+		err = missing(r.folder(), err)
 		x.show(o, nil, err, x.c.now().Sub(started))
-		return err
+		return false, err
 	}
 	defer func() { _ = tree.Close() }()
 	o.Tree, o.Names = tree, tree.Names
@@ -261,13 +286,13 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 		if x.dryRun {
 			hint = ""
 		}
-		return &advice.Error{Text: stopped(ctx, err), Hint: hint, Err: err}
+		return false, &advice.Error{Text: stopped(ctx, err), Hint: hint, Err: err}
 	case err != nil:
-		return err
+		return false, err
 	case res.Snapshot.Stats.Problems > 0:
-		return incomplete()
+		return true, incomplete()
 	}
-	return nil
+	return true, nil
 }
 
 // expect counts a source that is backed up for the first time: beside the backup, for the progress, or, where storing it costs something, before it, to say
@@ -315,6 +340,9 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 		name = host.Name
 	}
 	origin := snapshot.Origin{Kind: "dir", Name: x.name, Path: []byte(r.path)}
+	if r.made != nil {
+		origin.Kind, origin.Path = r.made.kind, []byte(r.made.path)
+	}
 	origin.ID = snapshot.SourceID(host.Scope().SourceKey(), origin.Kind, name, origin.Name, origin.Path)
 	return backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
@@ -334,6 +362,7 @@ type backupJSON struct {
 	Seconds   float64            `json:"seconds"`
 	Cost      *spentJSON         `json:"cost,omitempty"` // absent where nothing is known of it
 	Stats     snapshot.Stats     `json:"stats"`          // as in FORMAT §10
+	Base      string             `json:"base,omitempty"` // id of the snapshot that its streams start from
 	Problems  []snapshot.Problem `json:"problems"`       // the first 100
 	Error     string             `json:"error,omitempty"`
 }
@@ -347,6 +376,9 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 			j.Snapshot, j.Unchanged, j.Resumed, j.Stats, j.State = res.Snapshot.ID.String(), res.Unchanged, res.Resumed, res.Snapshot.Stats, "done"
 			j.Problems = append(j.Problems, res.Snapshot.Problems...)
 			j.Cost = cost
+			if !res.Snapshot.Base.IsZero() {
+				j.Base = res.Snapshot.Base.String()
+			}
 			switch {
 			case x.dryRun:
 				j.Snapshot, j.State = "", "dry run"
@@ -371,6 +403,9 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 		what = "partial " + what
 	}
 	files := fmt.Sprintf("%s: %s new, %s changed, %s unchanged", counted(st.Files, "file"), units.Count(st.FilesNew), units.Count(st.FilesChanged), units.Count(st.FilesUnchanged))
+	if o.Stream != nil {
+		files = streamsText(res.Snapshot)
+	}
 	if st.Problems > 0 {
 		files += fmt.Sprintf(", %s not read", units.Count(st.Problems))
 	}

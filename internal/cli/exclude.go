@@ -29,6 +29,30 @@ type root struct {
 	path  string // absolute, as the user means it: links in it are not resolved
 	real  string // with links resolved
 	file  bool   // no folder
+
+	made *produced // it is asked for what there is to read; nil: it is read as it stands
+	from string    // to be read in its place; empty: there is none
+}
+
+// folder is what is read.
+func (r root) folder() string {
+	if r.from != "" {
+		return r.from
+	}
+	return r.path
+}
+
+// reals are the real paths of all that it stands for.
+func (r root) reals() (all []string) {
+	if r.real != "" {
+		all = append(all, r.real)
+	}
+	if r.from != "" && r.from != r.path {
+		if real, err := filepath.EvalSymlinks(r.from); err == nil {
+			all = append(all, real)
+		}
+	}
+	return all
 }
 
 // findRoots looks all paths up before anything is done.
@@ -68,7 +92,16 @@ func missing(path string, err error) error {
 
 // below returns what lies at path relative to the folder of r, if it does; "" is the folder itself. Both are real paths.
 func (r root) below(path string) (rel string, ok bool) {
-	rel, err := filepath.Rel(r.real, path)
+	for _, real := range r.reals() {
+		if rel, ok = belowFolder(real, path); ok {
+			return rel, true
+		}
+	}
+	return "", false
+}
+
+func belowFolder(folder, path string) (rel string, ok bool) {
+	rel, err := filepath.Rel(folder, path)
 	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 		return "", false
 	}
@@ -215,7 +248,7 @@ func (f *excludeFlags) count(ctx context.Context, s *session, r root) (totals fu
 
 // openWith opens a source. own are the folders in it that are firn's.
 func (f *excludeFlags) openWith(own [][]byte, r root, exact, folded *glob.Set, problem func([]byte, error), hear event.Func) (tree, error) {
-	return dir.Open(r.path, dir.Options{
+	return dir.Open(r.folder(), dir.Options{
 		Exclude: func(path []byte, isDir bool, _ *source.Stat) bool {
 			if isDir {
 				for _, p := range own {

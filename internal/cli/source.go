@@ -18,10 +18,10 @@ import (
 // newSource holds the commands about sources.
 func newSource(c *console) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "source", Short: "List sources, and carry a history over to another name or path",
-		Example: "  firn source list\n  firn source rename /mnt/old /mnt/new",
+		Use: "source", Short: "List sources and their kinds, and carry a history over to another name or path",
+		Example: "  firn source list\n  firn source kinds\n  firn source rename /mnt/old /mnt/new",
 	}
-	cmd.AddCommand(newSourceList(c), newSourceRename(c))
+	cmd.AddCommand(newSourceList(c), newSourceKinds(c), newSourceRename(c))
 	return asFolder(cmd)
 }
 

@@ -36,7 +36,9 @@ func Kinds() []Kind {
 	return []Kind{
 		{
 			Name: "command", Origin: command.Kind, Rest: "NAME", What: "what a command prints, stored as NAME", Settings: command.Settings,
-			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) { return made(command.New(rest, o, host)) },
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(command.New(rest, o, host))
+			},
 		},
 	}
 }
@@ -75,6 +77,18 @@ func (s Spec) String() string {
 		return "./" + s.Rest
 	}
 	return s.Rest
+}
+
+// Origin is how snapshots call the kind of what a spec and its settings mean: reading files is another source than storing streams.
+func (s Spec) Origin(values map[string]string) string {
+	k, ok := kindOf(s.Kind)
+	switch {
+	case !ok:
+		return s.Kind
+	case values["mode"] == "files":
+		return k.Origin + "-files"
+	}
+	return k.Origin
 }
 
 // Folder reports whether it is a path.
@@ -132,54 +146,43 @@ func nearestKind(name string) string {
 	return source.Nearest(known, name)
 }
 
-// Opened is a source that can be asked for what there is to store.
-type Opened struct {
-	Kind     string // for snapshots; file modes differ from stream modes
-	Path     string // for snapshots
-	Producer source.Producer
-}
-
 // OpenSource makes the source of a spec, with the common settings obeyed around it. Its errors are about what the user wrote; nothing is run yet.
-func OpenSource(s Spec, values map[string]string, host source.Host) (*Opened, error) {
+func OpenSource(s Spec, values map[string]string, host source.Host) (source.Producer, error) {
 	if s.Folder() {
 		o := source.NewSettings(FolderSettings(), values)
-		return opened(folder, s.Rest, standing(s.Rest), nil, program.ReadHooks(o, host), o)
+		return around(standing(s.Rest), nil, program.ReadHooks(o, host), o)
 	}
 	k, ok := kindOf(s.Kind)
 	if !ok {
 		return nil, &KindError{s.String(), s.Kind, nearestKind(s.Kind)}
 	}
 	o := source.NewSettings(k.Settings, values)
-	kind := k.Origin
-	if values["mode"] == "files" {
-		kind += "-files"
-	}
 	p, err := k.open(s.Rest, o, host)
-	return opened(kind, s.Rest, p, err, program.ReadAround(o, host), o)
+	return around(p, err, program.ReadAround(o, host), o)
 }
 
 // OpenExec makes the source of a program that is run without a shell.
-func OpenExec(name string, args []string, values map[string]string, host source.Host) (*Opened, error) {
+func OpenExec(name string, args []string, values map[string]string, host source.Host) (source.Producer, error) {
 	o := source.NewSettings(command.Settings, values)
 	p, err := made(command.Exec(name, args, o, host))
-	return opened(command.Kind, name, p, err, program.ReadAround(o, host), o)
+	return around(p, err, program.ReadAround(o, host), o)
 }
 
 // OpenInput makes the source of what is read from r, such as standard input.
-func OpenInput(name string, r io.Reader, values map[string]string, host source.Host) (*Opened, error) {
+func OpenInput(name string, r io.Reader, values map[string]string, host source.Host) (source.Producer, error) {
 	o := source.NewSettings(command.Settings, values)
 	p, err := made(command.Input(name, r, o))
-	return opened(command.Kind, name, p, err, program.ReadAround(o, host), o)
+	return around(p, err, program.ReadAround(o, host), o)
 }
 
-func opened(kind, path string, p source.Producer, err error, around program.Around, o *source.Settings) (*Opened, error) {
+func around(p source.Producer, err error, a program.Around, o *source.Settings) (source.Producer, error) {
 	if err == nil {
 		err = o.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Opened{kind, path, program.With(p, around)}, nil
+	return program.With(p, a), nil
 }
 
 // standing is a folder or file that stands where it is.

@@ -1,0 +1,39 @@
+package advice
+
+import (
+	"firn/internal/backup"
+	"firn/internal/program"
+	"firn/internal/source"
+	"firn/internal/source/command"
+	"firn/internal/wire"
+)
+
+// sourceRules are about sources that make streams, and the programs behind them.
+func sourceRules() []rule {
+	return []rule{
+		as(func(e *wire.KindError) string {
+			if e.Nearest == "" {
+				return "firn source kinds lists them"
+			}
+			return "was " + e.Nearest + " meant? firn source kinds lists them"
+		}),
+		as(func(e *source.SettingError) string {
+			switch {
+			case e.Nearest != "":
+				return "was " + e.Nearest + " meant? firn source kinds lists the settings"
+			case e.Reason == "":
+				return "firn source kinds lists the settings"
+			}
+			return ""
+		}),
+		say[*source.ProgramError]("install the program, or check PATH, which is short under cron and systemd"),
+		say[*program.SpaceError]("make room there, choose another folder with -o temp_dir=FOLDER, or do without use_temp_file"),
+		say[*program.TempError]("choose another folder with -o temp_dir=FOLDER"),
+		is(source.ErrOnce, "run the whole command again; with --command instead of --stdin firn can run the program twice by itself"),
+		say[*command.NameError]("such as --name db.sql or --name dumps/db.sql"),
+		is(command.ErrNoCommand, "such as: firn backup --name db.sql -- pg_dump mydb"),
+		say[*backup.BaseError]("with --full everything is stored anew, depending on nothing older"),
+		say[*source.MissingError]("check its name, and that the system which has it is up"),
+		say[*source.ProducerError]("half of a stream is none; run the program by hand to see why it fails"),
+	}
+}
