@@ -65,7 +65,7 @@ func (x *snapshotsCommand) run(ctx context.Context) error {
 	}
 	f.Done, f.Voided, f.Forgotten = !x.all, x.all, x.all
 	list := x.onPath(browse.Snapshots(items, f))
-	if err := x.show(list, s.proofs(ctx, list)); err != nil {
+	if err := x.show(list, s.proofs(ctx, list), chainsOf(items, list)); err != nil {
 		return err
 	}
 	if len(list) == 0 {
@@ -108,6 +108,8 @@ type snapshotJSON struct {
 	Scope    string         `json:"scope"`
 	Epoch    uint32         `json:"epoch"`
 	Stats    snapshot.Stats `json:"stats"`
+	Chain    *chainJSON     `json:"chain,omitempty"` // of streams that lead from state to state
+	Points   []pointJSON    `json:"points,omitempty"`
 	Program  string         `json:"program"`
 	Proof    *proofJSON     `json:"proof,omitempty"` // the last one of the source, beside its newest snapshot
 }
@@ -149,11 +151,12 @@ func newestOf(list []browse.Info) map[snapshot.Source]int {
 	return at
 }
 
-func (x *snapshotsCommand) show(list []browse.Info, proofs map[snapshot.Source]snapshot.Proof) error {
+func (x *snapshotsCommand) show(list []browse.Info, proofs map[snapshot.Source]snapshot.Proof, chains map[snapshot.ID]*chainJSON) error {
 	last := newestOf(list)
 	if x.c.json != "" {
 		for n, i := range list {
 			j := infoJSON(i)
+			j.Chain, j.Points = chains[i.ID], pointsJSON(i.Points)
 			if p, ok := proofs[i.Source.ID]; ok && last[i.Source.ID] == n {
 				j.Proof = newProofJSON(&p)
 			}
@@ -163,7 +166,7 @@ func (x *snapshotsCommand) show(list []browse.Info, proofs map[snapshot.Source]s
 		}
 		return nil
 	}
-	t := x.c.table("id", "time", "host", "source", "kind", ">files", ">size", ">added", "state", "tags")
+	t := x.c.table("id", "time", "host", "source", "kind", ">files", ">size", ">added", "chain", "state", "tags")
 	for _, i := range list {
 		state := i.State
 		if !i.VoidedBy.IsZero() {
@@ -172,7 +175,7 @@ func (x *snapshotsCommand) show(list []browse.Info, proofs map[snapshot.Source]s
 			state += sprintf(", %s not read", units.Count(i.Stats.Problems))
 		}
 		t.row(shortID(i.ID), i.Start.Local().Format(timeFormat), i.Host, advice.SourceName(i.Source), i.Source.Kind, units.Count(i.Stats.Files),
-			units.Size(i.Stats.Bytes).String(), units.Size(i.Stats.BytesStored).String(), state, strings.Join(i.Tags, ","))
+			units.Size(i.Stats.Bytes).String(), units.Size(i.Stats.BytesStored).String(), chains[i.ID].text(), state, strings.Join(i.Tags, ","))
 	}
 	t.print()
 	for n, i := range list {

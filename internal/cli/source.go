@@ -54,6 +54,7 @@ type sourceLine struct {
 	Time      *time.Time `json:"time,omitempty"`
 	Bytes     int64      `json:"bytes"`
 	Files     int64      `json:"files"`
+	Chain     *chainJSON `json:"chain,omitempty"` // of the latest
 }
 
 func (x *sourceCommand) list(ctx context.Context) error {
@@ -69,7 +70,7 @@ func (x *sourceCommand) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := x.c.table("source", "host", "kind", "name", "path", ">snapshots", "latest", ">files", ">size")
+	t := x.c.table("source", "host", "kind", "name", "path", ">snapshots", "latest", ">files", ">size", "chain")
 	for _, h := range snapshot.Histories(items) {
 		last := h.Items[len(h.Items)-1]
 		j := sourceLine{Event: "source", Source: originJSON(last.Source, last.Host)}
@@ -83,6 +84,7 @@ func (x *sourceCommand) list(ctx context.Context) error {
 			at := it.Start.UTC()
 			j.Latest, j.Time, j.Bytes, j.Files = it.ID.String(), &at, it.Stats.Bytes, it.Stats.Files
 			latest = shortID(it.ID) + " " + it.Start.Local().Format(timeFormat)
+			j.Chain = chainOf(items, it)
 		}
 		if x.c.json != "" {
 			if err := x.c.object(j); err != nil {
@@ -90,7 +92,7 @@ func (x *sourceCommand) list(ctx context.Context) error {
 			}
 			continue
 		}
-		t.row(j.Source.ID, last.Host, last.Source.Kind, last.Source.Name, string(last.Source.Path), units.Count(int64(j.Snapshots)), latest, units.Count(j.Files), units.Size(j.Bytes).String())
+		t.row(j.Source.ID, last.Host, last.Source.Kind, last.Source.Name, string(last.Source.Path), units.Count(int64(j.Snapshots)), latest, units.Count(j.Files), units.Size(j.Bytes).String(), j.Chain.text())
 	}
 	t.print()
 	return nil
