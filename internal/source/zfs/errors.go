@@ -40,11 +40,6 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("snapshot %q exists already and was made by somebody else", e.Snapshot)
 }
 
-// StoredError tells that the snapshot that was to be stored is in the repository.
-type StoredError struct{ Snapshot string }
-
-func (e *StoredError) Error() string { return fmt.Sprintf("snapshot %q is stored already", e.Snapshot) }
-
 // errStream tells that what zfs send began to write is not what it was asked for.
 var errStream = errors.New("this is not the stream that was asked for")
 

@@ -26,6 +26,7 @@ func privately(t *testing.T) bool {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip(err)
 	}
+	t.Parallel()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	cmd.Env = append(os.Environ(), "FIRN_TEST_PRIVATE="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
@@ -121,6 +122,12 @@ func (f *fuse) pool(name string, size int64) {
 // do runs a program that has to work, and returns what it prints.
 func (f *fuse) do(name string, args ...string) string {
 	f.t.Helper()
+	began := time.Now()
+	defer func() {
+		if d := time.Since(began); d > time.Second {
+			f.t.Logf("%s %q took %v", name, args, d)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
@@ -153,3 +160,6 @@ func mounts() (list []string) {
 	}
 	return list
 }
+
+// try runs a program that may fail.
+func (f *fuse) try(name string, args ...string) error { return exec.Command(name, args...).Run() }

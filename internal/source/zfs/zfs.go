@@ -42,6 +42,9 @@ var Settings = append([]source.Setting{
 	{Name: "unmounted", Value: "yes|no", Default: "no", Help: "restoring: leave it unmounted"},
 }, program.Common...)
 
+// Kind is how snapshots call these sources.
+const Kind = "zfs"
+
 // Property names of ours.
 const (
 	propSource = "firn:source" // of a snapshot: the holder that took it
@@ -119,7 +122,7 @@ func New(rest string, o *source.Settings, host source.Host) (*Source, error) {
 	return s, o.Err()
 }
 
-// Prepare implements source.Producer. It fails with *source.ProgramError, *source.MissingError, *PoolError, *DeniedError, *TakenError, *StoredError or *source.ProducerError.
+// Prepare implements source.Producer. It fails with *source.ProgramError, *source.MissingError, *PoolError, *DeniedError, *TakenError or *source.ProducerError.
 func (s *Source) Prepare(ctx context.Context, have []source.Have) (*source.Batch, error) {
 	if err := s.find(ctx, s.dataset, "send", "bookmark"); err != nil {
 		return nil, err
@@ -177,13 +180,16 @@ func (p *plan) batch(ctx context.Context) (*source.Batch, error) {
 	}
 	b := &source.Batch{Base: -1, End: p.end}
 	for _, q := range p.parts {
-		point := source.Point{Stream: p.streamName(q), Of: p.nameOf(q.dataset), At: q.target.name, ID: q.target.guid, Time: q.target.creation}
+		point := source.Point{Of: p.nameOf(q.dataset), At: q.target.name, ID: q.target.guid, Time: q.target.creation}
 		if q.from != nil {
 			b.Base = p.base
 			point.From, point.FromAt = q.from.guid, q.base.At
 		}
+		if point.From != point.ID {
+			point.Stream = p.streamName(q)
+			b.Streams = append(b.Streams, p.stream(ctx, point.Stream, q))
+		}
 		b.Points = append(b.Points, point)
-		b.Streams = append(b.Streams, p.stream(ctx, point.Stream, q))
 	}
 	sortBatch(b)
 	b.Notes = p.notes
@@ -206,8 +212,6 @@ func (p *plan) split(all []*dataset) error {
 			q.from, q.base = p.common(d, p.have[p.base], target)
 			if q.from == nil {
 				p.tellFull(d)
-			} else if q.from.guid == target.guid {
-				return &StoredError{Snapshot: d.name + "@" + p.name}
 			}
 		}
 		p.parts = append(p.parts, q)
