@@ -288,8 +288,9 @@ func (x *Audit) linked(ctx context.Context, a *AuditScope) error {
 			x.note(&Finding{Object: snapshotPrefix(a.ID()) + id, Kind: Missing, Err: errors.New("its mark is there, the snapshot is not")})
 		}
 	}
+	rewritten := snapshot.Rewritten(a.Live)
 	for _, it := range a.Live {
-		if it.Previous == nil || a.forgotten[it.Previous.ID] {
+		if it.Previous == nil || a.forgotten[it.Previous.ID] || !rewritten[it.Previous.ID].IsZero() {
 			continue
 		}
 		id := it.Previous.ID.String()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -252,16 +253,17 @@ func (w *Writer) Confirm(ctx context.Context, item snapshot.Item) error {
 	if item.ID != w.published {
 		return w.scope.Confirm(ctx, item)
 	}
-	return w.scope.confirm(ctx, item, func() ([]digest.Object, error) { return w.names, nil })
+	return w.scope.confirm(ctx, item, time.Time{}, func() ([]digest.Object, error) { return w.names, nil })
 }
 
 // Confirm goes on where a run was interrupted between publishing a snapshot and confirming it.
 func (s *ScopeState) Confirm(ctx context.Context, item snapshot.Item) error {
-	return s.confirm(ctx, item, func() ([]digest.Object, error) { return s.PackNames(ctx, item.Snapshot) })
+	return s.confirm(ctx, item, time.Time{}, func() ([]digest.Object, error) { return s.PackNames(ctx, item.Snapshot) })
 }
 
-// confirm is the last step of the protocol; packs returns the packs that the snapshot needs.
-func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, packs func() ([]digest.Object, error)) error {
+// confirm is the last step of the protocol; packs returns the packs that the snapshot needs. stored is when the store got what the snapshot stands for; zero: the snapshot
+// itself.
+func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, stored time.Time, packs func() ([]digest.Object, error)) error {
 	broken, err := s.readPrune(ctx)
 	if err != nil {
 		return err
@@ -280,7 +282,7 @@ func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, packs func
 	if lost.Forgotten || len(lost.Packs) > 0 {
 		return lost
 	}
-	body, err := (&snapshot.Done{Snapshot: item.ID, Sum: item.Sum, Time: s.kit.r.o.Now()}).Marshal()
+	body, err := (&snapshot.Done{Snapshot: item.ID, Sum: item.Sum, Time: s.kit.r.o.Now(), Stored: stored}).Marshal()
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,12 @@ func blame(name string, err error) error {
 }
 
 // signer signs the tables of packs.
-func (k *scopeKit) signer() *sign.Signer { return k.r.host.Signer() }
+func (k *scopeKit) signer() *sign.Signer {
+	if k.r.host.Host == (keys.HostID{}) { // see AsRoot
+		return k.r.secrets.RootSigner(k.id)
+	}
+	return k.r.host.Signer()
+}
 
 // trust makes sure that the certificate of an author is at hand, and fails with ErrUntrusted if the root key never certified it for this scope.
 func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {

@@ -29,6 +29,7 @@ type snapshotJSON struct {
 	Sequence uint64     `json:"sequence"`
 	Complete bool       `json:"complete"`
 	Voids    []string   `json:"voids,omitempty"`
+	Rewrites []linkJSON `json:"rewrites,omitempty"`
 	Renamed  string     `json:"renamed_from,omitempty"`
 	Manifest treeJSON   `json:"manifest"`
 	Packs    []partJSON `json:"packs"`
@@ -115,6 +116,14 @@ func (s *Snapshot) Check() error {
 	case len(s.Tags) > MaxTags || len(s.Problems) > MaxProblems || len(s.Voids) > MaxVoids || len(s.Packs) > MaxParts:
 		return bad("number of tags, problems, voids, pack sets", []int{len(s.Tags), len(s.Problems), len(s.Voids), len(s.Packs)})
 	}
+	if len(s.Rewrites) > MaxRewrites || len(s.Rewrites) > 0 && s.HostID != [16]byte{} {
+		return bad("rewrites others, which only the root key can: host", hex.EncodeToString(s.HostID[:]))
+	}
+	for _, l := range s.Rewrites {
+		if l.ID.IsZero() || l.ID == s.ID {
+			return bad("rewrites", l.ID)
+		}
+	}
 	if err := s.Storage.Check(); err != nil {
 		return err
 	}
@@ -176,6 +185,9 @@ func (s *Snapshot) Marshal() ([]byte, error) {
 	for _, id := range s.Voids {
 		j.Voids = append(j.Voids, id.String())
 	}
+	for _, l := range s.Rewrites {
+		j.Rewrites = append(j.Rewrites, linkJSON{l.ID.String(), l.Sum.String()})
+	}
 	for _, p := range s.Packs {
 		j.Packs = append(j.Packs, partJSON{p.Object.String(), p.Packs, p.Digest.String()})
 	}
@@ -218,6 +230,12 @@ func Parse(body []byte) (*Snapshot, error) {
 		var id ID
 		r.read(id[:], v)
 		s.Voids = append(s.Voids, id)
+	}
+	for _, l := range j.Rewrites {
+		var link Link
+		r.read(link.ID[:], l.ID)
+		r.read(link.Sum[:], l.SHA256)
+		s.Rewrites = append(s.Rewrites, link)
 	}
 	for _, p := range j.Packs {
 		part := Part{Packs: p.Packs}

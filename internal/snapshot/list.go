@@ -144,22 +144,45 @@ func (e *ChainError) Error() string {
 	return fmt.Sprintf("snapshot %v follows %v with SHA-256 %v, but that is number %d with %v", e.ID, e.Previous.ID, e.Previous.Sum, e.Sequence, e.Sum)
 }
 
-// Verify checks that each snapshot fits the one that it names as previous, where that is there. It fails with the *ChainErrors of all that do not.
+// Verify checks that each snapshot fits the one that it names as previous, where that, or what stands in its place, is there. It fails with the *ChainErrors of all that do not.
 func (h *History) Verify() error {
-	byID := make(map[ID]Item, len(h.Items))
+	type place struct {
+		sequence uint64
+		sum      digest.Object
+	}
+	byID := make(map[ID]place, len(h.Items))
 	for _, it := range h.Items {
-		byID[it.ID] = it
+		for _, l := range it.Rewrites {
+			byID[l.ID] = place{it.Sequence, l.Sum}
+		}
+	}
+	for _, it := range h.Items {
+		byID[it.ID] = place{it.Sequence, it.Sum}
 	}
 	var errs []error
 	for _, it := range h.Items {
 		if it.Previous == nil {
 			continue
 		}
-		if p, ok := byID[it.Previous.ID]; ok && (p.Sum != it.Previous.Sum || p.Sequence+1 != it.Sequence) {
-			errs = append(errs, &ChainError{ID: it.ID, Previous: *it.Previous, Sequence: p.Sequence, Sum: p.Sum})
+		if p, ok := byID[it.Previous.ID]; ok && (p.sum != it.Previous.Sum || p.sequence+1 != it.Sequence) {
+			errs = append(errs, &ChainError{ID: it.ID, Previous: *it.Previous, Sequence: p.sequence, Sum: p.sum})
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Rewritten returns the snapshots in whose place a done one stands, and which that is.
+func Rewritten(items []Item) map[ID]ID {
+	out := map[ID]ID{}
+	for _, it := range items {
+		if it.Status() != IsDone {
+			continue
+		}
+		for _, l := range it.Rewrites {
+			out[l.ID] = it.ID
+		}
+	}
+	return out
 }
 
 // RollbackError tells that a history lacks what a host has seen.
@@ -184,7 +207,7 @@ func (h *History) CheckHead(head Head) error {
 			}
 			return nil
 		}
-		if slices.Contains(it.Voids, head.Snapshot) {
+		if slices.Contains(it.Voids, head.Snapshot) || slices.Contains(it.Rewrites, Link{head.Snapshot, head.Sum}) {
 			return nil
 		}
 		other = other || it.Sequence == head.Sequence

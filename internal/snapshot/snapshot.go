@@ -32,6 +32,7 @@ const (
 	MaxProblems   = 100
 	MaxParts      = 1 << 20
 	MaxVoids      = 1 << 16
+	MaxRewrites   = 1 << 10
 	MaxLevel      = 32 // of a manifest's tree
 	MaxClass      = 64 // name of a storage class
 	MaxParity     = 100
@@ -130,6 +131,7 @@ type Snapshot struct {
 	Sequence uint64 // 1 for the first of a source
 	Complete bool
 	Voids    []ID
+	Rewrites []Link // snapshots in whose place it stands since paths were taken out of them, the last one first; the root key's alone
 	Renamed  Source // "renamed_from": the source whose history goes on here; zero: none
 	Manifest Tree
 	Packs    []Part // all packs that it needs
