@@ -12,7 +12,7 @@ import (
 const (
 	paceNumbers = 15                  // over so many backups
 	paceLook    = 64                  // at most so many snapshots back
-	unknownPace = 24 * 60 * 60 * 1000 // milliseconds
+	unknownPace = 24 * 60 * 60 * 1000 // milliseconds; at least, where nothing older is known
 )
 
 // line is the snapshots of one source that count, in the order of the store's clock.
@@ -55,7 +55,7 @@ func newLine(snaps []Snapshot, moments []moment, of []int, p *Policy, now time.T
 	return l
 }
 
-// paceAt measures the pace before a snapshot, by its number and those of older ones.
+// paceAt measures the pace before a snapshot, by its number and those of older ones. The oldest has none: where the next came later than a day after it, that is the pace.
 func (l *line) paceAt(i int) int64 {
 	number := l.snaps[l.at[i]].Sequence
 	best, by := -1, uint64(0)
@@ -64,10 +64,17 @@ func (l *line) paceAt(i int) int64 {
 			best, by = j, number-n
 		}
 	}
-	if best < 0 {
+	if best >= 0 {
+		return int64(uint64(l.ms[i]-l.ms[best]) / by)
+	}
+	if i+1 == len(l.at) {
 		return unknownPace
 	}
-	return int64(uint64(l.ms[i]-l.ms[best]) / by)
+	by = 1
+	if n := l.snaps[l.at[i+1]].Sequence; n > number {
+		by = n - number
+	}
+	return max(unknownPace, int64(uint64(l.ms[i+1]-l.ms[i])/by))
 }
 
 // gap is how far apart snapshots newer than the i-th have to be to count one by one, in milliseconds, in a rule with slots of this length; 0: slots of their own will do.
@@ -313,9 +320,19 @@ func (l *line) newest() {
 // fill keeps newest ones until there are so many that lie apart.
 func (l *line) fill(rule Rule, least int) {
 	var kept []int64
+	tight := int64(1<<63 - 1) // least distance between two of them
+	add := func(at int, ms int64) {
+		if at > 0 {
+			tight = min(tight, ms-kept[at-1])
+		}
+		if at < len(kept) {
+			tight = min(tight, kept[at]-ms)
+		}
+		kept = slices.Insert(kept, at, ms)
+	}
 	for i := range l.at {
 		if l.kept[i] {
-			kept = append(kept, l.ms[i])
+			add(len(kept), l.ms[i])
 		}
 	}
 	for i := len(l.at) - 1; i >= 0; i-- {
@@ -323,29 +340,28 @@ func (l *line) fill(rule Rule, least int) {
 			continue
 		}
 		at, _ := slices.BinarySearch(kept, l.ms[i])
-		if n := around(kept, at, l.ms[i], l.gap(i, 0), least); n < least {
-			kept = slices.Insert(kept, at, l.ms[i])
-			l.keep(i, Reason{Rule: rule, Number: n + 1, Of: least})
+		if len(kept) < least || around(kept, at, l.ms[i], l.gap(i, 0), tight, least) < least {
+			add(at, l.ms[i])
+			l.keep(i, Reason{Rule: rule, Of: least})
 		}
 	}
 }
 
-// around counts the times before and from the index at on that lie apart from ms and each other by gap, up to least.
-func around(kept []int64, at int, ms, gap int64, least int) (n int) {
-	for last, b := ms, at; n < least; n++ {
-		if b = nextFrom(b, len(kept), func(x int) bool { return kept[x]-last >= gap }); b == len(kept) {
-			break
-		}
-		last = kept[b]
-		b++
+// around counts the times before and from the index at on that lie apart from ms and each other by gap, up to least. None are closer together than tight.
+func around(kept []int64, at int, ms, gap, tight int64, least int) (n int) {
+	// The nearest that lie apart from ms are at next and before-1.
+	next := nextFrom(at, len(kept), func(b int) bool { return kept[b]-ms >= gap })
+	before := at - nextFrom(0, at, func(x int) bool { return ms-kept[at-1-x] >= gap })
+	if gap <= tight {
+		return min(len(kept)-next+before, least)
 	}
-	for last, b := ms, at; n < least; n++ {
-		back := nextFrom(0, b, func(x int) bool { return last-kept[b-1-x] >= gap })
-		if back == b {
-			break
-		}
-		b -= back + 1
-		last = kept[b]
+	for ; n < least && next < len(kept); n++ {
+		last := kept[next]
+		next = nextFrom(next+1, len(kept), func(b int) bool { return kept[b]-last >= gap })
+	}
+	for ; n < least && before > 0; n++ {
+		last, from := kept[before-1], before-1
+		before = from - nextFrom(0, from, func(x int) bool { return last-kept[from-1-x] >= gap })
 	}
 	return n
 }
@@ -360,17 +376,17 @@ func (l *line) epochs() {
 		}
 	}
 	c := l.p.Cycle
-	gap := int64(0)
-	if l.p.Burst >= 0 {
-		gap = max(l.p.Burst.Milliseconds(), (days(c.Frequency*(c.Diffs+1)) / 2).Milliseconds())
+	apart := func(a, b int) bool {
+		return l.p.Burst < 0 || l.ms[b]-l.ms[a] >= l.p.Burst.Milliseconds() && c.slot(l.moments[b].day)-c.slot(l.moments[a].day) >= int64(c.Diffs+2)/2
 	}
 	verdicts := make([]Reason, len(starts))
 	for e, start := range starts {
 		newer, last := 0, start
-		for at := e + 1; at < len(starts) && newer < c.Fulls; at++ {
-			if s := starts[at]; l.ms[s]-l.ms[last] >= gap {
-				newer, last = newer+1, s
+		for at := e + 1; newer < c.Fulls; newer, at = newer+1, at+1 {
+			if at = nextFrom(at, len(starts), func(b int) bool { return apart(last, starts[b]) }); at == len(starts) {
+				break
 			}
+			last = starts[at]
 		}
 		verdicts[e] = Reason{Rule: RuleSimple, Slot: fmt.Sprintf("epoch %d", l.snaps[l.at[start]].Epoch), Number: newer + 1, Of: c.Fulls,
 			Until: startOfDay(l.moments[last].day+int64((c.Fulls-newer)*c.Frequency*(c.Diffs+1)), l.loc)}

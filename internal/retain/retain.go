@@ -30,7 +30,8 @@
 //   - The first of a slot stands for it, not the last: a slot that was filled stays with whom it has. (A slot that begins after the theft may be his. From a stolen key on, nothing
 //     tells his snapshots from those of the host; revoking the key as of that time does.)
 //   - A rule lets a snapshot go only for newer ones that lie apart: apart from it and from each other by at least half the pace that its source had before it, which is the average time
-//     between the fifteen backups before. Those that lie closer count as one, however many. For the oldest of a source nothing is known; it is taken for a daily one. Where backups are about as
+//     between the fifteen backups before. Those that lie closer count as one, however many. For the oldest of a source nothing is known; it is taken for a daily one, or a slower one if the
+//     next came later. Where backups are about as
 //     dense as the slots of a rule, or denser, the slots themselves keep them apart. So N newer ones take at least half the time that the host itself would have taken.
 //   - Of a burst the first members stand: they have the pace of what was before. Those that follow have the pace of the burst and are let go for the ones after them, so that
 //     an honest burst (a job that repeats itself) does not fill the store either.
@@ -274,6 +275,8 @@ func (r Reason) String() string {
 		return text + ", all of them"
 	case r.Number > 0:
 		return fmt.Sprintf("%s, %d of %d", text, r.Number, r.Of)
+	case r.Of > 0:
+		return fmt.Sprintf("%s: there are no more than %d", text, r.Of)
 	}
 	return text
 }
