@@ -243,10 +243,18 @@ func (rd *Reader) decode(w *Want, fr []byte) ([]byte, error) {
 // openStep is how many bytes of plaintext are opened at once: a number of whole segments.
 const openStep = 4 * seal.SegmentSize
 
-// fetchPlain reads bytes of the plaintext of a pack into rd.plain.
+// fetchPlain reads bytes of the plaintext of a pack into rd.plain, from the nearest place where they can be had.
 func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) error {
+	if rd.r.copies == nil {
+		return rd.fetchFrom(ctx, rd.r.st, p, off, n)
+	}
+	return rd.r.copies.try(ctx, rd.r, p.name, func(st store.Store) error { return rd.fetchFrom(ctx, st, p, off, n) })
+}
+
+// fetchFrom is fetchPlain from one store.
+func (rd *Reader) fetchFrom(ctx context.Context, st store.Store, p *openPack, off, n int64) error {
 	objOff, objLen := p.key.Range(off, n, p.plain)
-	rc, err := rd.r.st.Get(ctx, p.name, objOff, objLen)
+	rc, err := st.Get(ctx, p.name, objOff, objLen)
 	if err != nil {
 		return classify(p.name, err)
 	}
@@ -257,7 +265,7 @@ func (rd *Reader) fetchPlain(ctx context.Context, p *openPack, off, n int64) err
 		_, sealed := p.key.Range(off, step, p.plain)
 		rd.sealed = slices.Grow(rd.sealed[:0], int(sealed))[:sealed]
 		if _, err := io.ReadFull(rc, rd.sealed); err != nil {
-			return rd.cutShort(ctx, p, err)
+			return rd.cutShort(ctx, st, p, err)
 		}
 		if rd.plain, err = p.key.OpenRange(rd.plain, rd.sealed, off, step, p.plain); err != nil {
 			return &DamageError{Object: p.name, Err: err}
@@ -276,11 +284,11 @@ func classify(name string, err error) error {
 }
 
 // cutShort judges content that ended too early: the object is shorter than it should be, or only the connection broke off.
-func (rd *Reader) cutShort(ctx context.Context, p *openPack, err error) error {
+func (rd *Reader) cutShort(ctx context.Context, st store.Store, p *openPack, err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return classify(p.name, err)
 	}
-	info, serr := rd.r.st.Stat(ctx, p.name)
+	info, serr := st.Stat(ctx, p.name)
 	if serr != nil {
 		return classify(p.name, serr)
 	}

@@ -75,6 +75,7 @@ type Repository struct {
 	secrets *keys.Secrets // nil: write-only
 	host    *keys.HostKey // nil: read-only
 	o       Options
+	copies  *places // nil: packs are read from st alone
 
 	mu          sync.Mutex
 	scopes      map[keys.ScopeID]*scopeKit
