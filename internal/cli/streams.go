@@ -259,7 +259,7 @@ func (x *backupCommand) produce(ctx context.Context, s *session, scope *repo.Sco
 		x.show(o, nil, err, 0)
 		return err
 	}
-	host := source.Host{Now: x.c.now, Note: func(text string) { x.c.hearSource(r.given, text) }, Holder: holder(s.header.ID, o.Source.ID)}
+	host := source.Host{Now: x.c.now, Note: func(text string) { x.c.hearSource(r.given, text) }, Holder: holder(s.header.ID, o.Source.ID), Pretend: x.dryRun}
 	for {
 		producer, err := r.made.open(host)
 		if err != nil {

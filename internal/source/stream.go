@@ -146,4 +146,7 @@ type Host struct {
 	// Holder names, for good, who needs what an adapter keeps in the system for the next increment: it differs between repositories and between sources, 1 to 64 lower-case letters and
 	// digits. What bears another name, or none, is never touched. Empty: there is only one.
 	Holder string
+
+	// Pretend tells that nothing of what is produced will be stored: Batch.End hears that the backup has failed, and what Prepare took for it, such as a snapshot, is not left for a next run.
+	Pretend bool
 }

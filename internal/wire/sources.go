@@ -10,6 +10,7 @@ import (
 	"firn/internal/program"
 	"firn/internal/source"
 	"firn/internal/source/command"
+	"firn/internal/source/zfs"
 )
 
 // Kind is a kind of source, which a user writes as "name:rest".
@@ -39,6 +40,13 @@ func Kinds() []Kind {
 			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
 				return made(command.New(rest, o, host))
 			},
+		},
+		{
+			Name: "zfs", Origin: zfs.Kind, Rest: "DATASET", What: "a ZFS dataset or volume, as streams of zfs send, or its files", Settings: zfs.Settings,
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(zfs.New(rest, o, host))
+			},
+			take: func(rest string, o *source.Settings) (source.Taker, error) { return zfs.NewTaker(rest, o) },
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"firn/internal/source"
 )
@@ -106,8 +107,11 @@ func (p *plan) chooseSnapshot(ctx context.Context, all []*dataset) error {
 	return p.take(ctx, root, p.holder)
 }
 
-// stopped finds the snapshot of a run that did not end: ours, newer than what the repository has. An increment goes on with it only while it is young, since a new snapshot
-// costs no more than what was sent of the old one; a full stream may take weeks.
+// resumeFull is how old the snapshot of a stopped run may be at least for a full stream to go on with it: the first one of a large dataset takes weeks.
+const resumeFull = 30 * 24 * time.Hour
+
+// stopped finds the snapshot of a run that did not end: ours, newer than what the repository has. It counts only while it is young: a new snapshot costs no more than what was sent of the
+// old one, and has what came since.
 func (p *plan) stopped(root *dataset) *state {
 	var base *state
 	stored := map[string]bool{}
@@ -120,11 +124,15 @@ func (p *plan) stopped(root *dataset) *state {
 		base, _ = p.common(root, p.have[p.base], nil)
 	}
 	var found *state
+	limit := p.resume
+	if base == nil {
+		limit = max(limit, resumeFull)
+	}
 	for _, s := range root.states {
 		if s.bookmark || s.source != p.holder || s.stored || stored[s.guid] || base != nil && s.txg <= base.txg {
 			continue
 		}
-		if base != nil && p.host.Now().Sub(s.creation) > p.resume {
+		if p.host.Now().Sub(s.creation) > limit {
 			continue
 		}
 		found = s
@@ -154,7 +162,7 @@ func (p *plan) take(ctx context.Context, root *dataset, holder string) error {
 	if said(err, "already exists") {
 		return &TakenError{Snapshot: full}
 	}
-	p.name = name
+	p.name, p.taken = name, err == nil
 	return err
 }
 

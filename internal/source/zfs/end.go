@@ -9,12 +9,18 @@ import (
 // keepBookmarks is how many bookmarks of ours a dataset keeps: they cost next to nothing, and each is a state that an increment can start from.
 const keepBookmarks = 20
 
-// end implements Batch.End. A run that failed leaves everything as it is, for the next one.
+// end implements Batch.End. A run that failed leaves everything as it is, for the next one; one that only pretended leaves nothing.
 func (p *plan) end(ctx context.Context, done bool) error {
+	var errs []error
 	if !done {
-		return nil
+		for _, q := range p.parts {
+			if p.host.Pretend && p.taken && q.target.source == p.holder {
+				errs = append(errs, p.remove(ctx, q.target, true))
+			}
+		}
+		return errors.Join(errs...)
 	}
-	errs := []error{p.markStored(ctx)}
+	errs = append(errs, p.markStored(ctx))
 	for _, q := range p.parts {
 		marked, err := p.bookmark(ctx, q)
 		errs = append(errs, err, p.letGo(ctx, q, marked), p.dropBookmarks(ctx, q.dataset))

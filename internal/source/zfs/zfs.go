@@ -37,7 +37,7 @@ var Settings = append([]source.Setting{
 	{Name: "embedded", Value: "yes|no", Default: "yes", Help: "zfs send -e, where it has it"},
 	{Name: "compressed", Value: "yes|no", Default: "yes", Help: "zfs send -c, where it has it"},
 	{Name: "properties", Value: "yes|no", Default: "no", Help: "streams hold the properties (zfs send -p)"},
-	{Name: "resume", Value: "DURATION", Default: "7d", Help: "how old the snapshot of a stopped run may be for an increment to go on with it"},
+	{Name: "resume", Value: "DURATION", Default: "7d", Help: "how old the snapshot of a stopped run may be to be gone on with; for full streams at least 30d"},
 	{Name: "force", Value: "yes|no", Default: "no", Help: "restoring: roll the target back to what is restored"},
 	{Name: "unmounted", Value: "yes|no", Default: "no", Help: "restoring: leave it unmounted"},
 }, program.Common...)
@@ -149,6 +149,7 @@ type plan struct {
 	base  int    // index in have; -1: none
 	of    string // what the dataset is called in points
 	name  string // of the snapshot that is stored
+	taken bool   // by this run
 	parts []part
 	notes []string
 }

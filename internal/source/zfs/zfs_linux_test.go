@@ -212,7 +212,7 @@ func TestFuseChain(t *testing.T) {
 			links = append(links, l)
 		}
 	}
-	f.destroy("tank")
+	f.do("zpool", "destroy", "-f", "tank")
 	f.pool("tank", 256)
 	n, err := restore(t, "tank/deep/restored", links[:1], nil)
 	if n != 1 || err != nil {
