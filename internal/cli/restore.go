@@ -28,6 +28,7 @@ type restoreCommand struct {
 	read    readFlags
 	filters filterFlags
 	thaw    thawFlags
+	from    copiesFlags
 
 	target      string
 	tar         string
@@ -61,6 +62,7 @@ same command goes on, and pays for nothing twice. With --detach it does not wait
   firn restore @2026-11-20 '*.jpg' --source photos --target ./photos --plan
   firn restore latest --target / --source / --overwrite changed
   firn restore latest --target /mnt/new --tier bulk --max-cost 40 --yes
+  firn restore latest --repo s3://bucket/nas --from /mnt/shelf/backup --target /mnt/new
   firn restore latest --tar - | ssh other tar -x -C /srv`,
 		Args: argsBetween(1, -1, "a snapshot"),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
@@ -80,6 +82,7 @@ same command goes on, and pays for nothing twice. With --detach it does not wait
 	fl.BoolVar(&x.keepPartial, "keep-partial", false, "leave damaged files there, with holes where something is lost")
 	fl.IntVar(&x.workers, "workers", 0, "files written at once (by the number of cores)")
 	complete(cmd, "overwrite", "never", "changed", "always")
+	x.from.register(cmd)
 	x.thaw.register(cmd)
 	x.filters.register(cmd)
 	x.read.register(cmd)
@@ -128,15 +131,12 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 	if err := x.check(); err != nil {
 		return err
 	}
-	l, err := openLibrary(ctx, x.c, &x.read)
+	l, o, err := x.open(ctx, args)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	o, err := x.options(ctx, l, args)
-	if err != nil {
-		return err
-	}
+	defer x.from.close()
 	if x.plan {
 		return x.showPlan(ctx, l.s, o)
 	}
@@ -424,7 +424,7 @@ func (x *restoreCommand) showPlan(ctx context.Context, s *session, o restore.Opt
 	}
 	look := &outlook{}
 	if _, ok := store.As[store.Thawer](s.st); ok {
-		if look, err = x.thaw.look(ctx, s, &x.read.store, restore.Packs(n), false); err != nil {
+		if look, err = x.thaw.look(ctx, s, &x.read.store, x.from.lacking(ctx, s, restore.Packs(n)), false); err != nil {
 			return err
 		}
 	}

@@ -82,6 +82,7 @@ func (x *restoreCommand) begin(ctx context.Context, s *session, keep *state.Stat
 	if err != nil {
 		return nil, nil, err
 	}
+	needs = x.from.lacking(ctx, s, needs)
 	look, err := x.thaw.look(ctx, s, &x.read.store, needs, false)
 	if err != nil || !look.thawed() {
 		return nil, nil, err
