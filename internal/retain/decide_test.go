@@ -174,7 +174,7 @@ func TestStartOfDay(t *testing.T) {
 
 // TestClockJumps sets clocks wrong for a while, that of the store and that of whoever decides: nothing is lost by it.
 func TestClockJumps(t *testing.T) {
-	for name, p := range policies() {
+	eachPolicy(func(name string, p Policy, _ *rand.Rand) {
 		for _, jump := range []time.Duration{-40 * 24 * time.Hour, -3 * time.Hour, 3 * time.Hour, 40 * 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
 			w, straight := &world{}, &world{}
 			var left, wanted []Snapshot
@@ -204,7 +204,7 @@ func TestClockJumps(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 // hostile makes snapshots of some sources in which nothing fits.
@@ -240,8 +240,7 @@ func hostile(r *rand.Rand, n int) []Snapshot {
 
 // TestAgain: what is kept is kept again, whatever it is. And never does everything go.
 func TestAgain(t *testing.T) {
-	r := rand.New(rand.NewPCG(11, 12))
-	for name, p := range policies() {
+	eachPolicy(func(name string, p Policy, r *rand.Rand) {
 		for range 25 {
 			all := hostile(r, 1+r.IntN(300))
 			now := time.Date(2024, 3, 1+r.IntN(500), r.IntN(24), 0, 0, 0, time.UTC)
@@ -274,13 +273,24 @@ func TestAgain(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// once asks the rules one time, without looking again at what they kept.
+func once(snaps []Snapshot, p Policy, now time.Time, loc *time.Location) []Verdict {
+	out, all, moments := make([]Verdict, len(snaps)), make([]int, len(snaps)), make([]moment, len(snaps))
+	for i := range snaps {
+		all[i], moments[i] = i, momentOf(snaps[i].Time, loc)
 	}
+	for _, of := range bySource(snaps, all) {
+		newLine(snaps, moments, of, &p, now, loc).decide(out)
+	}
+	return out
 }
 
 // TestNeverMissed prunes a source now and then for a year. What the rules need of the whole history was never dropped before: a snapshot once dropped does not come back as needed.
 func TestNeverMissed(t *testing.T) {
-	r := rand.New(rand.NewPCG(13, 14))
-	for name, p := range policies() {
+	eachPolicy(func(name string, p Policy, r *rand.Rand) {
 		for range 2 {
 			w := &world{}
 			var left []Snapshot
@@ -303,7 +313,7 @@ func TestNeverMissed(t *testing.T) {
 				left = keptOf(left, Decide(left, p, at, berlin))
 				plain := p
 				plain.Burst = NoBurst
-				for n, v := range Decide(w.all, plain, at, berlin) {
+				for n, v := range once(w.all, plain, at, berlin) {
 					needed := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Rule != RuleMin && (r.Rule != RuleHanoi || r.Slot != "") })
 					if v.Keep && needed && !slices.ContainsFunc(left, func(s Snapshot) bool { return s.ID == w.all[n].ID }) {
 						t.Fatalf("%s: number %d of %v is needed at %v for %v, and gone", name, n+1, w.all[n].Time, at, v.Reasons)
@@ -311,12 +321,12 @@ func TestNeverMissed(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestUntil holds the promise: with a backup each day, a snapshot is kept until the day that its verdict named.
 func TestUntil(t *testing.T) {
-	for name, p := range policies() {
+	eachPolicy(func(name string, p Policy, _ *rand.Rand) {
 		w := &world{}
 		var left []Snapshot
 		promised := map[[16]byte]time.Time{}
@@ -337,7 +347,7 @@ func TestUntil(t *testing.T) {
 			}
 			left = keptOf(left, verdicts)
 		}
-	}
+	})
 }
 
 func TestReasons(t *testing.T) {

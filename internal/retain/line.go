@@ -144,10 +144,10 @@ func (l *line) apply() {
 	}
 	l.newest()
 	if l.p.Cycle.Kind == Hanoi {
-		l.fill(RuleHanoi, l.p.Cycle.Discs)
+		l.fill(RuleHanoi, l.p.Cycle.Discs, l.byDisc())
 	}
 	if l.p.Min > 0 {
-		l.fill(RuleMin, l.p.Min)
+		l.fill(RuleMin, l.p.Min, l.newestFirst())
 	}
 }
 
@@ -317,8 +317,44 @@ func (l *line) newest() {
 	}
 }
 
-// fill keeps newest ones until there are so many that lie apart.
-func (l *line) fill(rule Rule, least int) {
+func (l *line) newestFirst() []int {
+	order := make([]int, len(l.at))
+	for i := range order {
+		order[i] = len(order) - 1 - i
+	}
+	return order
+}
+
+// byDisc returns, over and over, the newest that came to each disc, from the last one on, and at the end those that came to none. After a long silence one backup lets go of what is on many discs; so
+// their ages stay apart.
+func (l *line) byDisc() []int {
+	c := l.p.Cycle
+	came := make([][]int, c.Discs+1)
+	for _, i := range l.newestFirst() {
+		disc := 0
+		for k := 0; k < c.Discs; k++ {
+			slot := floorDiv(c.slot(l.moments[i].day), 1<<k)
+			if i > 0 && floorDiv(c.slot(l.moments[i-1].day), 1<<k) >= slot {
+				break
+			}
+			disc = k + 1
+		}
+		came[disc] = append(came[disc], i)
+	}
+	var order []int
+	for more := true; more; {
+		more = false
+		for k := c.Discs; k > 0; k-- {
+			if len(came[k]) > 0 {
+				order, came[k], more = append(order, came[k][0]), came[k][1:], true
+			}
+		}
+	}
+	return append(order, came[0]...)
+}
+
+// fill keeps more, in this order, until there are so many that lie apart.
+func (l *line) fill(rule Rule, least int, order []int) {
 	var kept []int64
 	tight := int64(1<<63 - 1) // least distance between two of them
 	add := func(at int, ms int64) {
@@ -335,7 +371,7 @@ func (l *line) fill(rule Rule, least int) {
 			add(len(kept), l.ms[i])
 		}
 	}
-	for i := len(l.at) - 1; i >= 0; i-- {
+	for _, i := range order {
 		if l.kept[i] {
 			continue
 		}
