@@ -24,6 +24,7 @@ type costJSON struct {
 	RequestCost price.Money `json:"request_cost"`
 	Objects     int64       `json:"objects"`
 	Bytes       int64       `json:"bytes"`
+	Marks       int64       `json:"marks"` // of deletion
 	Month       price.Money `json:"month"`
 	Early       price.Money `json:"early_deletion"` // if all of it were deleted now
 	Growth      growthJSON  `json:"growth"`
@@ -148,7 +149,7 @@ func (x *costCommand) summary(p *costPicture) costJSON {
 	}
 	return costJSON{
 		Event: "cost", Provider: r.Provider, Region: r.Name, Currency: r.Currency, Date: r.Date, Source: r.Source, Note: r.Note, Listed: p.inv.Listed,
-		Requests: p.inv.Requests, RequestCost: r.List(p.inv.Requests).Cost, Objects: objects, Bytes: bytes, Month: bill.Total(), Early: p.inv.Early,
+		Requests: p.inv.Requests, RequestCost: r.List(p.inv.Requests).Cost, Objects: objects, Bytes: bytes, Marks: p.inv.Versions.Marks, Month: bill.Total(), Early: p.inv.Early,
 		Growth: growthJSON{!p.keyless && g.Backups > 0, g.Span.Hours() / 24, g.Backups, g.Bytes, g.Packs, "everything"},
 		Months: len(p.stay.Forecast), Total: cost.Sum(p.stay.Forecast), Unknown: append([]string{}, bill.Unknown()...),
 	}

@@ -9,6 +9,7 @@ import (
 	"firn/internal/advice"
 	"firn/internal/cost"
 	"firn/internal/price"
+	"firn/internal/store"
 	"firn/internal/units"
 )
 
@@ -205,7 +206,31 @@ func (x *costCommand) tell(p *costPicture) {
 	} else {
 		x.c.print("estimated from the indexes: packs and their parity only, in the classes in which they were stored\n")
 	}
+	x.tellVersions(p)
 	if unknown := p.inv.Month(r).Unknown(); len(unknown) > 0 {
 		x.c.warn("no prices for class %s: they are left out of all sums", strings.Join(unknown, ", "))
+	}
+}
+
+// tellVersions says what is kept of what was replaced or deleted, and how one gets rid of it.
+func (x *costCommand) tellVersions(p *costPicture) {
+	v := p.inv.Versions
+	switch {
+	case v.Hidden:
+		x.c.note("the bucket may keep old versions of objects, which are billed: the right s3:ListBucketVersions is missing, so they are not counted")
+		return
+	case v.Keeping == store.KeepsNothing:
+		return
+	}
+	objects, bytes, month := int64(0), int64(0), price.Money(0)
+	for _, h := range p.inv.Holdings {
+		if h.Kind == cost.Old {
+			objects, bytes, month = objects+h.Objects, bytes+h.Bytes, month+h.Month(p.region).Total()
+		}
+	}
+	x.c.print("the bucket keeps versions: %s of what was replaced or deleted, %v, cost %s a month, and %s\n", counted(objects, "version"), units.Size(bytes), p.region.Format(month),
+		counted(v.Marks, "mark")+" of deletion")
+	if objects > 0 {
+		x.c.print("        what firn prune deletes leaves none; a rule of the bucket that expires noncurrent versions removes the others\n")
 	}
 }

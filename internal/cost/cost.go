@@ -32,9 +32,10 @@ const (
 	Snapshots Kind = "snapshots"
 	Other     Kind = "other"       // keys, hosts, states, prune records, what explains the repository
 	Copies    Kind = "thawed copy" // of cold objects, billed beside them until they expire
+	Old       Kind = "old version" // of objects that were replaced or deleted, billed until they are deleted by version
 )
 
-var kinds = [...]Kind{Data, Parity, Meta, Index, PackSets, Snapshots, Other, Copies}
+var kinds = [...]Kind{Data, Parity, Meta, Index, PackSets, Snapshots, Other, Copies, Old}
 
 // KindOf tells the kind of an object by its name.
 func KindOf(name string) Kind {
@@ -42,7 +43,7 @@ func KindOf(name string) Kind {
 		return Parity
 	}
 	folder, _, _ := strings.Cut(name, "/")
-	if k := Kind(folder); k != Parity && k != Other && k != Copies && slices.Contains(kinds[:], k) {
+	if k := Kind(folder); k != Parity && k != Other && k != Copies && k != Old && slices.Contains(kinds[:], k) {
 		return k
 	}
 	return Other
@@ -65,17 +66,25 @@ func (h Holding) Month(r *price.Region) price.Bill {
 // Inventory is what lies in a repository.
 type Inventory struct {
 	At       time.Time
-	Holdings []Holding   // in order of class, the dearest first, then of kind
-	Listed   bool        // from a listing of the store, not from the indexes, which leave out everything but packs and their parity
-	Requests int64       // to list
+	Holdings []Holding // in order of class, the dearest first, then of kind
+	Listed   bool      // from a listing of the store, not from the indexes, which leave out everything but packs and their parity
+	Requests int64     // to list
+	Versions Versions
 	Early    price.Money // what deleting all of it now would cost: the rest of least stays
 	early    map[string]price.Money
 }
 
-// Total adds up all holdings but copies.
+// Versions is what is known of what was replaced or deleted.
+type Versions struct {
+	Keeping store.Keeping
+	Hidden  bool  // the right to list them is missing, so that none are counted
+	Marks   int64 // of deletion; they are billed by their names, which is nothing that could be seen
+}
+
+// Total adds up all holdings but copies and old versions.
 func (inv *Inventory) Total() (objects, bytes int64) {
 	for _, h := range inv.Holdings {
-		if h.Kind != Copies {
+		if h.Kind != Copies && h.Kind != Old {
 			objects, bytes = objects+h.Objects, bytes+h.Bytes
 		}
 	}
@@ -114,9 +123,48 @@ func Take(ctx context.Context, st store.Store, r *price.Region, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
+	requests := price.Lists(t.objects)
+	versions, more, err := t.versions(ctx, st)
+	if err != nil {
+		return nil, err
+	}
 	inv := t.inventory()
-	inv.Listed, inv.Requests = true, price.Lists(t.objects)
+	inv.Listed, inv.Requests, inv.Versions = true, requests+more, versions
 	return inv, nil
+}
+
+// versions counts what was replaced or deleted and is kept, and the requests that it takes to list that.
+func (t *taking) versions(ctx context.Context, st store.Store) (v Versions, requests int64, err error) {
+	power, ok := store.As[store.Versioner](st)
+	if !ok {
+		return v, 0, nil
+	}
+	err = store.Repeat(ctx, st, "versions", "", func() (err error) {
+		v.Keeping, err = power.Keeping(ctx)
+		return err
+	})
+	if err == nil && v.Keeping == store.KeepsNothing || errors.Is(err, store.ErrUnsupported) {
+		return v, 0, nil
+	}
+	if err != nil && !errors.Is(err, store.ErrDenied) {
+		return v, 0, err
+	}
+	listed := int64(0)
+	err = store.EachVersion(ctx, st, power, "", func(i store.Version) error {
+		listed++
+		switch {
+		case i.Mark:
+			v.Marks++
+		case !i.Latest:
+			t.count(i.Class, Old, i.Size, i.Modified)
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrDenied) || errors.Is(err, store.ErrUnsupported) {
+		v.Hidden = errors.Is(err, store.ErrDenied)
+		return v, 0, nil
+	}
+	return v, price.Lists(listed), err
 }
 
 // Estimate adds up what indexes know: packs and their parity. Errors are those of the indexes.

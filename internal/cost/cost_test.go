@@ -373,3 +373,51 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%+v, %v", nothing, err)
 	}
 }
+
+// TestTakeVersions: what was replaced or deleted is counted where it is kept.
+func TestTakeVersions(t *testing.T) {
+	now := noon
+	st := mem.New(mem.Options{Now: func() time.Time { return now }, Versions: true})
+	us := region(t, "aws/us-east-1")
+	for i := range 3 {
+		put(t, st, fmt.Sprintf("data/s/aa/%d", i), "STANDARD_IA", mib)
+	}
+	put(t, st, "index/s/1", "", 700)
+	for _, name := range []string{"data/s/aa/1", "index/s/1"} {
+		if err := st.Delete(context.Background(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Move(context.Background(), "data/s/aa/2", "DEEP_ARCHIVE"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(90 * 24 * time.Hour)
+	inv, err := Take(context.Background(), st, us, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range inv.Holdings {
+		got = append(got, fmt.Sprintf("%s %s %d %d", h.Class, h.Kind, h.Objects, h.Bytes))
+	}
+	want := "STANDARD old version 1 700, STANDARD_IA data 1 1048576, STANDARD_IA old version 2 2097152, DEEP_ARCHIVE data 1 1048576"
+	if strings.Join(got, ", ") != want || inv.Versions != (Versions{Keeping: store.KeepsVersions, Marks: 2}) || inv.Requests != 2 {
+		t.Errorf("got %s, %+v, %d requests", strings.Join(got, ", "), inv.Versions, inv.Requests)
+	}
+	if objects, bytes := inv.Total(); objects != 2 || bytes != 2*mib {
+		t.Errorf("%d objects, %d bytes", objects, bytes)
+	}
+	with := inv.scaled(1, us)
+	st2 := mem.New(mem.Options{Watch: func(r mem.Request) error {
+		if r.Op == "versions" {
+			return store.ErrDenied
+		}
+		return nil
+	}})
+	put(t, st2, "data/s/aa/1", "STANDARD_IA", mib)
+	if inv, err := Take(context.Background(), st2, us, now); err != nil || !inv.Versions.Hidden || len(inv.Holdings) != 1 {
+		t.Errorf("%+v, %v", inv, err)
+	} else if without := inv.scaled(1, us); with <= without {
+		t.Errorf("old versions cost nothing: %v, %v", with, without)
+	}
+}

@@ -135,7 +135,11 @@ func times(n int64, by float64) int64 { return int64(math.Min(float64(n)*by, mat
 func (inv *Inventory) scaled(by float64, r *price.Region) price.Money {
 	var bill price.Bill
 	for _, h := range inv.Holdings {
-		if h.Kind != Copies {
+		switch h.Kind {
+		case Copies:
+		case Old: // nobody knows whether there will be more of them
+			bill = append(bill, h.Month(r)...)
+		default:
 			bill = append(bill, r.HoldMonths(h.Class, times(h.Objects, by), times(h.Billed, by), 1)...)
 		}
 	}

@@ -46,7 +46,7 @@ func Compare(from *price.Region, inv *Inventory, to *price.Region, class string,
 	same := from.Key() == to.Key()
 	gone := map[string]bool{}
 	for _, h := range inv.Holdings {
-		if h.Kind == Copies {
+		if h.Kind == Copies || h.Kind == Old {
 			continue
 		}
 		moved := h

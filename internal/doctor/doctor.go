@@ -41,6 +41,7 @@ const (
 	CheckThaw       = "thaw"        // cold objects can be asked for, and listings tell of it
 	CheckParts      = "parts"       // into how many an upload may be cut
 	CheckRules      = "rules"       // by which the store moves and deletes objects
+	CheckVersions   = "versions"    // what the store keeps of what is deleted, and what it locks
 	CheckUploads    = "uploads"     // what is left of uploads that were cut off
 	CheckHot        = "hot objects" // that none of them lies in a cold class
 	CheckPacks      = "packs"       // that they lie in the class that the index says
@@ -116,7 +117,7 @@ func Examine(ctx context.Context, o Options) ([]Finding, error) {
 	}
 	d := &doctor{o: o}
 	if d.reach(ctx) {
-		for _, check := range []func(context.Context){d.probe, d.rules, d.hot, d.packs} {
+		for _, check := range []func(context.Context){d.probe, d.rules, d.versions, d.hot, d.packs} {
 			check(ctx)
 			if err := ctx.Err(); err != nil {
 				return nil, err
