@@ -107,6 +107,7 @@ var house = []room{
 	{"storetest", testsOnly, "one conformance suite for every store"},
 	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
 	{"storetest/wrappers", testsOnly, "every wrapper around a store, to run the suite through"},
+	{"dbtest", testsOnly, "real database servers for the adapters that store databases, and for whoever runs these"},
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
 	{"cmd/coldtest", testsOnly, "starts that server on the loopback interface, to try firn with; does not ship"},

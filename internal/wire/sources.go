@@ -10,6 +10,7 @@ import (
 	"firn/internal/program"
 	"firn/internal/source"
 	"firn/internal/source/command"
+	"firn/internal/source/postgres"
 	"firn/internal/source/zfs"
 )
 
@@ -47,6 +48,13 @@ func Kinds() []Kind {
 				return made(zfs.New(rest, o, host))
 			},
 			take: func(rest string, o *source.Settings) (source.Taker, error) { return zfs.NewTaker(rest, o) },
+		},
+		{
+			Name: "postgres", Others: []string{"postgresql"}, Origin: postgres.Kind, Rest: "DATABASE|all", What: "a PostgreSQL database, or all of a server, as dumps", Settings: postgres.Settings,
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(postgres.New(rest, o, host))
+			},
+			take: func(rest string, o *source.Settings) (source.Taker, error) { return postgres.NewTaker(rest, o) },
 		},
 	}
 }
