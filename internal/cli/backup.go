@@ -31,6 +31,7 @@ type backupCommand struct {
 	choose  excludeFlags
 	streams streamFlags
 	storage storageFlags
+	also    alsoFlags
 	prices  priceFlags
 	region  *price.Region // nil: what the store asks is not known
 
@@ -103,6 +104,7 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	x.choose.register(fl)
 	x.host.register(cmd)
 	x.secrets.register(cmd)
+	x.also.register(cmd)
 	x.store.register(cmd)
 	return cmd
 }
@@ -161,10 +163,14 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 		x.store.recall = false
 		s, scope, err = x.open(ctx, p)
 	}
+	for err != nil && x.also.standIn(x.c, &x.store, err) {
+		s, scope, err = x.open(ctx, p)
+	}
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	defer x.also.close()
 	if x.region, err = x.prices.orNone(s.st, &x.store); err != nil {
 		return err
 	}
@@ -185,6 +191,11 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 	if x.dryRun {
 		return worst
 	}
+	if err := x.also.fill(ctx, x.c, s); err != nil && worst != nil {
+		x.c.warn("%v", err)
+	} else if err != nil {
+		worst = err
+	}
 	if freed := s.state.Trim(int64(x.store.cacheMax)); freed > 0 {
 		x.c.explain("local cache: %v deleted", units.Size(freed))
 	}
@@ -195,6 +206,10 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 func (x *backupCommand) open(ctx context.Context, p plan) (*session, *repo.ScopeState, error) {
 	s, err := openSession(ctx, x.c, &x.store)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := x.also.open(ctx, x.c, s, &x.store); err != nil {
+		s.close()
 		return nil, nil, err
 	}
 	if x.dryRun {

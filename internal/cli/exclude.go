@@ -278,25 +278,53 @@ func (f *excludeFlags) openWith(own [][]byte, r root, exact, folded *glob.Set, p
 
 // tellOwn says what ownFolders leaves out.
 func (s *session) tellOwn(r root) {
-	if repository := s.folder(); repository != "" {
+	for _, repository := range s.folders() {
 		if rel, ok := r.below(repository); ok && rel != "" {
 			s.c.note("%q is left out: it is the repository", repository)
 		}
 	}
 }
 
+// folders are those in which the repository lies, and copies of it that are open beside it.
+func (s *session) folders() (all []string) {
+	for _, one := range append([]*session{s}, s.copies...) {
+		if path := one.folder(); path != "" {
+			all = append(all, path)
+		}
+	}
+	return all
+}
+
+// localFolders are what this machine keeps of the repository and its copies, where that is there.
+func (s *session) localFolders() (all []string) {
+	for _, base := range []string{s.dirs.Cache, s.dirs.State} {
+		if base == "" {
+			continue
+		}
+		found, err := os.ReadDir(base)
+		if err != nil {
+			continue // nothing there yet
+		}
+		for _, e := range found {
+			if l, ok := parseLocal(e.Name()); !ok || l.repository != s.header.ID {
+				continue
+			}
+			if real, err := filepath.EvalSymlinks(filepath.Join(base, e.Name())); err == nil {
+				all = append(all, real)
+			}
+		}
+	}
+	return all
+}
+
 // ownFolders are the folders below a source that hold the repository, or what firn keeps about it on this machine.
 func (s *session) ownFolders(r root) (own [][]byte) {
-	if repository := s.folder(); repository != "" {
+	for _, repository := range s.folders() {
 		if rel, ok := r.below(repository); ok && rel != "" {
 			own = append(own, []byte(rel))
 		}
 	}
-	for _, base := range []string{s.dirs.Cache, s.dirs.State} {
-		path, err := filepath.EvalSymlinks(filepath.Join(base, fmt.Sprintf("%x", s.header.ID)))
-		if base == "" || err != nil {
-			continue
-		}
+	for _, path := range s.localFolders() {
 		if rel, ok := r.below(path); ok && rel != "" {
 			own = append(own, []byte(rel))
 		}

@@ -27,7 +27,8 @@ type session struct {
 	dirs   state.Dirs
 	state  *state.State
 	repo   *repo.Repository
-	dry    bool // nothing is stored, and nothing remembered
+	dry    bool       // nothing is stored, and nothing remembered
+	copies []*session // of the repository, that are open beside it
 
 	ready func(context.Context) error // waits until the secret that was given has been checked; nothing is stored before it returned nil
 
