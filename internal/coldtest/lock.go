@@ -13,12 +13,14 @@ const (
 // lockConfiguration is a bucket's (Amazon S3 User Guide, "Locking objects with Object Lock").
 type lockConfiguration struct {
 	ObjectLockEnabled string
-	Rule              *struct {
-		DefaultRetention struct {
-			Mode  string
-			Days  int `xml:",omitempty"`
-			Years int `xml:",omitempty"`
-		}
+	Rule              *lockRule
+}
+
+type lockRule struct {
+	DefaultRetention struct {
+		Mode  string
+		Days  int `xml:",omitempty"`
+		Years int `xml:",omitempty"`
 	}
 }
 
@@ -247,4 +249,31 @@ func (q *request) putHold() error {
 	v.Hold = body.Status == "ON"
 	q.answer(http.StatusOK)
 	return nil
+}
+
+// LockBucket makes a bucket keep versions and lock new objects for some days, as its owner would; mode is GOVERNANCE or COMPLIANCE, days 0 locks none by itself. The bucket is
+// there.
+func (s *Server) LockBucket(name, mode string, days int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick()
+	b := s.buckets[name]
+	b.versioning, b.lock = "Enabled", &lockConfiguration{ObjectLockEnabled: "Enabled"}
+	if days > 0 {
+		b.lock.Rule = &lockRule{}
+		b.lock.Rule.DefaultRetention.Mode, b.lock.Rule.DefaultRetention.Days = mode, days
+	}
+}
+
+// LockOf tells how the current version of an object is locked; an empty mode: it is not, or not there.
+func (s *Server) LockOf(bucketName, key string) (mode string, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick()
+	if b := s.buckets[bucketName]; b != nil {
+		if v := b.find(key); v != nil {
+			return v.Mode, v.Until
+		}
+	}
+	return "", until
 }

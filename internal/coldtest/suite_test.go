@@ -162,3 +162,20 @@ func TestLockSuite(t *testing.T) {
 			Plain: func(t *testing.T) store.Store { return open(t, s, nil) }}.Run(t)
 	})
 }
+
+// An object sent in parts is locked by the bucket as one that is sent whole: its parts have their sums.
+func TestLockedParts(t *testing.T) {
+	s := Start(t, Options{})
+	s.CreateBucket("locked")
+	s.LockBucket("locked", "COMPLIANCE", 5)
+	st := open(t, s, func(o *s3.Options) { o.Bucket, o.PartsAbove, o.PartSize = "locked", 1, 5<<20 })
+	for name, size := range map[string]int{"whole": 0, "parts": 6 << 20} {
+		storetest.Put(t, st, name, storetest.Content(1, size))
+		if mode, until := s.LockOf("locked", "some/prefix/"+name); mode != "COMPLIANCE" || !until.Equal(s.Clock().Now().UTC().AddDate(0, 0, 5)) {
+			t.Errorf("%s: %s until %v", name, mode, until)
+		}
+	}
+	if s.Count("CompleteMultipartUpload") != 1 {
+		t.Error("nothing was sent in parts")
+	}
+}
