@@ -144,7 +144,7 @@ func toRetain(items []snapshot.Item) []retain.Snapshot {
 		if it.Status() == snapshot.IsForgotten {
 			continue
 		}
-		out = append(out, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
+		out = append(out, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
 			Done: it.Status() == snapshot.IsDone, Bytes: it.Stats.Bytes, Added: it.Stats.BytesStored})
 	}
 	return out

@@ -70,6 +70,55 @@ func TestNotDecided(t *testing.T) {
 	}
 }
 
+// TestMoved brings a repository to another store by a plain copy: all bears one date, and nothing is lost by it. Backups that follow are decided.
+func TestMoved(t *testing.T) {
+	eachPolicy(func(name string, p Policy, r *rand.Rand) {
+		w := &world{}
+		w.daily(2026, 1, 1, 2, 60, time.UTC)
+		for i := range w.all {
+			w.all[i].Made = w.all[i].Time
+			w.all[i].Time = time.Date(2026, 3, 2, 12, 0, r.IntN(3000), 0, time.UTC)
+		}
+		all := len(w.all)
+		for i := range 100 {
+			at := time.Date(2026, 3, 3+i, 2, 0, 0, 0, time.UTC)
+			w.add(at).Made = at
+		}
+		now := w.all[len(w.all)-1].Time
+		got := Decide(w.all, p, now, time.UTC)
+		for i := range all - 1 {
+			if !got[i].Keep || rulesOf(got[i]) != "moved" {
+				t.Errorf("%s: %d: %+v", name, i, got[i])
+			}
+		}
+		if kept := len(keptOf(w.all, got)); p.Daily > 0 && p.Cycle.Kind == "" && kept > 60+20 {
+			t.Errorf("%s: %d are kept", name, kept)
+		}
+	})
+	// A clock that is years behind, or jumps, is none of that.
+	w := &world{}
+	w.daily(2026, 1, 1, 2, 60, time.UTC)
+	for i := range w.all {
+		w.all[i].Made = time.Date(1970, 1, 1+i, 0, 0, 0, 0, time.UTC)
+	}
+	if kept := len(keptOf(w.all, Decide(w.all, Policy{Daily: 7}, w.all[59].Time, time.UTC))); kept != 7 {
+		t.Errorf("%d are kept of a host whose clock is wrong", kept)
+	}
+	// A thief cannot make anything look so that was there.
+	for i := range w.all {
+		w.all[i].Made = w.all[i].Time
+	}
+	last := w.all[59].Time
+	for i := range 100 {
+		w.add(last.Add(time.Duration(i) * time.Minute)).Made = last.AddDate(-i, 0, 0)
+	}
+	for i, v := range Decide(w.all, Policy{Daily: 7}, last.Add(2*time.Hour), time.UTC)[:60] {
+		if v.Keep != (i >= 53) || rulesOf(v) != "daily" {
+			t.Errorf("%d: %+v", i, v)
+		}
+	}
+}
+
 func TestBases(t *testing.T) {
 	w := &world{}
 	w.daily(2026, 1, 1, 2, 20, time.UTC)
@@ -227,6 +276,9 @@ func hostile(r *rand.Rand, n int) []Snapshot {
 			s.Time = time.Time{}.Add(time.Duration(r.IntN(2)) * (1 << 62))
 		}
 		s.Epoch = uint32(s.Time.Sub(base) / (200 * time.Hour))
+		if s.Made = s.Time; r.IntN(10) == 0 {
+			s.Made = base.Add(time.Duration(r.Int64N(int64(400 * 24 * time.Hour))))
+		}
 		s.Done = r.IntN(10) > 0
 		if r.IntN(6) == 0 {
 			s.Base = [16]byte{byte(r.IntN(n)), byte(r.IntN(n) >> 8), 7}

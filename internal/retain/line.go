@@ -25,6 +25,7 @@ type line struct {
 	at      []int // those that count: index in snaps
 	ms      []int64
 	pace    []int64 // average time between the backups before it, in milliseconds
+	moved   map[int]bool
 	moments []moment
 	today   moment
 	kept    []bool
@@ -39,8 +40,9 @@ func counts(s *Snapshot, now time.Time) bool {
 
 func newLine(snaps []Snapshot, moments []moment, of []int, p *Policy, now time.Time, loc *time.Location) *line {
 	l := &line{snaps: snaps, p: p, now: now, loc: loc, of: of, today: momentOf(now, loc)}
+	l.moved = movedOf(snaps, of, now)
 	for _, i := range of {
-		if counts(&snaps[i], now) {
+		if counts(&snaps[i], now) && !l.moved[i] {
 			l.at = append(l.at, i)
 			l.ms = append(l.ms, snaps[i].Time.UnixMilli())
 			l.moments = append(l.moments, moments[i])
@@ -90,6 +92,55 @@ func (l *line) gap(i int, length time.Duration) int64 {
 	return l.pace[i] / 2
 }
 
+// How a move shows: a snapshot was stored so long after it was made, beside others that were made that long before or after it.
+const (
+	movedLag    = 36 * time.Hour
+	movedBeside = 24 * time.Hour
+)
+
+// movedOf returns which snapshots of one source, in the order of the store's clock, were brought to this store after they had been made. A host whose clock is wrong all the time
+// does not look so: what it stores within a day it also made within a day.
+func movedOf(snaps []Snapshot, of []int, now time.Time) map[int]bool {
+	var at []int
+	for _, i := range of {
+		if counts(&snaps[i], now) && !snaps[i].Made.IsZero() {
+			at = append(at, i)
+		}
+	}
+	var moved map[int]bool
+	var least, most []int // of those beside: falling and rising Made
+	from, to := 0, 0
+	for _, i := range at {
+		s := &snaps[i]
+		for ; to < len(at) && !snaps[at[to]].Time.After(s.Time.Add(movedBeside)); to++ {
+			made := snaps[at[to]].Made
+			for len(least) > 0 && !snaps[at[least[len(least)-1]]].Made.Before(made) {
+				least = least[:len(least)-1]
+			}
+			for len(most) > 0 && !snaps[at[most[len(most)-1]]].Made.After(made) {
+				most = most[:len(most)-1]
+			}
+			least, most = append(least, to), append(most, to)
+		}
+		for ; snaps[at[from]].Time.Before(s.Time.Add(-movedBeside)); from++ {
+		}
+		for least[0] < from {
+			least = least[1:]
+		}
+		for most[0] < from {
+			most = most[1:]
+		}
+		first, last := snaps[at[least[0]]].Made, snaps[at[most[0]]].Made
+		if s.Time.Sub(s.Made) > movedLag && (s.Made.Sub(first) > movedBeside+movedLag || last.Sub(s.Made) > movedBeside+movedLag) {
+			if moved == nil {
+				moved = make(map[int]bool)
+			}
+			moved[i] = true
+		}
+	}
+	return moved
+}
+
 // decide fills in the verdicts of one source.
 func (l *line) decide(out []Verdict) {
 	for _, i := range l.of {
@@ -104,6 +155,8 @@ func (l *line) decide(out []Verdict) {
 			v.Reasons = []Reason{{Rule: RuleUndated}}
 		case !counts(s, l.now):
 			v.Reasons = []Reason{{Rule: RuleFuture, Until: s.Time}}
+		case l.moved[i]:
+			v.Reasons = []Reason{{Rule: RuleMoved}}
 		}
 		out[i] = v
 	}

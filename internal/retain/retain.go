@@ -18,7 +18,8 @@
 // decided with all the same it keeps everything: to keep nothing, None has to be set.
 //
 // Not decided, which means kept and not counted by any rule, are snapshots that are not done, whose time is unknown, or which come from the future by more than Skew: a
-// clock that jumped costs space, never a snapshot. No rule compares an age with the present: a clock that is years ahead, or a source that has been silent for years, loses
+// clock that jumped costs space, never a snapshot. Nor are those that were moved: stored days after they were made, together with others that were made at other times. A repository that was brought to
+// another disk or bucket by a plain copy bears the date of that, and rules that believe it would take years for one burst. No rule compares an age with the present: a clock that is years ahead, or a source that has been silent for years, loses
 // nothing by it.
 //
 // # Against a thief
@@ -60,6 +61,7 @@ type Snapshot struct {
 	ID       [16]byte
 	Source   [8]byte
 	Time     time.Time // by the store's clock, never the host's; zero: unknown
+	Made     time.Time // when its backup ended by the host's clock, which only shows that a repository was moved; zero: unknown
 	Sequence uint64    // its number in its source
 	Epoch    uint32
 	Base     [16]byte // of a chain: the one that this one needs; zero: none
@@ -119,6 +121,7 @@ const (
 	RuleUndone    Rule = "not done"
 	RuleUndated   Rule = "undated"
 	RuleFuture    Rule = "future"
+	RuleMoved     Rule = "moved"
 	RulePolicy    Rule = "policy"  // the policy is not one: everything stays
 	RuleNone      Rule = "none"    // nothing is to be kept
 	RuleNothing   Rule = "nothing" // no rule speaks of it
@@ -263,6 +266,8 @@ func (r Reason) String() string {
 		return "no rule keeps it"
 	case r.Rule == RuleFuture:
 		return "from the future"
+	case r.Rule == RuleMoved:
+		return "stored long after it was made"
 	case r.Rule == RuleUndated:
 		return "of unknown time"
 	case r.Past && r.By != [16]byte{}:
