@@ -101,7 +101,7 @@ func (p *plan) chooseSnapshot(ctx context.Context, all []*dataset) error {
 	}
 	if s := p.stopped(root); s != nil {
 		p.name = s.name
-		p.note("goes on with %s, which a backup that was stopped has taken %s ago", s.full(), age(p.host.Now().Sub(s.creation)))
+		p.note("goes on with %s, which a backup that was stopped has taken %s ago", s.full(), source.Ago(p.host.Now().Sub(s.creation)))
 		return nil
 	}
 	return p.take(ctx, root, p.holder)

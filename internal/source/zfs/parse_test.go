@@ -7,25 +7,6 @@ import (
 	"time"
 )
 
-func TestExpand(t *testing.T) {
-	at := time.Date(2026, 1, 3, 4, 5, 6, 0, time.UTC)
-	for pattern, want := range map[string]string{
-		defaultPattern: "firn-20260103-040506", "offsite-%Y%m%d": "offsite-20260103", "%y%j": "26003", "%F_%T": "2026-01-03_04:05:06", "%G-W%V-%u": "2026-W01-6", "%s": "1767413106", "x": "x",
-	} {
-		if got, err := expand(pattern, at); err != nil || got != want {
-			t.Errorf("%q: %q, %v; want %q", pattern, got, err, want)
-		}
-	}
-}
-
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{-time.Hour: "a moment", time.Minute: "a moment", 90 * time.Minute: "90 minutes", 36 * time.Hour: "36 hours", 10*24*time.Hour + time.Hour: "10 days"} {
-		if got := age(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}
-
 func TestRoot(t *testing.T) {
 	for text, want := range map[string]string{"": "", "tank": "tank", "tank/a": "tank/a", "tank/a tank/a/b": "tank/a", "tank/a tank/ab": "tank", "tank/a/x tank/a/y/z": "tank/a", "a b": ""} {
 		if got := root(strings.Fields(text)); got != want {
