@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -345,4 +346,9 @@ func (x *run) tell(phase string, done, total int64) {
 
 func (x *run) note(format string, args ...any) {
 	x.o.Report.Emit(event.Note{Text: fmt.Sprintf(format, args...)})
+}
+
+// Forgets reports whether snapshots go that were not forgotten before.
+func (r *Result) Forgets() bool {
+	return slices.ContainsFunc(r.Forgotten, func(f Forgotten) bool { return f.Why != Before })
 }

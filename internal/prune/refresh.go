@@ -115,6 +115,7 @@ func (x *run) candidates(v *view) ([]candidate, error) {
 	if err != nil {
 		return nil, err
 	}
+	current := x.current(v)
 	life := make([]time.Duration, len(v.listed.Packs))
 	for _, it := range v.items {
 		for _, p := range it.Packs {
@@ -126,7 +127,7 @@ func (x *run) candidates(v *view) ([]candidate, error) {
 	var out []candidate
 	for i := range v.listed.Packs {
 		s := &v.listed.Packs[i]
-		if !v.needed.has(i) || !v.indexed.has(i) || s.Size < 0 || life[i] == never || !v.p.Since(s.Name).IsZero() || v.freeAt(i).After(x.now.Add(life[i])) {
+		if !current.has(i) || !v.indexed.has(i) || s.Size < 0 || life[i] == never || !v.p.Since(s.Name).IsZero() || v.freeAt(i).After(x.now.Add(life[i])) {
 			continue
 		}
 		info, ok, err := v.p.Set().Find(s.Name)
@@ -138,6 +139,23 @@ func (x *run) candidates(v *view) ([]candidate, error) {
 		}
 	}
 	return out, nil
+}
+
+// current are the packs that the next backups would name again: those of the newest snapshots. The others go as it is.
+func (x *run) current(v *view) bits {
+	b := newBits(len(v.listed.Packs))
+	for _, h := range snapshot.Histories(counting(v.items)) {
+		it, ok := h.Newest()
+		if !ok || x.now.Sub(it.Stored) > dead {
+			continue
+		}
+		for _, p := range it.Packs {
+			for _, i := range v.members[p.Object] {
+				b.set(int(i))
+			}
+		}
+	}
+	return b
 }
 
 // lives asks the rules how long each snapshot will stay. Chains, and what no rule decides about, stay for ever.
