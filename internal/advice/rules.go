@@ -131,6 +131,12 @@ func coldRules() []rule {
 			}
 			return "thawing takes the right s3:RestoreObject, which a write-only host need not have: give it to the credentials or take others, then " + again
 		}),
+		as(func(e *store.LockedError) string {
+			if e.Lock.Hold {
+				return "somebody put a legal hold on it, and has to take it off first"
+			}
+			return "nobody can delete it before that; what is not needed any more goes with a later firn prune"
+		}),
 		is(store.ErrTier, "leave --tier out or choose another: Deep Archive has no expedited one, and some stores have none at all"),
 		is(store.ErrNoCapacity, "the provider has no room for fast retrievals now: choose --tier standard, or run the same command later"),
 		is(store.ErrThawing, "it is on its way: run the same command again later"),

@@ -119,7 +119,8 @@ func (r *Repository) AddKey(ctx context.Context, label string, to *keys.Recipien
 // ErrLastKey tells that without this key nobody could open the repository any more.
 var ErrLastKey = errors.New("this is the last key of the repository")
 
-// RemoveKey removes a way to open the repository. Whoever has used it before may have kept the secrets.
+// RemoveKey removes a way to open the repository, with all versions of it that the store keeps; where it may not delete these, it says so. Whoever has used the key before may have kept the
+// secrets.
 func (r *Repository) RemoveKey(ctx context.Context, id keys.KeyID) error {
 	all, err := r.Keys(ctx)
 	if err != nil {
@@ -132,10 +133,20 @@ func (r *Repository) RemoveKey(ctx context.Context, id keys.KeyID) error {
 		return fmt.Errorf("key %v: %w", id, store.ErrNotExist)
 	}
 	name := keysPrefix + id.String()
-	if err := r.st.Delete(ctx, name+keySuffix); err != nil {
+	purger, err := store.NewPurger(ctx, r.st)
+	if err != nil {
 		return err
 	}
-	return r.st.Delete(ctx, name+metaSuffix)
+	for _, suffix := range []string{keySuffix, metaSuffix} {
+		kept, err := purger.Remove(ctx, name+suffix)
+		if err != nil {
+			return err
+		}
+		if kept != nil {
+			r.note("a version of it stays in the store, and opens the repository for whoever gets at it: %v", kept)
+		}
+	}
+	return nil
 }
 
 // Enroll makes the keys of a host and stores their certificate.

@@ -172,3 +172,29 @@ func TestAbilities(t *testing.T) {
 		t.Error("refused")
 	}
 }
+
+// What a probe stores is gone for good where the store keeps versions, and hidden where it is locked.
+func TestExamineLeavesNoVersions(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    mem.Options
+		left int
+	}{
+		"versions": {mem.Options{Versions: true}, 0},
+		"locked":   {mem.Options{Lock: store.LockRule{Enabled: true, Mode: store.Compliance, Days: 3}}, 2},
+		"may not": {mem.Options{Versions: true, Watch: func(r mem.Request) error {
+			if r.Op == "versions" {
+				return store.ErrDenied
+			}
+			return nil
+		}}, 2},
+	} {
+		s := mem.New(c.o)
+		got, err := store.Examine(t.Context(), s, store.ProbeOptions{})
+		if n, _ := s.Len(); err != nil || n > 0 || len(got.LeftOver)+len(got.Missing) > 0 {
+			t.Errorf("%s: %+v, %d objects, %v", name, got, n, err)
+		}
+		if n := s.Versions(); n != c.left {
+			t.Errorf("%s: %d versions and marks are left", name, n)
+		}
+	}
+}

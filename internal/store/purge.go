@@ -66,6 +66,15 @@ func (p *Purger) Purge(ctx context.Context, name string) error {
 	return nil
 }
 
+// Remove is Purge of what is to be seen no more in any case: where a lock or a missing right forbids to purge it, it is hidden by a plain Delete, and kept tells why versions of it stay.
+func (p *Purger) Remove(ctx context.Context, name string) (kept, err error) {
+	err = p.Purge(ctx, name)
+	if p.v == nil || !errors.Is(err, ErrLocked) && !errors.Is(err, ErrDenied) {
+		return nil, err
+	}
+	return err, p.s.Delete(ctx, name)
+}
+
 func (p *Purger) delete(ctx context.Context, v Version) error {
 	if c, ok := As[Dropper](p.s); ok {
 		c.Drop(v.Name)

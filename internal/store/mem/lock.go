@@ -50,6 +50,16 @@ func (s *Store) SetLock(r store.LockRule) {
 	s.o.Lock, s.o.Versions = r, s.o.Versions || r.Enabled
 }
 
+// Versions tells how many versions and marks there are that are not seen.
+func (s *Store) Versions() (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, older := range s.older {
+		n += len(older)
+	}
+	return n
+}
+
 // LockRule implements store.Locker.
 func (s *Store) LockRule(ctx context.Context) (store.LockRule, error) {
 	if err := s.request(ctx, "locks", ""); err != nil {
