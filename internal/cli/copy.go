@@ -101,8 +101,7 @@ func (x *copyCommand) run(ctx context.Context, location string, which []string) 
 	}
 	defer to.close()
 	if x.dryRun {
-		s.pretend()
-		to.pretend()
+		to.pretend() // nothing is ever stored in the other one
 	}
 	if err := x.open(ctx, s, to); err != nil {
 		return err
