@@ -35,7 +35,9 @@ func (p *plan) streamName(q part) string {
 	}
 	sameDay := false
 	for _, h := range p.have {
-		sameDay = sameDay || slices.ContainsFunc(h.Points, func(o source.Point) bool { return o.Of == p.nameOf(q.dataset) && o.ID != q.target.guid && day(o.Time) == day(to) })
+		sameDay = sameDay || slices.ContainsFunc(h.Points, func(o source.Point) bool {
+			return o.Of == p.nameOf(q.dataset) && o.ID != q.target.guid && day(o.Time) == day(to)
+		})
 	}
 	below := strings.TrimPrefix(strings.TrimPrefix(q.dataset.name, p.dataset), "/")
 	return source.ChainName(path.Join(path.Base(p.dataset), below), from, to, sameDay, ".zfs")
