@@ -9,6 +9,7 @@ import (
 
 	"firn/internal/program"
 	"firn/internal/source"
+	"firn/internal/source/btrfs"
 	"firn/internal/source/command"
 	"firn/internal/source/postgres"
 	"firn/internal/source/zfs"
@@ -48,6 +49,13 @@ func Kinds() []Kind {
 				return made(zfs.New(rest, o, host))
 			},
 			take: func(rest string, o *source.Settings) (source.Taker, error) { return zfs.NewTaker(rest, o) },
+		},
+		{
+			Name: "btrfs", Origin: btrfs.Kind, Rest: "SUBVOLUME", What: "a btrfs subvolume, as streams of btrfs send, or its files", Settings: btrfs.Settings,
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(btrfs.New(rest, o, host))
+			},
+			take: func(rest string, o *source.Settings) (source.Taker, error) { return btrfs.NewTaker(rest, o) },
 		},
 		{
 			Name: "postgres", Others: []string{"postgresql"}, Origin: postgres.Kind, Rest: "DATABASE|all", What: "a PostgreSQL database, or all of a server, as dumps", Settings: postgres.Settings,
