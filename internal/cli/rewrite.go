@@ -90,7 +90,7 @@ func (x *rewriter) act(ctx context.Context, o rewrite.Options, p *rewrite.Plan) 
 	if p.Nothing() {
 		return x.done(p, &rewrite.Result{}, len(p.Skipped))
 	}
-	if !x.o.dryRun && !x.o.yes {
+	if !x.o.dryRun && !x.o.yes && x.c.terminal {
 		if err := x.c.confirm(ctx, "Replace them?"); err != nil {
 			return err
 		}
@@ -192,12 +192,11 @@ func (x *rewriter) tell(res *rewrite.Result) {
 		x.c.warn("pack sets cannot be read, so more may be needed than these numbers say: firn check tells which")
 	}
 	if res.Still.Packs > 0 {
-		x.c.print("%s, %v, hold bytes of what is taken out beside content that is needed: there they stay, encrypted, as long as the pack is kept\n",
-			counted(res.Still.Packs, "pack"), units.Size(res.Still.Bytes))
+		x.c.print("bytes of what is taken out stay in %s, %v, beside content that is needed: encrypted, and as long as these are kept\n", counted(res.Still.Packs, "pack"), units.Size(res.Still.Bytes))
 		if res.Retired.Packs > 0 {
 			x.c.print("  they take no new references: the next backups store again what they need of them, and each goes with the last snapshot that needs it\n")
 		} else {
-			x.c.print("  --retire-packs has the next backups store again what they need of them, so that they go with the last snapshot that needs them\n")
+			x.c.print("  --retire has the next backups store again what they need of them, so that they go with the last snapshot that needs them\n")
 		}
 	}
 	x.c.note("what the source still has, the next backup stores again, unless it is excluded")

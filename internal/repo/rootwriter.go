@@ -27,3 +27,6 @@ func (r *Repository) AsRoot(id keys.ScopeID) (*Repository, error) {
 func (w *Writer) ConfirmAs(ctx context.Context, item snapshot.Item, stored time.Time) error {
 	return w.scope.confirm(ctx, item, stored, func() ([]digest.Object, error) { return w.names, nil })
 }
+
+// PublishedPacks are the packs that the snapshot which was published last needs, sorted; the caller does not change them.
+func (w *Writer) PublishedPacks() []digest.Object { return w.names }

@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options, p *Plan) (*Result, error) {
 // run replaces the snapshots of a scope and forgets the old ones.
 func (s *scopePlan) run(ctx context.Context, o *Options, res *Result, of int) error {
 	links := s.links()
-	held := &holding{state: s.state, packs: map[digest.Object]bool{}, seen: map[digest.Chunk]bool{}}
+	held := &holding{state: s.state, packs: map[digest.Object]bool{}, seen: map[digest.Chunk]bool{}, made: map[snapshot.ID][]digest.Object{}}
 	forget := slices.Clone(s.stale)
 	for _, a := range s.affected {
 		o.Report.Emit(event.Progress{Phase: "rewrite", FilesDone: int64(len(res.Replaced)), FilesTotal: int64(of), Current: a.Item.ID.String()})
@@ -127,6 +127,7 @@ func (b *builder) replace(links map[snapshot.ID]snapshot.Link) (item snapshot.It
 	if item, err = b.w.Publish(b.ctx, b.standIn(named, links)); err != nil {
 		return snapshot.Item{}, err
 	}
+	b.held.made[item.ID] = b.w.PublishedPacks()
 	return item, b.w.ConfirmAs(b.ctx, item, old.Stored)
 }
 
@@ -266,11 +267,12 @@ func newID() (id snapshot.ID) {
 	return id
 }
 
-// holding collects the packs in which bytes of what was taken out lie.
+// holding collects the packs in which bytes of what was taken out lie, and those that stand-ins need.
 type holding struct {
 	state *repo.ScopeState
 	packs map[digest.Object]bool
 	seen  map[digest.Chunk]bool
+	made  map[snapshot.ID][]digest.Object
 }
 
 // maxSeen bounds how many chunks a holding remembers, so as not to look them up again.
@@ -301,6 +303,14 @@ func (h *holding) note(id digest.Chunk) error {
 	return nil
 }
 
+// packsOf are the packs that a snapshot needs.
+func (h *holding) packsOf(ctx context.Context, it snapshot.Item) ([]digest.Object, error) {
+	if names, ok := h.made[it.ID]; ok {
+		return names, nil
+	}
+	return h.state.PackNames(ctx, it.Snapshot)
+}
+
 // settle forgets what was replaced, and finds out what that frees.
 func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget []snapshot.ID, held *holding) error {
 	gone := map[snapshot.ID]bool{}
@@ -312,7 +322,7 @@ func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget 
 		if it.Status() == snapshot.IsForgotten {
 			continue
 		}
-		names, err := s.state.PackNames(ctx, it.Snapshot)
+		names, err := held.packsOf(ctx, it)
 		var broken *repo.ObjectError
 		switch {
 		case errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone:
