@@ -31,6 +31,7 @@ type copyCommand struct {
 	filters filterFlags
 	thaw    thawFlags
 	dryRun  bool
+	again   bool
 }
 
 // placeFlags say how another repository than --repo is reached.
@@ -67,7 +68,8 @@ goes on where it stopped. A host's write-only key is enough for the snapshots of
 keep the date at which they were stored first, by which firn prune goes.
 
 REPO2 has a retention of its own: what firn prune or forget removed there does not come again, and what they remove here stays there.
-What lies in a cold class here is thawed first, if you agree to the price; else the snapshots that need it are left out, and named.
+With --again it comes as new snapshots, which takes a passphrase or identity. What lies in a cold class here is thawed first, if you
+agree to the price; else the snapshots that need it are left out, and named.
 ` + snapshotHelp,
 		Example: `  firn init /mnt/shelf/backup --like s3://bucket/nas
   firn copy --repo s3://bucket/nas /mnt/shelf/backup --dry-run
@@ -78,6 +80,7 @@ What lies in a cold class here is thawed first, if you agree to the price; else 
 	}
 	fl := cmd.Flags()
 	fl.BoolVar(&x.dryRun, "dry-run", false, "tell what would be copied, and what thawing costs, and do nothing")
+	fl.BoolVar(&x.again, "again", false, "also what REPO2 has forgotten, as new snapshots")
 	fl.StringVar(&x.host.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
 	x.to.register(cmd, "to-")
 	x.thaw.register(cmd)
@@ -106,7 +109,7 @@ func (x *copyCommand) run(ctx context.Context, location string, which []string) 
 	if err := x.open(ctx, s, to); err != nil {
 		return err
 	}
-	o := copy.Options{From: s.repo, To: to.repo, Report: x.c.listen().hear}
+	o := copy.Options{From: s.repo, To: to.repo, Again: x.again, Report: x.c.listen().hear}
 	if o.Choose, err = x.choose(ctx, s, which); err != nil {
 		return err
 	}
@@ -185,7 +188,7 @@ func (x *copyCommand) do(ctx context.Context, s, to *session, o copy.Options, wh
 		res, err := copy.Run(ctx, o)
 		return x.end(ctx, to, res, nil, err, x.c.now().Sub(started))
 	}
-	plan, err := copy.Make(ctx, copy.Options{From: o.From, To: o.To, Choose: o.Choose, Report: o.Report})
+	plan, err := copy.Make(ctx, copy.Options{From: o.From, To: o.To, Choose: o.Choose, Again: o.Again, Report: o.Report})
 	if err != nil {
 		return err
 	}
@@ -301,6 +304,8 @@ type copyJSON struct {
 	Packs       int64           `json:"packs"`
 	Bytes       int64           `json:"bytes"`
 	Taken       int64           `json:"taken"`
+	Renewed     int64           `json:"renewed"`
+	Outdated    []string        `json:"outdated"`
 	Volumes     int64           `json:"volumes"`
 	VolumeBytes int64           `json:"volume_bytes"`
 	Cold        int64           `json:"cold"`
@@ -318,7 +323,10 @@ type notCopiedJSON struct {
 
 func copiedJSON(to *session, r *copy.Result) copyJSON {
 	j := copyJSON{To: to.st.Location(), Snapshots: r.Snapshots, There: r.There, Forgotten: r.Forgotten, Packs: r.Packs, Bytes: r.Bytes, Taken: r.Taken,
-		Volumes: r.Volumes, VolumeBytes: r.VolumeBytes, Cold: int64(len(r.Cold)), Failed: []notCopiedJSON{}}
+		Volumes: r.Volumes, VolumeBytes: r.VolumeBytes, Cold: int64(len(r.Cold)), Failed: []notCopiedJSON{}, Renewed: r.Renewed, Outdated: []string{}}
+	for _, id := range r.Outdated {
+		j.Outdated = append(j.Outdated, id.String())
+	}
 	for _, f := range r.Failed {
 		j.Failed = append(j.Failed, notCopiedJSON{f.Item.ID.String(), firstLines(f.Err, 3)})
 	}
@@ -336,7 +344,7 @@ func (x *copyCommand) showPlan(to *session, p *copy.Plan, look *outlook) error {
 		return x.c.objectOf("copy", j)
 	}
 	x.c.print("would copy %s to %s: %s, %v\n", counted(p.Snapshots, "snapshot"), to.st.Location(), counted(p.Packs, "pack"), units.Size(p.Bytes))
-	x.tellRest(&p.Result)
+	x.tellRest(to, &p.Result)
 	if look.survey != nil && look.thawed() {
 		offer, err := x.thaw.choose(look)
 		if err != nil {
@@ -348,7 +356,7 @@ func (x *copyCommand) showPlan(to *session, p *copy.Plan, look *outlook) error {
 }
 
 // tellRest tells what is not copied, and needs no copying.
-func (x *copyCommand) tellRest(r *copy.Result) {
+func (x *copyCommand) tellRest(to *session, r *copy.Result) {
 	if r.There > 0 {
 		x.c.print("  %s there already\n", counted(r.There, "snapshot"))
 	}
@@ -357,6 +365,12 @@ func (x *copyCommand) tellRest(r *copy.Result) {
 	}
 	if r.Taken > 0 {
 		x.c.print("  %s lay there already\n", counted(r.Taken, "pack"))
+	}
+	if r.Renewed > 0 {
+		x.c.print("  %s packed anew, since objects that they need were given up there\n", counted(r.Renewed, "snapshot"))
+	}
+	for _, id := range r.Outdated {
+		x.c.note("%s still has snapshot %s, from which paths were taken here: firn forget %s --repo %s", to.st.Location(), shortID(id), shortID(id), to.st.Location())
 	}
 }
 
@@ -383,7 +397,7 @@ func (x *copyCommand) end(ctx context.Context, to *session, res *copy.Result, jo
 			verb = "stopped: copied"
 		}
 		x.c.print("%s %s to %s: %s, %v, in %s\n", verb, counted(res.Snapshots, "snapshot"), to.st.Location(), counted(res.Packs, "pack"), units.Size(res.Bytes+res.VolumeBytes), duration(took))
-		x.tellRest(res)
+		x.tellRest(to, res)
 		if waiting {
 			x.c.print("%s to come, %s of them asked for; run the same command again\n", counted(job.Status().Left.Objects, "pack"), units.Count(job.Status().Thawing.Objects))
 		}
@@ -406,7 +420,7 @@ func hintFor(res *copy.Result) string {
 	for _, f := range res.Failed {
 		switch {
 		case errors.As(f.Err, new(*repo.RetiredError)):
-			return "the other repository has given up objects that these snapshots need: run a full backup (--full), and copy that"
+			return "the other repository has given up objects that these snapshots need: with the passphrase or an identity they are packed anew"
 		case errors.Is(f.Err, repo.ErrUntrusted):
 			return "give the passphrase or an identity: with the root key they can be copied"
 		}

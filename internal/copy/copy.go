@@ -36,6 +36,7 @@ type Options struct {
 	From, To *repo.Repository
 	Scopes   []keys.ScopeID               // nil: all that the keys at hand open
 	Choose   func(it *snapshot.Item) bool // which of the snapshots that are done; nil: all. What they build on comes along
+	Again    bool                         // also what the copy has forgotten, anew (repo.CopyScope.Renew)
 	Parallel int                          // packs on their way at once; 0: 8
 	Report   event.Func
 	Each     func(it *snapshot.Item, err error) // told of every snapshot that was copied, or could not be, by one goroutine; nil: nobody
@@ -55,7 +56,10 @@ type Result struct {
 	Snapshots int64     // that were copied
 	There     int64     // that were there before
 	Forgotten int64     // that the copy has forgotten
+	Renewed   int64     // of those copied: for which new ones were made, since the copy has given up what they need
 	Failed    []Failure // that could not be copied
+
+	Outdated []snapshot.ID // that the repository has replaced since, by snapshots without some paths, and that the copy still has as they were
 
 	Packs, Bytes         int64 // that were sent
 	Taken                int64 // packs that lay in the copy already, from a run that was interrupted or from a backup that sent them there
@@ -97,7 +101,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 				return err
 			}
 			items = items[n:]
-			if err := x.batch(ctx, b); err != nil {
+			if err := x.batch(ctx, s, b); err != nil {
 				return err
 			}
 		}
@@ -134,6 +138,11 @@ func (x *run) scopes(ctx context.Context, fn func(s *repo.CopyScope, items []sna
 		return err
 	}
 	for _, s := range all {
+		for old := range snapshot.Rewritten(s.From.Items) {
+			if s.Status(old) == repo.CopyThere {
+				x.res.Outdated = append(x.res.Outdated, old)
+			}
+		}
 		items := x.chosen(s)
 		if len(items) == 0 {
 			continue
@@ -182,6 +191,9 @@ func (x *run) wanted(s *repo.CopyScope, it *snapshot.Item) bool {
 	case repo.CopyThere:
 		x.res.There++
 	case repo.CopyForgotten:
+		if x.o.Again {
+			return it.Status() == snapshot.IsDone
+		}
 		x.res.Forgotten++
 	default:
 		return it.Status() == snapshot.IsDone
@@ -197,7 +209,7 @@ func (x *run) fail(it *snapshot.Item, err error) {
 }
 
 // batch sends the packs of a batch and publishes its snapshots.
-func (x *run) batch(ctx context.Context, b *repo.CopyBatch) error {
+func (x *run) batch(ctx context.Context, s *repo.CopyScope, b *repo.CopyBatch) error {
 	x.total = x.packs.Load() + x.taken.Load() + int64(len(b.Packs))
 	if err := x.sendAll(ctx, b.Packs); err != nil {
 		return err
@@ -206,6 +218,12 @@ func (x *run) batch(ctx context.Context, b *repo.CopyBatch) error {
 		return err
 	}
 	for i := range b.Items {
+		if x.renewable(s, b.Errs[i]) {
+			var err error
+			if b.Errs[i], err = x.renew(ctx, s, &b.Items[i]); err != nil {
+				return err
+			}
+		}
 		if b.Errs[i] != nil {
 			x.fail(&b.Items[i], b.Errs[i])
 			continue
@@ -216,6 +234,28 @@ func (x *run) batch(ctx context.Context, b *repo.CopyBatch) error {
 		}
 	}
 	return nil
+}
+
+// renewable reports whether a snapshot that cannot be copied as it is can be copied anew. One that the copy has just forgotten is not brought back unasked.
+func (x *run) renewable(s *repo.CopyScope, err error) bool {
+	var retired *repo.RetiredError
+	return errors.As(err, &retired) && (x.o.Again || !retired.Forgotten) && s.CanRenew()
+}
+
+// renew makes a new snapshot in the place of one that the copy cannot take. failed is what is wrong with the snapshot, err what ends the copy.
+func (x *run) renew(ctx context.Context, s *repo.CopyScope, it *snapshot.Item) (failed, err error) {
+	x.o.Report.Emit(event.Decision{Text: "snapshot " + it.ID.String() + " is copied anew, since the copy has given up what it needs"})
+	err = s.Renew(ctx, *it)
+	var retired *repo.RetiredError
+	var damage *repo.DamageError
+	var object *repo.ObjectError
+	switch {
+	case err == nil:
+		x.res.Renewed++
+	case errors.As(err, &retired), errors.As(err, &damage), errors.As(err, &object):
+		return err, nil
+	}
+	return nil, err
 }
 
 // sendAll sends packs, several at once. What is wrong with one of them is noted in it.

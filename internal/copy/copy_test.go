@@ -306,6 +306,46 @@ func TestForgotten(t *testing.T) {
 			t.Errorf("%v is %v", it.ID, it.Status())
 		}
 	}
+	again := func(o *copy.Options) { o.Again = true }
+	if res := w.whole(again); res.Snapshots != 1 || res.Renewed != 1 {
+		t.Errorf("%+v", res)
+	}
+	if n := w.expectRenewed(a); n != 3 {
+		t.Errorf("%d snapshots", n)
+	}
+	if res := w.whole(again); res.Snapshots != 0 || res.There != 2 {
+		t.Errorf("once more: %+v", res)
+	}
+}
+
+// expectRenewed is expect for a copy in which another snapshot stands in the place of old.
+func (w *world) expectRenewed(old snapshot.Item) int {
+	w.t.Helper()
+	found := false
+	for _, it := range w.load(w.to).Items {
+		if it.Status() == snapshot.IsDone && len(it.Rewrites) == 1 && it.Rewrites[0].ID == old.ID {
+			found = true
+			w.texts[it.ID] = w.texts[old.ID]
+			if !it.Vouched || !it.Stored.Equal(w.stored(old.ID)) {
+				w.t.Errorf("%v is of %v", it.ID, it.Stored)
+			}
+		}
+	}
+	if !found {
+		w.t.Errorf("nothing stands for %v", old.ID)
+	}
+	w.audit()
+	return w.expect(w.to, w.access)
+}
+
+// stored is when the repository got a snapshot.
+func (w *world) stored(id snapshot.ID) time.Time {
+	for _, it := range w.load(w.from).Items {
+		if it.ID == id {
+			return it.Stored
+		}
+	}
+	return time.Time{}
 }
 
 // TestRetired leaves out what needs a pack that the copy has retired, whether that is known before, or comes between the snapshot and its mark.
@@ -334,7 +374,7 @@ func TestRetired(t *testing.T) {
 		} else {
 			retire()
 		}
-		res, err := w.copy(w.access)
+		res, err := w.copy(repo.Access{Host: w.access.Host}) // cannot pack anew
 		w.to.st = w.to.Store
 		w.must(err)
 		var retired *repo.RetiredError
@@ -345,6 +385,15 @@ func TestRetired(t *testing.T) {
 			if it.ID == needs.ID && it.Status() == snapshot.IsDone || it.ID == free.ID && it.Status() != snapshot.IsDone {
 				t.Errorf("late %v: %v is %v", late, it.ID, it.Status())
 			}
+		}
+		if res := w.whole(); res.Snapshots != 1 || res.Renewed != 1 {
+			t.Errorf("late %v: %+v", late, res)
+		}
+		if n := w.expectRenewed(needs); n != 3 {
+			t.Errorf("late %v: %d snapshots", late, n)
+		}
+		if res := w.whole(); res.Snapshots != 0 || res.There != 3 {
+			t.Errorf("late %v, once more: %+v", late, res)
 		}
 	}
 }

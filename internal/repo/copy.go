@@ -107,12 +107,13 @@ func (r *Repository) CopyHosts(ctx context.Context, to *Repository) error {
 type CopyScope struct {
 	From, To *ScopeState
 
-	items  map[snapshot.ID]snapshot.Item // of To
-	vouch  bool                          // the root key is at hand
-	packs  map[digest.Object]listedPack  // that To's store lists
-	parts  map[digest.Object]bool        // pack sets that To's store lists
-	whole  map[digest.Object]bool        // pack sets all of whose packs are at To, and indexed
-	opened bool
+	items   map[snapshot.ID]snapshot.Item // of To
+	renewed map[snapshot.ID]bool          // for which others stand in To
+	vouch   bool                          // the root key is at hand
+	packs   map[digest.Object]listedPack  // that To's store lists
+	parts   map[digest.Object]bool        // pack sets that To's store lists
+	whole   map[digest.Object]bool        // pack sets all of whose packs are at To, and indexed
+	opened  bool
 }
 
 // listedPack is a pack that lies in the copy.
@@ -127,7 +128,7 @@ func (r *Repository) CopyScope(ctx context.Context, to *Repository, id keys.Scop
 	if err := CheckCopy(r.cfg, to.cfg, to.st.Location()); err != nil {
 		return nil, err
 	}
-	s := &CopyScope{items: map[snapshot.ID]snapshot.Item{}, vouch: to.secrets != nil, whole: map[digest.Object]bool{}}
+	s := &CopyScope{items: map[snapshot.ID]snapshot.Item{}, renewed: map[snapshot.ID]bool{}, vouch: to.secrets != nil, whole: map[digest.Object]bool{}}
 	var err error
 	if s.From, err = r.Load(ctx, id, false); err != nil {
 		return nil, err
@@ -141,6 +142,9 @@ func (r *Repository) CopyScope(ctx context.Context, to *Repository, id keys.Scop
 	for _, it := range s.To.Items {
 		s.items[it.ID] = it
 	}
+	for old := range snapshot.Rewritten(s.To.Items) {
+		s.renewed[old] = true
+	}
 	return s, nil
 }
 
@@ -151,7 +155,7 @@ type CopyStatus int
 const (
 	CopyMissing   CopyStatus = iota
 	CopyBegun                // it is there and not yet done
-	CopyThere                // it is done
+	CopyThere                // it is done, or another one stands in its place
 	CopyForgotten            // it was there, and the copy has forgotten it: its id cannot come again
 )
 
@@ -159,6 +163,8 @@ const (
 func (s *CopyScope) Status(id snapshot.ID) CopyStatus {
 	it, ok := s.items[id]
 	switch {
+	case s.renewed[id]:
+		return CopyThere
 	case s.To.forgotten[id]:
 		return CopyForgotten
 	case !ok:
@@ -255,6 +261,10 @@ func (s *CopyScope) Batch(ctx context.Context, items []snapshot.Item) (b *CopyBa
 
 // add plans one snapshot, and returns how many chunks the packs have that it brings.
 func (b *CopyBatch) add(ctx context.Context, it snapshot.Item) (chunks int, err error) {
+	if b.s.To.forgotten[it.ID] {
+		b.Items, b.Errs = append(b.Items, it), append(b.Errs, &RetiredError{Forgotten: true})
+		return 0, nil
+	}
 	var failed error
 	for _, p := range it.Packs {
 		if b.s.whole[p.Object] {
