@@ -38,6 +38,7 @@ type backupCommand struct {
 	name      string
 	tags      []string
 	full      bool
+	cycle     cycleFlags
 	dryRun    bool
 	detect    string
 	forceRead bool
@@ -89,6 +90,7 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	x.streams.register(fl)
 	fl.StringArrayVar(&x.tags, "tag", nil, "tag of the snapshot (repeat for more)")
 	fl.BoolVar(&x.full, "full", false, "store everything anew, depending on nothing older")
+	x.cycle.register(cmd)
 	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
 	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
 	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
@@ -132,6 +134,9 @@ func (x *backupCommand) plan(args []string, dash int) (p plan, err error) {
 		return p, usage("", "--compression: %v", err)
 	}
 	if p.storage, err = x.storage.storage(); err != nil {
+		return p, err
+	}
+	if err = x.cycle.check(); err != nil {
 		return p, err
 	}
 	switch {
@@ -247,6 +252,9 @@ func (x *backupCommand) backUp(ctx context.Context, s *session, scope *repo.Scop
 	o, err := x.options(s, scope, p, r)
 	if err != nil {
 		return err
+	}
+	if !x.due(scope, &o) {
+		return nil
 	}
 	lock, err := s.state.Lock(o.Source.ID, x.c.now())
 	if err != nil {
@@ -370,8 +378,9 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 type backupJSON struct {
 	Event     string             `json:"event"` // result
 	Source    sourceJSON         `json:"source"`
-	Snapshot  string             `json:"snapshot"` // id; empty: none was made
-	State     string             `json:"state"`    // done, partial, failed, dry run
+	Snapshot  string             `json:"snapshot"`       // id; empty: none was made
+	State     string             `json:"state"`          // done, partial, failed, dry run, not due
+	Next      *time.Time         `json:"next,omitempty"` // with a cycle, where none is due: when one will be
 	Unchanged bool               `json:"unchanged"`
 	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
 	Seconds   float64            `json:"seconds"`
