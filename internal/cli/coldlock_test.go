@@ -2,12 +2,21 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	api "github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"firn/internal/coldtest"
+	"firn/internal/storetest/versitygw"
 )
 
 // newLocked is a person whose bucket locks new objects for some days by itself.
@@ -104,5 +113,87 @@ func TestColdCannotLock(t *testing.T) {
 	x.begin("STANDARD")
 	if _, errs, code := x.run("lock", "--for", "90d", "--yes"); code != 1 || !strings.Contains(errs, "store cannot lock objects") || !strings.Contains(errs, "hint: a bucket is made with Object Lock") {
 		t.Errorf("%d: %s", code, errs)
+	}
+}
+
+// versions tells what there is of packs besides their only version: marks of deletion, and what these hide.
+func (x *cold) versions() (hidden []string) {
+	x.t.Helper()
+	out, err := rulesClient(x.server).ListObjectVersions(x.t.Context(), &api.ListObjectVersionsInput{Bucket: aws.String(coldBucket), Prefix: aws.String(coldRoot + "data/")})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for _, v := range out.Versions {
+		if !*v.IsLatest {
+			hidden = append(hidden, *v.Key)
+		}
+	}
+	for _, m := range out.DeleteMarkers {
+		hidden = append(hidden, "mark of "+*m.Key)
+	}
+	return hidden
+}
+
+// What is forgotten in a bucket that locks waits until its lock is over, and goes then by version.
+func TestColdPruneLocked(t *testing.T) {
+	x, _ := newLocked(t, 10)
+	x.begin("STANDARD")
+	before := len(x.keys("data/"))
+	out := x.ok("forget", "--path", "/d0", "--yes")
+	if !strings.Contains(out, "replaced: 1 snapshot") {
+		t.Errorf("forget:\n%s", out)
+	}
+	if err := os.RemoveAll(filepath.Join(x.dir, x.src, "d0")); err != nil {
+		t.Fatal(err)
+	}
+	x.ok("backup", x.src, "-q")
+	prune := []string{"prune", "--keep-last", "1", "--burst", "0", "--grace", "0", "--refresh", "never"}
+	for range 2 {
+		t.Log(x.ok(prune...))
+		if after := len(x.keys("data/")); after != before || len(x.versions()) > 0 {
+			t.Errorf("%d objects of %d while they are locked, %q", after, before, x.versions())
+		}
+		x.ok("check", "-q")
+	}
+	x.server.Advance(11 * 24 * time.Hour)
+	t.Log(x.ok(prune...))
+	if after := len(x.keys("data/")); after >= before || len(x.versions()) > 0 {
+		t.Errorf("%d objects of %d once no lock holds, %q", after, before, x.versions())
+	}
+	x.ok("check", "-q")
+	x.ok("restore", "latest", "--target", "out", "-q")
+	x.same("out")
+}
+
+// The same on a server of somebody else's.
+func TestServerThatLocks(t *testing.T) {
+	server := versitygw.StartVersioned(t)
+	x := newTerminal(t, server)
+	client := api.New(api.Options{BaseEndpoint: aws.String(server.Endpoint), Region: server.Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(server.Access, server.Secret, "")})
+	bucket := aws.String("firn-test")
+	if _, err := client.CreateBucket(t.Context(), &api.CreateBucketInput{Bucket: bucket, ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	x.ok("init", "--recipient", recipient, "--kit-saved", "-q")
+	x.ok("backup", "src", "-q")
+	prices := []string{"--price-region", "aws/us-east-1"}
+	if out := x.ok(append([]string{"lock", "--for", "2d", "--mode", "governance", "--yes"}, prices...)...); !strings.Contains(out, "\nlocked ") || strings.Contains(out, " 0 to be asked") {
+		t.Errorf("lock:\n%s", out)
+	}
+	x.ok(append([]string{"forget", "--path", "two", "-q"}, prices...)...)
+	prune := append([]string{"prune", "--keep-all", "--grace", "0", "--refresh", "never", "--json"}, prices...)
+	for range 2 {
+		if out := x.ok(prune...); !strings.Contains(out, `"locked"`) {
+			t.Errorf("prune:\n%s", out)
+		}
+		x.ok("check", "-q")
+	}
+	x.ok("restore", "latest", "--target", "out", "-q")
+	if _, err := os.Stat(filepath.Join(x.dir, "out/sub/two")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was taken out is back: %v", err)
+	}
+	if out := x.ok("cost", "--price-region", "aws/us-east-1"); !strings.Contains(out, "the bucket keeps versions") {
+		t.Errorf("cost:\n%s", out)
 	}
 }
