@@ -348,9 +348,13 @@ func (x *run) pick(v *view, cands []candidate, r *refreshing) {
 		}
 		budget = max(all/share, least)
 	}
+	largest := int64(1)
+	for i := range v.listed.Packs {
+		largest = max(largest, v.listed.Packs[i].Size)
+	}
 	worth := cands[:0]
 	for _, c := range cands {
-		if c.gain = x.gain(v, &c); x.o.Refresh.All && c.live < c.raw || c.gain > 0 && float64(c.live) <= mostLeft*float64(c.raw) {
+		if c.gain = x.gain(v, &c, largest); x.o.Refresh.All && c.live < c.raw || c.gain > 0 && float64(c.live) <= mostLeft*float64(c.raw) {
 			worth = append(worth, c)
 		}
 	}
@@ -390,13 +394,13 @@ func compareFloat(a, b float64) int {
 }
 
 // gain is what refreshing a pack saves until Payback is over, less what it costs.
-func (x *run) gain(v *view, c *candidate) float64 {
+func (x *run) gain(v *view, c *candidate, largest int64) float64 {
 	month := float64(v.month(int(c.at)))
 	put := 0.0
 	if month == 0 {
 		month = float64(v.listed.Packs[c.at].Total())
-	} else if c.live > 0 {
-		put = float64(x.o.Region.Put(v.classes[v.listed.Packs[c.at].Class].name, 1, c.resend(v)).Cost)
+	} else { // a share of a pack as large as they come
+		put = float64(x.o.Region.Put(v.classes[v.listed.Packs[c.at].Class].name, 1, 0).Cost) * float64(c.resend(v)) / float64(largest)
 	}
 	months := func(d time.Duration) float64 { return float64(d) / float64(price.Month) }
 	return (1-c.rate())*month*months(Payback-c.life) - c.rate()*month*months(c.life) - put
