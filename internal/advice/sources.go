@@ -4,7 +4,9 @@ import (
 	"firn/internal/backup"
 	"firn/internal/program"
 	"firn/internal/source"
+	"firn/internal/source/btrfs"
 	"firn/internal/source/command"
+	"firn/internal/source/zfs"
 	"firn/internal/wire"
 )
 
@@ -33,6 +35,12 @@ func sourceRules() []rule {
 		say[*command.NameError]("such as --name db.sql or --name dumps/db.sql"),
 		is(command.ErrNoCommand, "such as: firn backup --name db.sql -- pg_dump mydb"),
 		say[*backup.BaseError]("with --full everything is stored anew, depending on nothing older"),
+		say[*zfs.TakenError]("take another pattern with -o pattern=PATTERN, or store that snapshot with -o snapshot=NAME"),
+		say[*zfs.DeniedError]("run firn as root, or let its user: zfs allow USER send,snapshot,hold,release,destroy,mount,bookmark,userprop,receive,create DATASET"),
+		say[*zfs.PoolError]("zpool status says what is wrong with it"),
+		say[*zfs.NameError]("zfs list shows what there is"),
+		say[*btrfs.TakenError]("take another pattern with -o pattern=PATTERN, or another folder with -o snapshots=FOLDER"),
+		say[*btrfs.DeniedError]("sending and receiving btrfs needs root"),
 		say[*source.MissingError]("check its name, and that the system which has it is up"),
 		say[*source.ProducerError]("half of a stream is none; run the program by hand to see why it fails"),
 	}

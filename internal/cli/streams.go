@@ -453,6 +453,8 @@ func streamsText(s *snapshot.Snapshot) string {
 	switch {
 	case !s.Base.IsZero():
 		text += ", on top of snapshot " + shortID(s.Base)
+	case len(s.Points) > 0 && s.Points[0].Outside:
+		text = counted(int64(len(s.Points)), "state") + " stored elsewhere, " + s.Points[0].At
 	case len(s.Points) > 0:
 		text += ", in full"
 	}
