@@ -27,6 +27,8 @@ type ThawOptions struct {
 	Job *thaw.Job // about Needs.Objects, or more. The caller closes it
 	// Run says how the job is run. Fetch and Feed are not to be set. Events gets what the job tells, and event.Thaw, where Options.Report is nil.
 	Run thaw.RunOptions
+
+	still bool // nothing is fetched between two slices: for tests whose time passes as bytes come
 }
 
 // Fits reports whether a job is about all that a plan needs, and has not brought it: a target can have lost what it had. What such a job needs for nothing any more it is told.
@@ -63,7 +65,7 @@ func (s *Streams) Thaw(ctx context.Context, t source.Taker, missing []source.Lin
 	}
 	s.begin(p.links)
 	ctx, cancel := context.WithCancel(ctx)
-	f := &feeding{s: s, t: t, p: p, gate: newGate(p), result: s.result(p.links), slice: time.Minute}
+	f := &feeding{s: s, t: t, p: p, gate: newGate(p), result: s.result(p.links), slice: time.Minute, now: runClock(&o.Run).Now, still: o.still}
 	for _, l := range p.links {
 		l.gate = f.gate
 	}
@@ -87,7 +89,7 @@ func (s *Streams) Thaw(ctx context.Context, t source.Taker, missing []source.Lin
 	if f.ended && f.err == nil && errors.As(err, &left) && left.Refused == 0 {
 		err = nil // what is gone is damage, and named
 	}
-	if f.err != nil && (f.ended || err == nil) {
+	if f.err != nil && f.ended {
 		err = f.err
 	}
 	if f.ended && f.err == nil && err == nil && o.Job.Status().State == thaw.Active {
@@ -117,6 +119,9 @@ type feeding struct {
 	p      *plan
 	gate   *gate
 	slice  time.Duration // after which the job looks after its copies
+	now    func() time.Time
+	since  time.Time // of this slice
+	still  bool
 	all    sync.WaitGroup
 	result *Result
 
@@ -136,19 +141,19 @@ func (f *feeding) feed(ctx context.Context, ready []string, more bool) (thaw.Fed
 			f.err = f.replay(ctx)
 		})
 	}
+	f.since = f.now()
 	slice := time.NewTimer(f.slice)
 	defer slice.Stop()
 	for {
-		if fed, stop := f.look(); stop {
+		if fed, now := f.look(); now {
 			return fed, nil
 		}
 		select {
 		case <-f.gate.changed:
 		case <-slice.C:
-			fed, _ := f.look()
-			return fed, nil
+			f.since = time.Time{}
 		case <-f.done:
-			f.ended = true
+			f.ended, f.since = true, time.Time{}
 			fed, _ := f.look()
 			fed.Ended, fed.Waits = true, ""
 			return fed, f.err
@@ -161,13 +166,16 @@ func (f *feeding) look() (fed thaw.Fed, now bool) {
 	g := f.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waits := g.stuck()
-	fed = thaw.Fed{Passed: g.passed, Brought: g.brought, Cold: g.cold, Waits: waits, Midway: g.midway}
-	if waits == "" && len(g.cold) == 0 && len(g.brought) == 0 {
-		return fed, false
+	fed = thaw.Fed{Waits: g.stuck(), Midway: g.midway}
+	now = fed.Waits != "" || len(g.cold) > 0 || len(g.brought) > 0 || f.now().Sub(f.since) >= f.slice
+	if now {
+		fed.Passed, fed.Brought, fed.Cold = g.passed, g.brought, g.cold
+		g.passed, g.brought, g.cold = nil, nil, nil
+		if f.still {
+			clear(g.open)
+		}
 	}
-	g.passed, g.brought, g.cold = nil, nil, nil
-	return fed, true
+	return fed, now
 }
 
 // replay takes all links.

@@ -67,6 +67,7 @@ func (g *gate) pass(ctx context.Context, w *window, name string) error {
 		if _, ok := g.open[name]; ok {
 			delete(g.blocked, w)
 			g.mu.Unlock()
+			g.signal()
 			return nil
 		}
 		g.blocked[w] = name

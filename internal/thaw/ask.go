@@ -80,8 +80,11 @@ func (e *engine) batch() (groups []group, n int) {
 		}
 		skipped = true
 		w := e.j.needs[i].Wanted
-		if out+w > room && under > 0 {
-			break
+		if out+w > room && under > 0 && i != e.awaited {
+			if e.awaited < i {
+				break
+			}
+			continue
 		}
 		out += w
 		under++

@@ -74,9 +74,14 @@ func (e *engine) leaveBehind(fed *Fed, took time.Duration) {
 // chilled looks at objects that could not be read.
 func (e *engine) chilled(ctx context.Context, names []string) error {
 	var list []int32
-	for i := range e.indexes(names) {
-		if e.items[i].stage == ready {
-			list = append(list, i)
+	named := e.indexes(names)
+	if len(named) == 0 {
+		return nil
+	}
+	now := e.storeNow().Unix()
+	for i := range e.items { // what has expired beside them would be found out one by one, each with a wait of its own
+		if it := &e.items[i]; it.stage == ready && (named[int32(i)] || it.cold && it.expires != 0 && it.expires <= now) {
+			list = append(list, int32(i))
 		}
 	}
 	if len(list) == 0 {
@@ -87,7 +92,7 @@ func (e *engine) chilled(ctx context.Context, names []string) error {
 
 // await does what is to be done until something can be fed again.
 func (e *engine) await(ctx context.Context, fed *Fed) (done bool, err error) {
-	e.behind = Tally{}
+	e.behind, e.awaited = Tally{}, -1
 	if fed.Waits == "" {
 		if e.clock.Now().Sub(e.polled) < e.interval() {
 			return false, nil
@@ -99,6 +104,9 @@ func (e *engine) await(ctx context.Context, fed *Fed) (done bool, err error) {
 		return false, fmt.Errorf("object %q is waited for, and the job is not about it", fed.Waits)
 	}
 	e.standing(i, fed.Midway)
+	if fed.Midway || !e.comes() {
+		e.awaited = i // whatever else is there: nothing goes on without it
+	}
 	if err := e.request(ctx); err != nil {
 		return false, err
 	}

@@ -146,6 +146,7 @@ type engine struct {
 	pauseNext  time.Duration // the pause after the next
 	denials    int           // in a row
 	behind     Tally         // of what is ready: copies that were read and are needed once more (Feed)
+	awaited    int32         // may be asked for whatever else is under way; -1: none (Feed)
 	blocked    error         // nothing more is asked for
 	overBudget *BudgetError
 	notedOnce  map[string]bool
@@ -167,7 +168,7 @@ func newEngine(j *Job, o RunOptions) (*engine, error) {
 		return nil, errors.New("a job that fetches needs to know how")
 	}
 	o.fill()
-	e := &engine{j: j, o: o, clock: o.Clock, order: j.order, items: make([]item, len(j.needs)), seen: make([]fact, len(j.needs)), tiers: map[uint16]*tiers{},
+	e := &engine{j: j, o: o, clock: o.Clock, order: j.order, awaited: -1, items: make([]item, len(j.needs)), seen: make([]fact, len(j.needs)), tiers: map[uint16]*tiers{},
 		rand: rand.New(rand.NewPCG(1, 2)), res: &Result{}, notedOnce: map[string]bool{}, asked0: j.ledger.Asked}
 	e.look = newLooker(o.Store, j.needs, LookOptions{Region: o.Region, Total: o.Total, Clock: o.Clock})
 	e.look.set = func(i int32, f fact) { e.seen[i] = f }
