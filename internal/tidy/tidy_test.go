@@ -111,6 +111,7 @@ var house = []room{
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
 	{"cmd/coldtest", testsOnly, "starts that server on the loopback interface, to try firn with; does not ship"},
+	{"mounttest", testsOnly, "runs tests among mounts and processes of their own, with zfs-fuse or btrfs on a file"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},

@@ -6,58 +6,21 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"firn/internal/mounttest"
 	"firn/internal/source"
 	"firn/internal/source/btrfs"
 )
 
-// privately runs the test that calls it once more, in a process of its own that sees mounts and processes of its own, so that nothing stays mounted, and reports whether this is that process.
+// privately reports whether this is a process of its own for the test that calls it.
 func privately(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv("FIRN_TEST_PRIVATE") == t.Name() {
-		return true
-	}
-	for _, n := range []string{"btrfs", "mkfs.btrfs", "mount"} {
-		_, err := exec.LookPath(n)
-		if err != nil {
-			_, err = exec.LookPath(filepath.Join("/usr/sbin", n))
-		}
-		if err != nil && os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		if err != nil {
-			t.Skip(err)
-		}
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	if b, err := os.ReadFile("/proc/filesystems"); err != nil || !bytes.Contains(b, []byte("\tbtrfs\n")) {
-		t.Skip("the kernel has no btrfs")
-	}
-	t.Parallel()
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), "FIRN_TEST_PRIVATE="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case err != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL)):
-		t.Skip("no private mounts here: ", err)
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	case bytes.Contains(out, []byte("--- SKIP")):
-		t.Skipf("%s", out)
-	default:
-		t.Logf("%s", out)
-	}
-	return false
+	return mounttest.Privately(t, "btrfs", "mkfs.btrfs", "mount")
 }
 
 // disk is a file system on a file.
@@ -68,27 +31,12 @@ type disk struct {
 
 func newDisk(t *testing.T) *disk {
 	t.Helper()
-	d := &disk{t, filepath.Join(t.TempDir(), "disk")}
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if err := errors.Join(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), syscall.Mount("proc", "/proc", "proc", 0, ""),
-		os.Mkdir(d.root, 0o755), os.WriteFile(d.root+".img", nil, 0o600), os.Truncate(d.root+".img", 256<<20)); err != nil {
-		t.Fatal(err)
-	}
-	d.do("mkfs.btrfs", "-q", d.root+".img")
-	if out, err := exec.Command("mount", "-o", "loop", d.root+".img", d.root).CombinedOutput(); err != nil {
-		t.Skipf("cannot mount a file: %s", out)
-	}
-	t.Cleanup(func() { d.do("umount", d.root) })
-	return d
+	return &disk{t, mounttest.Btrfs(t, 256)}
 }
 
 func (d *disk) do(name string, args ...string) string {
 	d.t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return mounttest.Do(d.t, name, args...)
 }
 
 func (d *disk) write(name, content string) {
@@ -254,7 +202,7 @@ func TestChain(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 
-	other := newDiskBeside(d)
+	other := newDisk(t)
 	o := &shelf{disk: other, host: s.host}
 	if n, err := o.restore("", s.links()[:2], nil); n != 2 || err != nil {
 		t.Fatal(n, err)
@@ -289,19 +237,6 @@ func TestChain(t *testing.T) {
 	if b := s.run(home, nil).batch; b.Base != -1 || !strings.Contains(b.Notes[0], "full stream") {
 		t.Fatalf("%+v", b)
 	}
-}
-
-// newDiskBeside makes another file system.
-func newDiskBeside(d *disk) *disk {
-	d.t.Helper()
-	o := &disk{d.t, d.root + "2"}
-	if err := errors.Join(os.Mkdir(o.root, 0o755), os.WriteFile(o.root+".img", nil, 0o600), os.Truncate(o.root+".img", 256<<20)); err != nil {
-		d.t.Fatal(err)
-	}
-	d.do("mkfs.btrfs", "-q", o.root+".img")
-	d.do("mount", "-o", "loop", o.root+".img", o.root)
-	d.t.Cleanup(func() { d.do("umount", o.root) })
-	return o
 }
 
 func mapsEqual(a, b map[string]string) bool {
