@@ -188,8 +188,14 @@ const maxHave = 8
 
 // candidates are the snapshots that an increment may start from, newest first, and what a source is told of them. Each is sound, and so is all that it needs.
 func (x *backupCommand) candidates(ctx context.Context, scope *repo.ScopeState, o *backup.Options) (items []snapshot.Item, have []source.Have, err error) {
+	if o.Full || !slices.ContainsFunc(scope.Items, func(it snapshot.Item) bool { return it.Source.ID == o.Source.ID && len(it.Points) > 0 }) {
+		return nil, nil, nil
+	}
+	if err := scope.Refresh(ctx); err != nil { // what was given up meanwhile
+		return nil, nil, err
+	}
 	last := newest(scope.Items, o.Source.ID)
-	if o.Full || last == nil {
+	if last == nil {
 		return nil, nil, nil
 	}
 	var all []snapshot.Item
