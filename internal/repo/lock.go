@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +54,8 @@ type LockPlan struct {
 	Foreign int64      // objects in scopes that no key at hand opens
 	Cost    price.Bill // at most: as if every unknown object had to be extended
 	targets []lockTarget
+	asks    map[string]int64 // by class
+	puts    map[string]int64
 	o       Locking
 }
 
@@ -163,6 +167,7 @@ func (p *LockPlan) wants(o ObjectName, name string, need map[keys.ScopeID]*lockN
 // list goes through the store.
 func (p *LockPlan) list(ctx context.Context, st store.Store, need map[keys.ScopeID]*lockNeeds) error {
 	objects := int64(0)
+	p.asks, p.puts = map[string]int64{}, map[string]int64{}
 	err := st.List(ctx, "", "", func(i store.Info) error {
 		objects++
 		if o, ok := ParseName(i.Name); ok && p.wants(o, i.Name, need) {
@@ -185,8 +190,15 @@ func (p *LockPlan) list(ctx context.Context, st store.Store, need map[keys.Scope
 			}
 		}
 	}
-	if p.o.Region != nil {
-		p.Cost = append(p.Cost, p.o.Region.List(price.Lists(objects))).Merge()
+	if r := p.o.Region; r != nil {
+		p.Cost = price.Bill{r.List(price.Lists(objects))}
+		for _, class := range slices.Sorted(maps.Keys(p.asks)) {
+			p.Cost = append(p.Cost, r.Get(class, p.asks[class], 0))
+		}
+		for _, class := range slices.Sorted(maps.Keys(p.puts)) {
+			p.Cost = append(p.Cost, r.Put(class, p.puts[class], 0))
+		}
+		p.Cost = p.Cost.Merge()
 	}
 	return nil
 }
@@ -206,14 +218,10 @@ func (p *LockPlan) add(i store.Info) {
 		return
 	}
 	p.targets = append(p.targets, t)
-	if r := p.o.Region; r != nil {
-		if !t.known {
-			p.Cost = append(p.Cost, r.Get(i.Class, 1, 0))
-		}
-		if p.Cost = append(p.Cost, r.Put(i.Class, 1, 0)); len(p.Cost) > 1024 {
-			p.Cost = p.Cost.Merge()
-		}
+	if !t.known {
+		p.asks[i.Class]++
 	}
+	p.puts[i.Class]++
 }
 
 // LockResult is what was done. Numbers are of objects.

@@ -3,6 +3,8 @@ package repo_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -194,5 +196,46 @@ func TestCannotLock(t *testing.T) {
 	p, res, err := w.lockUp(repo.Locking{Least: 90 * day})
 	if err != nil || p.Mode != store.Compliance || res.Enough == 0 || res.Extended == 0 {
 		t.Errorf("%+v, %+v, %v", p, res, err)
+	}
+}
+
+// What was learnt survives the process, and what is over is dropped.
+func TestLockMemoryIsKept(t *testing.T) {
+	w, _, _ := lockWorld(t)
+	dirs := state.Dirs{Cache: t.TempDir(), State: t.TempDir()}
+	open := func() *repo.LockMemory {
+		t.Helper()
+		m, err := repo.OpenLockMemory(state.Open(dirs, [16]byte{1}, nil))
+		w.must(err)
+		return m
+	}
+	size := func() int64 {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dirs.State, "*", "journals", "locks"))
+		w.must(err)
+		if len(files) != 1 {
+			files, err = filepath.Glob(filepath.Join(dirs.State, "*", "*", "journals", "locks"))
+			w.must(err)
+		}
+		info, err := os.Stat(files[0])
+		w.must(err)
+		return info.Size()
+	}
+	for round := range 60 {
+		m := open()
+		p, res, err := w.lockUp(repo.Locking{Least: 2 * day, More: day, Mode: store.Compliance, Memory: m})
+		if err != nil || round > 0 && p.Unknown > 0 || res.Softer > 0 || res.Extended != p.Objects {
+			t.Fatalf("round %d: %+v, %+v, %v", round, p, res, err)
+		}
+		m.Close(w.clock.now())
+		m = open()
+		if p, _, err := w.lockUp(repo.Locking{Least: 2 * day, More: day, Memory: m}); err != nil || p.Enough != p.Objects {
+			t.Fatalf("round %d, again: %+v, %v", round, p, err)
+		}
+		m.Close(w.clock.now())
+		w.clock.at = w.clock.at.Add(2 * day)
+	}
+	if n := size(); n > 20_000 {
+		t.Errorf("%d bytes are remembered of some 20 objects", n)
 	}
 }

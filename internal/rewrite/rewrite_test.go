@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"firn/internal/chunk"
+	"firn/internal/digest"
 	"firn/internal/repo"
 	"firn/internal/rewrite"
 	"firn/internal/snapshot"
@@ -340,4 +342,85 @@ func (c *cutting) Put(cx context.Context, name string, r io.ReadSeeker, size int
 		}
 	}
 	return errCut
+}
+
+// A pruner that retires a pack while the stand-in is made: that one is never done, and the old snapshot stays.
+func TestPackIsRetiredMeanwhile(t *testing.T) {
+	w := newWorld(t, mem.Options{})
+	w.history()
+	before := w.items()
+	r, err := repo.Open(ctx, w.mem, repo.Access{Secrets: w.access.Secrets}, repo.Options{})
+	w.must(err)
+	s, err := r.Load(ctx, w.access.Host.ScopeID, true)
+	w.must(err)
+	var data []digest.Object
+	names, err := s.PackNames(ctx, before[0].Snapshot)
+	w.must(err)
+	for _, n := range names {
+		info, ok, err := s.Set().Find(n)
+		w.must(err)
+		if ok && info.Kind == chunk.Data {
+			data = append(data, n)
+		}
+	}
+	done := false
+	w.st = &onPut{w.mem, func(name string) {
+		if strings.HasPrefix(name, "snapshots/") && !done {
+			done = true
+			_, err := s.Retire(ctx, data[:1], nil)
+			w.must(err)
+		}
+	}}
+	for range 2 { // the second time it is known before anything is stored
+		_, res := w.rewrite("/secret")
+		if len(res.Replaced) > 0 || len(res.Skipped) != 2 || !errors.Is(res.Skipped[0].Err, rewrite.ErrRetired) {
+			t.Fatalf("%+v", res)
+		}
+		items := w.items()
+		for i, it := range items {
+			if it.ID != before[i].ID || it.Status() != snapshot.IsDone {
+				t.Errorf("%v is %v", it.ID, it.Status())
+			}
+		}
+		if len(items) != 3 {
+			t.Errorf("%d snapshots", len(items))
+		}
+	}
+	w.sound()
+}
+
+// onPut is a store that calls before each write.
+type onPut struct {
+	store.Store
+	call func(name string)
+}
+
+func (o *onPut) Put(cx context.Context, name string, r io.ReadSeeker, size int64, opt store.PutOptions) error {
+	o.call(name)
+	return o.Store.Put(cx, name, r, size, opt)
+}
+
+// Two runs side by side make two stand-ins of a snapshot; the next run leaves one.
+func TestTwoAtOnce(t *testing.T) {
+	w := newWorld(t, mem.Options{})
+	w.history()
+	a, b := w.options("/secret"), w.options("/secret")
+	pa, err := rewrite.Make(ctx, a)
+	w.must(err)
+	pb, err := rewrite.Make(ctx, b)
+	w.must(err)
+	for i, p := range []*rewrite.Plan{pa, pb} {
+		res, err := rewrite.Run(ctx, []rewrite.Options{a, b}[i], p)
+		if err != nil || len(res.Replaced) != 2 {
+			t.Fatalf("run %d: %+v, %v", i, res, err)
+		}
+	}
+	if n := len(w.items()); n != 5 {
+		t.Fatalf("%d snapshots", n)
+	}
+	_, res := w.rewrite("/secret")
+	if n := len(w.items()); n != 3 || res.Forgotten != 2 || len(res.Replaced) > 0 {
+		t.Errorf("%d snapshots, %+v", n, res)
+	}
+	w.sound()
 }
