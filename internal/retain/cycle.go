@@ -196,8 +196,12 @@ func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
 // Next says what the cycle plans for a source: whether a backup is due, because its slot has none, and whether the next one is to be a full. Where one is due, when is the begin of its slot; else that of the next
 // slot, when one will be. snaps are those of one source; not done ones, those of unknown time and those from the future do not count. Their times may be those at which
-// the backups began, by the host's clock: a backup that runs past midnight belongs to the evening. Several in one slot count as one.
+// the backups began, by the host's clock: a backup that runs past midnight belongs to the evening. Several in one slot count as one. A cycle
+// that Check refuses plans nothing.
 func (c Cycle) Next(snaps []Snapshot, now time.Time, loc *time.Location) (due, full bool, when time.Time) {
+	if c.Check() != nil {
+		return false, false, time.Time{}
+	}
 	at := c.slot(momentOf(now, loc).day)
 	all := make([]int, 0, len(snaps))
 	for i := range snaps {

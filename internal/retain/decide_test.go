@@ -402,6 +402,48 @@ func TestUntil(t *testing.T) {
 	})
 }
 
+// TestTenYears backs up each day, now and then not, and prunes each week: what is left stays as small as the rules say, and has what they ask for.
+func TestTenYears(t *testing.T) {
+	r := rand.New(rand.NewPCG(seed, 15))
+	p := Policy{Daily: 7, Weekly: 5, Monthly: 12, Yearly: All}
+	for _, loc := range []*time.Location{time.UTC, berlin, mustZone("America/Sao_Paulo")} {
+		w := &world{}
+		var left []Snapshot
+		first := map[int]uint64{} // of each year
+		for i := range 3653 {
+			now := time.Date(2016, 1, 1+i, 0, r.IntN(180), 0, 0, loc)
+			if r.IntN(10) > 0 {
+				s := *w.add(now)
+				left = append(left, s)
+				if y := s.Time.In(loc).Year(); first[y] == 0 {
+					first[y] = s.Sequence
+				}
+			}
+			if i%7 > 0 {
+				continue
+			}
+			left = keptOf(left, Decide(left, p, now, loc))
+			if most := 7 + 5 + 12 + len(first); len(left) > most {
+				t.Fatalf("%v: %d are left on %v, %d are asked for", loc, len(left), now, most)
+			}
+			months := map[string]bool{}
+			for _, s := range left {
+				months[s.Time.In(loc).Format("2006-01")] = true
+			}
+			for m := range min(12, i/31) {
+				if month := time.Date(now.Year(), now.Month(), 1, 12, 0, 0, 0, loc).AddDate(0, -m-1, 0).Format("2006-01"); m < 11 && !months[month] {
+					t.Fatalf("%v: nothing is left of %s on %v", loc, month, now)
+				}
+			}
+		}
+		for y, number := range first {
+			if !slices.ContainsFunc(left, func(s Snapshot) bool { return s.Sequence == number }) {
+				t.Errorf("%v: the first of %d is gone", loc, y)
+			}
+		}
+	}
+}
+
 func TestReasons(t *testing.T) {
 	w := &world{}
 	w.daily(2026, 4, 1, 2, 10, time.UTC)

@@ -1,7 +1,6 @@
 package retain
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -519,9 +518,4 @@ func epochsOf(snaps []Snapshot, of []int) []int {
 		out[n], byID[s.ID] = e, e
 	}
 	return out
-}
-
-// Compare sorts snapshots as Decide looks at them: by source, then the store's clock.
-func Compare(a, b Snapshot) int {
-	return cmp.Or(slices.Compare(a.Source[:], b.Source[:]), a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence), slices.Compare(a.ID[:], b.ID[:]))
 }
