@@ -36,7 +36,8 @@ func (f *cycleFlags) check() (err error) {
 	return err
 }
 
-// toPlan returns what a cycle plans by: snapshots with the times at which their backups began, so that one which ends after midnight counts for the evening before. A time that the store's clock contradicts does not count.
+// toPlan returns what a cycle plans by: snapshots with the times at which their backups began, so that one which ends after midnight counts for the evening before.
+// A time that the store's clock contradicts does not count.
 func toPlan(items []snapshot.Item) []retain.Snapshot {
 	snaps := toRetain(items)
 	at := make(map[[16]byte]time.Time, len(items))
@@ -51,8 +52,8 @@ func toPlan(items []snapshot.Item) []retain.Snapshot {
 	return snaps
 }
 
-// own returns the snapshots of a source by which to plan: not those that are newer than the last one that this machine knows of. Whoever has stolen the key of a host could keep it from
-// backing up with them.
+// own returns the snapshots of a source by which to plan: not those that are newer than the last one that this machine knows of. Whoever has stolen the key of a
+// host could keep it from backing up with them.
 func (f *cycleFlags) own(c *console, scope *repo.ScopeState, o *backup.Options) []snapshot.Item {
 	head, known := o.State.Head(o.Source.ID)
 	var items []snapshot.Item

@@ -15,7 +15,8 @@ var (
 )
 
 // Calendar draws a year: a line with the months, then one for each day of the week from Monday on, with a column for each week. A day is Kept where one of its
-// snapshots stays, Going where all of them go, else None. Of snaps, those without time are left out; verdicts belong to them, in order. No line is wider than 60 columns.
+// snapshots stays, Going where all of them go, else None. Of snaps, those without time are left out; verdicts belong to them, in order. No line is wider than 60
+// columns.
 func Calendar(snaps []Snapshot, verdicts []Verdict, year int, loc *time.Location, marks Marks) []string {
 	first := dayNumber(year, time.January, 1)
 	length := int(dayNumber(year+1, time.January, 1) - first)

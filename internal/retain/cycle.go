@@ -22,19 +22,21 @@ const (
 // Slots are Frequency days long. The days are counted from Monday, 1 January 2001, in the local calendar, without a break at new year; a slot begins with a day
 // whose number plus Phase divides by Frequency, and one backup is due in each. One that was missed is due for the rest of its slot.
 //
-// Simple: a full backup opens an epoch, Diffs backups build on it, the next is a full again. Fulls epochs are kept, each as a whole, so no diff is ever without its full. The oldest goes once
-// one more full is done, never before.
+// Simple: a full backup opens an epoch, Diffs backups build on it, the next is a full again. Fulls epochs are kept, each as a whole, so no diff is ever without its
+// full. The oldest goes once one more full is done, never before.
 //
-// Hanoi: there are Discs discs. Of n slots that follow one another, disc 0 takes every second, disc 1 every fourth, and so on; the last one takes each slot whose number divides by 2^(Discs-1). Each disc holds the
-// backup that came to it last, so the ages of what there is are about 1, 2, 4, … slots. Full makes each backup an independent full; without it they share what they have in common, and retention
-// alone follows Hanoi. Archive keeps whatever came to the last disc: one backup in 2^(Discs-1) slots stays for good.
+// Hanoi: there are Discs discs. Of n slots that follow one another, disc 0 takes every second, disc 1 every fourth, and so on; the last one takes each slot whose
+// number divides by 2^(Discs-1). Each disc holds the backup that came to it last, so the ages of what there is are about 1, 2, 4, … slots. Full makes each backup an
+// independent full; without it they share what they have in common, and retention alone follows Hanoi. Archive keeps whatever came to the last disc: one backup in
+// 2^(Discs-1) slots stays for good.
 //
-// The same set, said so that missed slots do no harm: of stretches of 2^k slots, the first backups of the newest two (k < Discs-1), and of the newest one of 2^(Discs-1).
-// (Of the newest two stretches of 2^k slots one has an odd number, and its beginning is what disc k holds; the other begins a stretch of 2^(k+1).) A stretch counts as newer only if its first
-// backup is half a stretch away, and discs that were never written are used before another is: there are always as many snapshots as discs.
+// The same set, said so that missed slots do no harm: of stretches of 2^k slots, the first backups of the newest two (k < Discs-1), and of the newest one of
+// 2^(Discs-1). (Of the newest two stretches of 2^k slots one has an odd number, and its beginning is what disc k holds; the other begins a stretch of 2^(k+1).) A
+// stretch counts as newer only if its first backup is half a stretch away, and discs that were never written are used before another is: there are always as many
+// snapshots as discs.
 //
-// What is a full, and which epoch a diff belongs to, follows from what a snapshot says: the first of its epoch in its source is a full; so is one without a base, if an older one of its epoch has one (a
-// chain); one with a base belongs to the epoch of that.
+// What is a full, and which epoch a diff belongs to, follows from what a snapshot says: the first of its epoch in its source is a full; so is one without a base, if
+// an older one of its epoch has one (a chain); one with a base belongs to the epoch of that.
 type Cycle struct {
 	Kind      Kind
 	Frequency int // days, at least 1
@@ -101,7 +103,8 @@ func yesNo(b bool) string {
 }
 
 // ParseCycle reads "simple frequency=1 phase=0 diffs=6 fulls=4" or "hanoi frequency=1 phase=0 discs=5 archive-oldest=yes full=no". Members may stand in any order,
-// with blanks or commas between; frequency is 1, phase 0, archive-oldest and full no where they are missing; fulls and discs must be there, and diffs. It fails with *CycleError.
+// with blanks or commas between; frequency is 1, phase 0, archive-oldest and full no where they are missing; fulls and discs must be there, and diffs. It fails with
+// *CycleError.
 func ParseCycle(text string) (Cycle, error) {
 	bad := func(format string, args ...any) (Cycle, error) {
 		return Cycle{}, &CycleError{fmt.Sprintf("%.100s", text), fmt.Sprintf(format, args...)}
@@ -177,7 +180,8 @@ func (c *Cycle) set(name, value string) (ok bool) {
 	return err == nil
 }
 
-// FromYear returns the cycle that is due, in this year, on the days on which day of the year (from 0) plus Phase divides by Frequency, as older programs count, which begin anew each year.
+// FromYear returns the cycle that is due, in this year, on the days on which day of the year (from 0) plus Phase divides by Frequency, as older programs count,
+// which begin anew each year.
 func (c Cycle) FromYear(year int) Cycle {
 	if c.Frequency > 0 {
 		c.Phase = int(floorMod(int64(c.Phase)-dayNumber(year, time.January, 1), int64(c.Frequency)))
@@ -194,10 +198,10 @@ func (c *Cycle) firstDay(slot int64) int64 { return slot*int64(c.Frequency) - in
 // days is a number of days of usual length.
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
-// Next says what the cycle plans for a source: whether a backup is due, because its slot has none, and whether the next one is to be a full. Where one is due, when is the begin of its slot; else that of the next
-// slot, when one will be. snaps are those of one source; not done ones, those of unknown time and those from the future do not count. Their times may be those at which
-// the backups began, by the host's clock: a backup that runs past midnight belongs to the evening. Several in one slot count as one. A cycle
-// that Check refuses plans nothing.
+// Next says what the cycle plans for a source: whether a backup is due, because its slot has none, and whether the next one is to be a full. Where one is due, when
+// is the begin of its slot; else that of the next slot, when one will be. snaps are those of one source; not done ones, those of unknown time and those from the
+// future do not count. Their times may be those at which the backups began, by the host's clock: a backup that runs past midnight belongs to the evening. Several in
+// one slot count as one. A cycle that Check refuses plans nothing.
 func (c Cycle) Next(snaps []Snapshot, now time.Time, loc *time.Location) (due, full bool, when time.Time) {
 	if c.Check() != nil {
 		return false, false, time.Time{}
@@ -242,8 +246,8 @@ type Growth struct {
 // year in days, on the average.
 const year = 365.2425
 
-// Growth returns what archiving the last disc adds in a year: as many snapshots as come to it. With Full each takes what the fulls so far took on the average; without, all of them
-// together take no more than what backups have added over the time that snaps span, apart from the first one. snaps are those of one source.
+// Growth returns what archiving the last disc adds in a year: as many snapshots as come to it. With Full each takes what the fulls so far took on the average;
+// without, all of them together take no more than what backups have added over the time that snaps span, apart from the first one. snaps are those of one source.
 func (c Cycle) Growth(snaps []Snapshot, now time.Time) Growth {
 	if c.Kind != Hanoi || !c.Archive || c.Check() != nil {
 		return Growth{}

@@ -237,7 +237,8 @@ func (h *host) wholeEpochs(t *testing.T, loc *time.Location, day int) {
 	}
 }
 
-// TestNext follows a host that asks every hour for two years: one backup in each slot, across new years and changes of the clock, and when it says is when it is due.
+// TestNext follows a host that asks every hour for two years: one backup in each slot, across new years and changes of the clock, and when it says is when it is
+// due.
 func TestNext(t *testing.T) {
 	for _, zone := range []string{"UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Pacific/Apia"} {
 		loc := mustZone(zone)

@@ -340,7 +340,8 @@ func once(snaps []Snapshot, p Policy, now time.Time, loc *time.Location) []Verdi
 	return out
 }
 
-// TestNeverMissed prunes a source now and then for a year. What the rules need of the whole history was never dropped before: a snapshot once dropped does not come back as needed.
+// TestNeverMissed prunes a source now and then for a year. What the rules need of the whole history was never dropped before: a snapshot once dropped does not come
+// back as needed.
 func TestNeverMissed(t *testing.T) {
 	eachPolicy(func(name string, p Policy, r *rand.Rand) {
 		for range 2 {

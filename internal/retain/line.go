@@ -56,7 +56,8 @@ func newLine(snaps []Snapshot, moments []moment, of []int, p *Policy, now time.T
 	return l
 }
 
-// paceAt measures the pace before a snapshot, by its number and those of older ones. The oldest has none: where the next came later than a day after it, that is the pace.
+// paceAt measures the pace before a snapshot, by its number and those of older ones. The oldest has none: where the next came later than a day after it, that is the
+// pace.
 func (l *line) paceAt(i int) int64 {
 	number := l.snaps[l.at[i]].Sequence
 	best, by := -1, uint64(0)
@@ -78,7 +79,8 @@ func (l *line) paceAt(i int) int64 {
 	return max(unknownPace, int64(uint64(l.ms[i+1]-l.ms[i])/by))
 }
 
-// gap is how far apart snapshots newer than the i-th have to be to count one by one, in milliseconds, in a rule with slots of this length; 0: slots of their own will do.
+// gap is how far apart snapshots newer than the i-th have to be to count one by one, in milliseconds, in a rule with slots of this length; 0: slots of their own
+// will do.
 func (l *line) gap(i int, length time.Duration) int64 {
 	switch {
 	case l.p.Burst < 0:
@@ -97,8 +99,8 @@ const (
 	movedBeside = 24 * time.Hour
 )
 
-// movedOf returns which snapshots of one source, in the order of the store's clock, were brought to this store after they had been made. A host whose clock is wrong all the time
-// does not look so: what it stores within a day it also made within a day.
+// movedOf returns which snapshots of one source, in the order of the store's clock, were brought to this store after they had been made. A host whose clock is wrong
+// all the time does not look so: what it stores within a day it also made within a day.
 func movedOf(snaps []Snapshot, of []int, now time.Time) map[int]bool {
 	var at []int
 	for _, i := range of {
@@ -377,8 +379,8 @@ func (l *line) newestFirst() []int {
 	return order
 }
 
-// byDisc returns, over and over, the newest that came to each disc, from the last one on, and at the end those that came to none. After a long silence one backup lets go of what is on many discs; so
-// their ages stay apart.
+// byDisc returns, over and over, the newest that came to each disc, from the last one on, and at the end those that came to none. After a long silence one backup
+// lets go of what is on many discs; so their ages stay apart.
 func (l *line) byDisc() []int {
 	c := l.p.Cycle
 	came := make([][]int, c.Discs+1)
@@ -492,7 +494,8 @@ func (l *line) epochs() {
 	}
 }
 
-// epochsOf numbers the epochs of one source by the time of their first snapshots, from 0, and returns that of each. of are those that count, in the order of time. (See Cycle.)
+// epochsOf numbers the epochs of one source by the time of their first snapshots, from 0, and returns that of each. of are those that count, in the order of time.
+// (See Cycle.)
 func epochsOf(snaps []Snapshot, of []int) []int {
 	out := make([]int, len(of))
 	byID := make(map[[16]byte]int, len(of)) // id to epoch

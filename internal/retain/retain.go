@@ -3,8 +3,8 @@
 //
 // # Rules
 //
-// A policy is a set of rules; what one of them keeps is kept. Each source is decided by itself: a source that was renamed is two, and what stands under the old name is
-// decided, and its newest kept, as if no backup had come since.
+// A policy is a set of rules; what one of them keeps is kept. Each source is decided by itself: a source that was renamed is two, and what stands under the old name
+// is decided, and its newest kept, as if no backup had come since.
 //
 //	last N                         the newest N
 //	hourly … yearly N              of each of the newest N hours … years that have a snapshot, the first one
@@ -17,35 +17,37 @@
 // The newest snapshot of a source is always kept, by the clock and by its number, and so are the bases of whatever is kept. A policy without a rule is an error, and
 // decided with all the same it keeps everything: to keep nothing, None has to be set.
 //
-// Not decided, which means kept and not counted by any rule, are snapshots that are not done, whose time is unknown, or which come from the future by more than Skew: a
-// clock that jumped costs space, never a snapshot. Nor are those that were moved: stored days after they were made, together with others that were made at other times. A repository that was brought to
-// another disk or bucket by a plain copy bears the date of that, and rules that believe it would take years for one burst. No rule compares an age with the present: a clock that is years ahead, or a source that has been silent for years, loses
-// nothing by it.
+// Not decided, which means kept and not counted by any rule, are snapshots that are not done, whose time is unknown, or which come from the future by more than
+// Skew: a clock that jumped costs space, never a snapshot. Nor are those that were moved: stored days after they were made, together with others that were made at
+// other times. A repository that was brought to another disk or bucket by a plain copy bears the date of that, and rules that believe it would take years for one
+// burst. No rule compares an age with the present: a clock that is years ahead, or a source that has been silent for years, loses nothing by it.
 //
 // # Against a thief
 //
 // Whoever steals the write-only key of a host can store snapshots without end, say of them what he likes (source, number, epoch, base, tags, sizes, the time by the
 // host's clock) and have them done. He can neither delete nor choose the time by the store's clock. What was stored before the theft must not be pushed out. Hence:
 //
-//   - Times are the store's, so all that he stores is younger than all that was there. Whatever is asked of a snapshot is asked of older ones only: he changes no answer.
-//   - The first of a slot stands for it, not the last: a slot that was filled stays with whom it has. (A slot that begins after the theft may be his. From a stolen key on, nothing
-//     tells his snapshots from those of the host; revoking the key as of that time does.)
-//   - A rule lets a snapshot go only for newer ones that lie apart: apart from it and from each other by at least half the pace that its source had before it, which is the average time
-//     between the fifteen backups before. Those that lie closer count as one, however many. For the oldest of a source nothing is known; it is taken for a daily one, or a slower one if the
-//     next came later. Where backups are about as
-//     dense as the slots of a rule, or denser, the slots themselves keep them apart. So N newer ones take at least half the time that the host itself would have taken.
-//   - Of a burst the first members stand: they have the pace of what was before. Those that follow have the pace of the burst and are let go for the ones after them, so that
-//     an honest burst (a job that repeats itself) does not fill the store either.
+//   - Times are the store's, so all that he stores is younger than all that was there. Whatever is asked of a snapshot is asked of older ones only: he changes no
+//     answer.
+//   - The first of a slot stands for it, not the last: a slot that was filled stays with whom it has. (A slot that begins after the theft may be his. From a stolen
+//     key on, nothing tells his snapshots from those of the host; revoking the key as of that time does.)
+//   - A rule lets a snapshot go only for newer ones that lie apart: apart from it and from each other by at least half the pace that its source had before it,
+//     which is the average time between the fifteen backups before. Those that lie closer count as one, however many. For the oldest of a source nothing is known;
+//     it is taken for a daily one, or a slower one if the next came later. Where backups are about as dense as the slots of a rule, or denser, the slots themselves
+//     keep them apart. So N newer ones take at least half the time that the host itself would have taken.
+//   - Of a burst the first members stand: they have the pace of what was before. Those that follow have the pace of the burst and are let go for the ones after
+//     them, so that an honest burst (a job that repeats itself) does not fill the store either.
 //   - The pace is time by number, so that it survives the deletion of what lay between. Numbers are claimed by hosts, but those before a snapshot are older than it.
-//   - Epochs count in the order and by the time of their first snapshot, not by number. Only those apart by at least half of what the cycle plans count: a flood of fulls, each the first of an
-//     epoch of its own, is one. A snapshot that claims an old epoch is kept or goes with that; it moves nothing.
-//   - Hanoi's discs are slots as those of the calendar, of 1, 2, 4, … times the frequency, also apart by half a slot at least, and there are never fewer snapshots than discs.
-//   - Silence is where he could gain most, since one snapshot after months makes everything look old at once. Therefore within counts only time in which backups came: of each gap at
-//     most twice the pace at its beginning. What it holds when a source falls silent has the rest of its time left when backups come again.
+//   - Epochs count in the order and by the time of their first snapshot, not by number. Only those apart by at least half of what the cycle plans count: a flood of
+//     fulls, each the first of an epoch of its own, is one. A snapshot that claims an old epoch is kept or goes with that; it moves nothing.
+//   - Hanoi's discs are slots as those of the calendar, of 1, 2, 4, … times the frequency, also apart by half a slot at least, and there are never fewer snapshots
+//     than discs.
+//   - Silence is where he could gain most, since one snapshot after months makes everything look old at once. Therefore within counts only time in which backups
+//     came: of each gap at most twice the pace at its beginning. What it holds when a source falls silent has the rest of its time left when backups come again.
 //   - Bases and tags that he names keep more, never less. Other sources are not touched, nor is a source joined with one that claims to be its continuation.
 //
-// What is left is bounded: in T after the theft he makes a snapshot lose no more than T divided by half the pace, plus one, of the places that it has in a rule. Policies
-// that keep one of everything keep what came last; a Min, or a rule with several places, is the time within which a theft has to be noticed.
+// What is left is bounded: in T after the theft he makes a snapshot lose no more than T divided by half the pace, plus one, of the places that it has in a rule.
+// Policies that keep one of everything keep what came last; a Min, or a rule with several places, is the time within which a theft has to be noticed.
 package retain
 
 import (
@@ -166,8 +168,9 @@ func (v *Verdict) Until() (latest time.Time, forever bool) {
 // maxRounds bounds how often Decide looks at what it kept.
 const maxRounds = 64
 
-// Decide says of each snapshot whether p keeps it; verdicts are in the order of snaps. now only tells which snapshots come from the future, loc where days begin. Deciding again on what
-// was kept keeps the same: what a deletion changes (the pace of a source) is taken into account until nothing changes any more. A policy that Check refuses keeps everything.
+// Decide says of each snapshot whether p keeps it; verdicts are in the order of snaps. now only tells which snapshots come from the future, loc where days begin.
+// Deciding again on what was kept keeps the same: what a deletion changes (the pace of a source) is taken into account until nothing changes any more. A policy that
+// Check refuses keeps everything.
 func Decide(snaps []Snapshot, p Policy, now time.Time, loc *time.Location) []Verdict {
 	out := make([]Verdict, len(snaps))
 	alive := make([]int, len(snaps))
