@@ -87,7 +87,8 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&x.name, "source", "", "name of the source, instead of its path, which may then change")
-	x.streams.register(fl)
+	x.streams.register(cmd)
+	cmd.ValidArgsFunction = completeSources
 	fl.StringArrayVar(&x.tags, "tag", nil, "tag of the snapshot (repeat for more)")
 	fl.BoolVar(&x.full, "full", false, "store everything anew, depending on nothing older")
 	x.cycle.register(cmd)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"firn/internal/advice"
 	"firn/internal/backup"
@@ -37,11 +36,41 @@ type streamFlags struct {
 	input  *os.File          // standard input, where that is the stream
 }
 
-func (f *streamFlags) register(fl *pflag.FlagSet) {
+func (f *streamFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.settings, "option", "o", nil, "setting of the sources, as NAME=VALUE (repeat for more); firn source kinds lists them")
 	fl.StringVar(&f.name, "name", "", "what the output of a command, or standard input, is called in the snapshot")
 	fl.StringVar(&f.command, "command", "", "store what a shell command prints, if it ends with status 0")
 	fl.BoolVar(&f.stdin, "stdin", false, "store standard input; whether it is whole nobody can tell, so --command is better")
+	_ = cmd.RegisterFlagCompletionFunc("option", completeSettings) // fails for unknown flags only
+}
+
+// completeSources offers kinds of sources where one is begun, and leaves paths to the shell.
+func completeSources(_ *cobra.Command, _ []string, begun string) (offers []string, _ cobra.ShellCompDirective) {
+	for _, k := range wire.Kinds() {
+		if begun != "" && strings.HasPrefix(k.Name+":", begun) {
+			offers = append(offers, k.Name+":")
+		}
+	}
+	if len(offers) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return offers, cobra.ShellCompDirectiveNoSpace
+}
+
+// completeSettings offers the settings of the sources that are named already, or all there are.
+func completeSettings(_ *cobra.Command, args []string, begun string) (offers []string, _ cobra.ShellCompDirective) {
+	for _, k := range wire.Kinds() {
+		if len(args) > 0 && !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, k.Name+":") }) {
+			continue
+		}
+		for _, s := range k.Settings {
+			if offer := s.Name + "="; strings.HasPrefix(offer, begun) && !slices.Contains(offers, offer) {
+				offers = append(offers, offer)
+			}
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 // read takes the flags and arguments apart. dash is how many arguments stand before "--"; -1: there is none.

@@ -15,7 +15,7 @@ var Common = []source.Setting{
 	{Name: "timeout", Value: "DURATION", Default: "never", Help: "give up when the program that makes a stream is silent for so long"},
 	{Name: "use_temp_file", Value: "yes|no", Default: "no", Help: "let the program write a temporary file first, so that it need not wait for uploads"},
 	{Name: "temp_dir", Value: "FOLDER", Default: "the system's", Help: "where that file lies; use_temp_file is yes then"},
-	{Name: "before", Value: "COMMAND", Help: "run before the backup, such as one that makes a snapshot; without it no backup is made"},
+	{Name: "before", Value: "COMMAND", Help: "run before the backup, such as one that makes a snapshot; where it fails, no backup is made"},
 	{Name: "after", Value: "COMMAND", Help: "run after the backup, always; FIRN_STATUS in its environment is done or failed"},
 	{Name: "read_from", Value: "FOLDER", Help: "read the files here instead, such as where before has mounted a snapshot"},
 }
