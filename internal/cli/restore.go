@@ -29,6 +29,7 @@ type restoreCommand struct {
 	filters filterFlags
 	thaw    thawFlags
 	from    copiesFlags
+	to      intoFlags
 
 	target      string
 	tar         string
@@ -56,6 +57,9 @@ fetched once. What is damaged is named, the rest is restored, and the exit code 
 What lies in a cold class is thawed first: firn says what that costs with each tier and how long it takes, asks, thaws no more at a
 time than the link brings home before the copies expire, and restores files as their packs come. Stop it at any time, for days; the
 same command goes on, and pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
+
+A snapshot of streams is replayed into what it came from with --into, together with the chain of snapshots that it builds upon, as far as
+the target lacks it; --target writes the streams of the chain as files.
 ` + snapshotHelp,
 		Example: `  firn restore latest --target /tmp/restored
   firn restore latest:/home/eve/documents --target ./documents
@@ -63,6 +67,8 @@ same command goes on, and pays for nothing twice. With --detach it does not wait
   firn restore latest --target / --source / --overwrite changed
   firn restore latest --target /mnt/new --tier bulk --max-cost 40 --yes
   firn restore latest --repo s3://bucket/nas --from /mnt/shelf/backup --target /mnt/new
+  firn restore latest --source zfs:tank/home --zfs pool/restored
+  firn restore latest:db.sql --to-command 'psql mydb'
   firn restore latest --tar - | ssh other tar -x -C /srv`,
 		Args: argsBetween(1, -1, "a snapshot"),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args) },
@@ -83,6 +89,7 @@ same command goes on, and pays for nothing twice. With --detach it does not wait
 	fl.IntVar(&x.workers, "workers", 0, "files written at once (by the number of cores)")
 	complete(cmd, "overwrite", "never", "changed", "always")
 	x.from.register(cmd)
+	x.to.register(cmd)
 	x.thaw.register(cmd)
 	x.filters.register(cmd)
 	x.read.register(cmd)
@@ -97,11 +104,12 @@ func (x *restoreCommand) check() error {
 	if err := x.thaw.check(); err != nil {
 		return err
 	}
+	if err := x.to.check(x); err != nil {
+		return err
+	}
 	switch {
-	case x.target == "" && x.tar == "" && !x.plan:
-		return usage("give --target DIR, or --tar FILE", "where to?")
-	case x.target != "" && x.tar != "":
-		return usage("give one of them", "both --target and --tar are given")
+	case x.target == "" && x.tar == "" && !x.plan && !x.to.given():
+		return usage("give --target DIR or --tar FILE; for streams --into KIND:REST, --stdout or --to-command", "where to?")
 	case x.tar != "" && (x.remove || x.overwrite != "" || x.dryRun):
 		return usage("", "--delete, --overwrite and --dry-run are for --target, not for --tar")
 	case strings.HasPrefix(x.tar, "-") && x.tar != "-":
@@ -137,6 +145,10 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 	}
 	defer l.close()
 	defer x.from.close()
+	if x.to.given() || x.wholeChain(&o) {
+		return x.replay(ctx, l, &o, args)
+	}
+	x.tellIncrement(&o)
 	if x.plan {
 		return x.showPlan(ctx, l.s, o)
 	}

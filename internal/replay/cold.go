@@ -24,18 +24,18 @@ func (s *Streams) ThawKey(into string) string {
 
 // ThawOptions say how a replay has thawed what it needs.
 type ThawOptions struct {
-	Job *thaw.Job // about Needs.Objects, or more. The caller closes it
+	Job *thaw.Job // about Needs.Objects, or more; what it is not about can be read as it is. The caller closes it
 	// Run says how the job is run. Fetch and Feed are not to be set. Events gets what the job tells, and event.Thaw, where Options.Report is nil.
 	Run thaw.RunOptions
 
 	still bool // nothing is fetched between two slices: for tests whose time passes as bytes come
 }
 
-// Fits reports whether a job is about all that a plan needs, and has not brought it: a target can have lost what it had. What such a job needs for nothing any more it is told.
-func Fits(job *thaw.Job, n *Needs) bool {
-	wanted := make(map[string]bool, len(n.Packs))
-	for i := range n.Packs {
-		wanted[n.Packs[i].Object] = true
+// Fits reports whether a job is about all that is needed, and has not brought it: a target can have lost what it had. What such a job needs for nothing any more it is told.
+func Fits(job *thaw.Job, needs []thaw.Need) bool {
+	wanted := make(map[string]bool, len(needs))
+	for i := range needs {
+		wanted[needs[i].Object] = true
 	}
 	var had []string
 	for i, need := range job.Needs() {
@@ -65,7 +65,7 @@ func (s *Streams) Thaw(ctx context.Context, t source.Taker, missing []source.Lin
 	}
 	s.begin(p.links)
 	ctx, cancel := context.WithCancel(ctx)
-	f := &feeding{s: s, t: t, p: p, gate: newGate(p), result: s.result(p.links), slice: time.Minute, now: runClock(&o.Run).Now, still: o.still}
+	f := &feeding{s: s, t: t, p: p, gate: newGate(p, o.Job), result: s.result(p.links), slice: time.Minute, now: runClock(&o.Run).Now, still: o.still}
 	for _, l := range p.links {
 		l.gate = f.gate
 	}

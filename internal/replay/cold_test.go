@@ -120,7 +120,7 @@ func (g *glacier) thaw(it snapshot.Item, x *target, st *state.State, die int, ch
 	key := s.ThawKey("target")
 	job, err := thaw.Find(st, key, g.clock.Now())
 	g.must(err)
-	if job != nil && !replay.Fits(job, n) {
+	if job != nil && !replay.Fits(job, n.Objects()) {
 		g.must(job.End(thaw.Cancelled, g.clock.Now()))
 		job.Close()
 		job = nil

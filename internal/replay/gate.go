@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"firn/internal/thaw"
 )
 
 // gate lets those pass who fetch from packs that can be read, and knows whether the reader stands still for the others. A nil gate is open.
@@ -12,6 +14,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	open    map[string]struct{} // packs that can be read
+	free    []string            // that always can
 	more    bool                // more may come if one waits
 	wake    chan struct{}       // closed when either has changed
 	changed chan struct{}       // somebody may stand still now, or has gone on; holds one
@@ -33,8 +36,18 @@ type behind struct {
 	pack int32
 }
 
-func newGate(p *plan) *gate {
-	return &gate{plan: p, open: map[string]struct{}{}, wake: make(chan struct{}), changed: make(chan struct{}, 1), blocked: map[*window]string{}}
+func newGate(p *plan, job *thaw.Job) *gate {
+	g := &gate{plan: p, open: map[string]struct{}{}, wake: make(chan struct{}), changed: make(chan struct{}, 1), blocked: map[*window]string{}}
+	about := make(map[string]struct{}, len(job.Needs()))
+	for _, n := range job.Needs() {
+		about[n.Object] = struct{}{}
+	}
+	for i := range p.Packs {
+		if _, ok := about[p.Packs[i].Object]; !ok {
+			g.free = append(g.free, p.Packs[i].Object)
+		}
+	}
+	return g
 }
 
 func (g *gate) signal() {
@@ -49,8 +62,10 @@ func (g *gate) set(open []string, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	clear(g.open)
-	for _, name := range open {
-		g.open[name] = struct{}{}
+	for _, names := range [][]string{open, g.free} {
+		for _, name := range names {
+			g.open[name] = struct{}{}
+		}
 	}
 	g.more, g.cold = more, nil
 	close(g.wake)
