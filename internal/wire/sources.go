@@ -11,6 +11,7 @@ import (
 	"firn/internal/source"
 	"firn/internal/source/btrfs"
 	"firn/internal/source/command"
+	"firn/internal/source/mysql"
 	"firn/internal/source/postgres"
 	"firn/internal/source/zfs"
 )
@@ -63,6 +64,13 @@ func Kinds() []Kind {
 				return made(postgres.New(rest, o, host))
 			},
 			take: func(rest string, o *source.Settings) (source.Taker, error) { return postgres.NewTaker(rest, o) },
+		},
+		{
+			Name: "mysql", Others: []string{"mariadb"}, Origin: mysql.Kind, Rest: "DATABASE|all", What: "a MySQL or MariaDB database, or all of a server, as dumps", Settings: mysql.Settings,
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(mysql.New(rest, o, host))
+			},
+			take: func(rest string, o *source.Settings) (source.Taker, error) { return mysql.NewTaker(rest, o) },
 		},
 	}
 }
