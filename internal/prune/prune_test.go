@@ -206,7 +206,7 @@ func TestKilled(t *testing.T) {
 	want := ""
 	steps := 0
 	first := newWorld(t, nil, "", nil)
-	first.history(rand.New(rand.NewPCG(9, 9)), 4)
+	first.history(rand.New(rand.NewPCG(9, 9)), 3)
 	first.clock.pass(48 * time.Hour)
 	for step := 0; ; step++ {
 		w := first.again()
@@ -246,10 +246,10 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("step %d: %v", step, err)
 		}
 		if step > 20 {
-			step += 2 // the rest by samples
+			step += 4 // the rest by samples
 		}
 	}
-	if steps < 40 {
+	if steps < 30 {
 		t.Errorf("only %d steps", steps)
 	}
 }
