@@ -96,6 +96,7 @@ func TestHints(t *testing.T) {
 		"no temporary file":   {&program.TempError{Dir: "/tmp", Err: errors.New("x")}, "temp_dir"},
 		"name of a stream":    {&command.NameError{Name: "/x"}, "--name"},
 		"no command":          {command.ErrNoCommand, "--name"},
+		"renamed chain":       {backup.ErrChained, "--full"},
 		"base":                {&backup.BaseError{Err: errors.New("x")}, "--full"},
 		"no permission":       {&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, "owner and mode"},
 	} {

@@ -15,6 +15,9 @@ var ErrNoHistory = errors.New("source has no finished snapshot")
 // ErrHasHistory tells that a name is in use.
 var ErrHasHistory = errors.New("source has snapshots already")
 
+// ErrChained tells that the last snapshot of a source holds only what changed since another, which no other source has.
+var ErrChained = errors.New("the last snapshot of the source builds upon an older one, which would be left behind")
+
 // Rename carries the history of a source over to another name or path: it publishes the last snapshot of from as the first one of
 // o.Source, and copies what the local cache knows, so that the next backup reads nothing again. o.Tree is not used.
 func Rename(ctx context.Context, o Options, from snapshot.Source) (*snapshot.Snapshot, error) {
@@ -33,6 +36,9 @@ func Rename(ctx context.Context, o Options, from snapshot.Source) (*snapshot.Sna
 	}
 	if last.Snapshot == nil {
 		return nil, ErrNoHistory
+	}
+	if !last.Base.IsZero() {
+		return nil, ErrChained
 	}
 	names, err := o.Scope.PackNames(ctx, last.Snapshot)
 	if err != nil {

@@ -504,3 +504,28 @@ func (w *world) checkChain(n int64, contents [][]byte) {
 		w.t.Errorf("write %d: %v", n, err)
 	}
 }
+
+// TestRenameOfChain: an increment would be nothing without what it starts from; a full stream goes on elsewhere, and increments on top of it.
+func TestRenameOfChain(t *testing.T) {
+	w := newWorld(t)
+	drop := func(text string) *faucet { return &faucet{path: "s", content: []byte(text), failAt: -1, step: 10} }
+	w.streams(chained{at: 1}, drop("one"))
+	w.streams(chained{base: w.latest(), at: 2}, drop("two"))
+	carry := func(to string) (*snapshot.Snapshot, error) {
+		r, s := w.open()
+		from := w.streamOrigin()
+		o := from
+		o.Path = []byte(to)
+		o.ID = snapshot.SourceID(w.access.Host.Scope().SourceKey(), o.Kind, "nas", "", o.Path)
+		return backup.Rename(t.Context(), backup.Options{Repo: r, Scope: s, State: w.state(r), Source: o, Host: "nas"}, from.ID)
+	}
+	if _, err := carry("elsewhere"); !errors.Is(err, backup.ErrChained) {
+		t.Errorf("an increment: %v", err)
+	}
+	w.streams(chained{at: 3}, drop("three"))
+	moved, err := carry("elsewhere")
+	if err != nil || len(moved.Points) != 1 || moved.Points[0].ID != "id3" {
+		t.Fatalf("%+v, %v", moved, err)
+	}
+	w.verifyStreams(moved, map[string][]byte{"s": []byte("three")})
+}

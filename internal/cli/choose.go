@@ -57,6 +57,10 @@ func (f *filterFlags) among(items []snapshot.Item) (browse.Filter, error) {
 	if f.source == "" {
 		return out, nil
 	}
+	if id, ok := bySpec(items, f.source); ok {
+		out.Source = id
+		return out, nil
+	}
 	for _, text := range []string{f.source, absolute(f.source)} {
 		if anyOf(items, text) {
 			out.Source = called(items, text)

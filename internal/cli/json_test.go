@@ -25,7 +25,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	for _, command := range []string{
 		"snapshots --all", "find file*", "find file0 --all-snapshots", "diff latest~1 latest", "restore latest --target out", "restore latest --plan", "restore latest --target out2 --dry-run",
 		"cost", "doctor", "transition --dry-run", "retention explain --keep-daily 2", "retention explain --cycle hanoi,discs=2,archive-oldest=yes --price-region aws/us-east-1", "backup src --cycle hanoi,discs=2,frequency=3660", "thaw latest", "backup src", "backup src --dry-run", "backup src --force-read --json=events", "keys list", "keys add --recipient " + recipient2, "keys hosts", "keys kit", "keys write-only --host web --output web.key",
-		"keys revoke web --reason test", "keys hosts", "source list", "source rename src docs", "cache show", "cache trim", "version", "init other --kit-saved --recipient " + recipient,
+		"keys revoke web --reason test", "keys hosts", "backup --name made --command true", "source kinds", "source list", "source rename src docs", "cache show", "cache trim", "version", "init other --kit-saved --recipient " + recipient,
 		"init second --like whole/repo", "copy second --dry-run", "copy second",
 	} {
 		out := h.ok(append(strings.Fields(command), "--json")...)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -103,7 +102,7 @@ func newSourceRename(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rename FROM TO", Short: "Carry the history of a source over to another name or path", Args: argsBetween(2, 2, "a source and its new name or path"),
 		Long: `After a folder has moved, or a source got a name, its history goes on under the new one: the next backup finds everything known, and
-reads nothing again. FROM is the name, path or id of a source. TO is a path if it has a slash in it, else a name.`,
+reads nothing again. FROM is the name, path or id of a source, or KIND:REST. TO is KIND:REST, a path if it has a slash in it, or a name.`,
 		Example: "  firn source rename /mnt/old /mnt/new\n  firn source rename /home/eve eve",
 		RunE:    func(cmd *cobra.Command, args []string) error { return x.rename(cmd.Context(), args[0], args[1]) },
 	}
@@ -136,13 +135,9 @@ func (x *sourceCommand) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	origin := snapshot.Origin{Kind: old.Kind, Name: to, Path: old.Path}
-	if strings.ContainsAny(to, `/\`) {
-		path, err := filepath.Abs(to)
-		if err != nil {
-			return err
-		}
-		origin.Name, origin.Path = "", []byte(path)
+	origin, err := renamed(old, to)
+	if err != nil {
+		return err
 	}
 	origin.ID = snapshot.SourceID(s.repo.Host().Scope().SourceKey(), origin.Kind, host, origin.Name, origin.Path)
 	lock, err := s.state.Lock(origin.ID, x.c.now())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -494,4 +495,44 @@ func streamsText(s *snapshot.Snapshot) string {
 		text += ", in full"
 	}
 	return text
+}
+
+// bySpec finds the source that a spec means, such as zfs:tank/home: where there are two, the one that has streams. It returns its id.
+func bySpec(items []snapshot.Item, text string) (id string, ok bool) {
+	spec, err := wire.ParseSpec(text, nil)
+	if err != nil || spec.Folder() {
+		return "", false
+	}
+	for _, kind := range []string{spec.Origin(nil), spec.Origin(map[string]string{"mode": "files"})} {
+		for _, it := range items {
+			if it.Source.Kind == kind && it.Source.Name == "" && string(it.Source.Path) == spec.Rest {
+				return it.Source.ID.String(), true
+			}
+		}
+	}
+	return "", false
+}
+
+// renamed is what a source is called from now on: as a spec of its kind, by a path if there is a slash in it, else by a name.
+func renamed(old snapshot.Origin, to string) (snapshot.Origin, error) {
+	origin := snapshot.Origin{Kind: old.Kind, Name: to, Path: old.Path}
+	if spec, err := wire.ParseSpec(to, nil); err == nil && !spec.Folder() {
+		if old.Kind != spec.Origin(nil) && old.Kind != spec.Origin(map[string]string{"mode": "files"}) {
+			return origin, usage("", "%q is of another kind than what it is to go on, which is %s", to, old.Kind)
+		}
+		origin.Name, origin.Path = "", []byte(spec.Rest)
+		return origin, nil
+	}
+	if !strings.ContainsAny(to, `/\`) {
+		return origin, nil
+	}
+	origin.Name, origin.Path = "", []byte(to)
+	if old.Kind == "dir" {
+		path, err := filepath.Abs(to)
+		if err != nil {
+			return origin, err
+		}
+		origin.Path = []byte(path)
+	}
+	return origin, nil
 }
