@@ -112,16 +112,9 @@ func (f *intoFlags) fits(o snapshot.Origin, path []byte) error {
 		return nil
 	}
 	if want := f.spec.Origin(nil); want != o.Kind {
-		return usage("give --into of its kind, or write its streams as files with --target", "the snapshot is of %s, and %q takes streams of %s", kindOfSource(o), f.spec.String(), want)
+		return usage("give --into of its kind, or write its streams as files with --target", "the snapshot is of the kind %q, and %q takes the kind %q", o.Kind, f.spec.String(), want)
 	}
 	return nil
-}
-
-func kindOfSource(o snapshot.Origin) string {
-	if hasFiles(o) {
-		return "files"
-	}
-	return o.Kind
 }
 
 // replaying is a restore of streams.

@@ -235,7 +235,7 @@ func (s *Streams) lose(l *link, r *Result) {
 	e := l.error(l.failed, true)
 	r.Failed++
 	r.Lost = append(r.Lost, e)
-	s.o.Report.Emit(event.Problem{Path: l.Path, Err: e})
+	s.o.Report.Emit(event.Problem{Path: l.Path, Err: fmt.Errorf("of snapshot %x: %w", l.item.ID[:4], l.failed)})
 }
 
 func (l *link) error(err error, lost bool) *LinkError {
