@@ -360,6 +360,7 @@ func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget 
 		return err
 	}
 	res.Forgotten += len(forget)
+	s.state.Tidy(ctx) // each stand-in has brought an index
 	return s.freed(o, res, before, after)
 }
 

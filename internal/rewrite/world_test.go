@@ -82,7 +82,7 @@ func (w *world) link(old, name string) {
 func (w *world) backup() *backup.Result {
 	w.t.Helper()
 	time.Sleep(12 * time.Millisecond) // times of change can be relied on
-	r, err := repo.Open(ctx, w.st, w.access, repo.Options{})
+	r, err := repo.Open(ctx, w.st, repo.Access{Host: w.access.Host}, repo.Options{})
 	w.must(err)
 	s, err := r.LoadToWrite(ctx, w.access.Host.ScopeID)
 	w.must(err)
