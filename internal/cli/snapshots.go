@@ -104,6 +104,7 @@ type snapshotJSON struct {
 	Tags     []string       `json:"tags"`
 	State    string         `json:"state"` // done, unconfirmed, partial, forgotten
 	VoidedBy string         `json:"voided_by,omitempty"`
+	Rewrites []string       `json:"rewrites,omitempty"` // ids of those in whose place it stands
 	Sequence uint64         `json:"sequence"`
 	Scope    string         `json:"scope"`
 	Epoch    uint32         `json:"epoch"`
@@ -119,6 +120,9 @@ func infoJSON(i browse.Info) snapshotJSON {
 		State: i.State, Sequence: i.Sequence, Scope: fmt.Sprintf("%x", i.Scope), Epoch: i.Epoch, Stats: i.Stats, Program: i.Program}
 	if !i.VoidedBy.IsZero() {
 		j.VoidedBy = i.VoidedBy.String()
+	}
+	for _, l := range i.Rewrites {
+		j.Rewrites = append(j.Rewrites, l.ID.String())
 	}
 	return j
 }
