@@ -294,4 +294,5 @@ func (w *world) honest(p *place) {
 type (
 	ctxt   = context.Context
 	seeker = io.ReadSeeker
+	closer = io.ReadCloser
 )

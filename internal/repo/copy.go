@@ -242,18 +242,22 @@ type CopyBatch struct {
 const (
 	batchChunks = 1 << 20
 	batchPacks  = 1 << 14
+	batchBytes  = 64 << 30 // so that a history which takes days is there bit by bit
 )
 
 // Batch plans the copy of the first n of items, which are not done in the copy. Prepare comes before it.
 func (s *CopyScope) Batch(ctx context.Context, items []snapshot.Item) (b *CopyBatch, n int, err error) {
 	b = &CopyBatch{s: s, number: map[digest.Object]uint32{}, needs: map[digest.Object][]uint32{}, gone: map[digest.Object]error{}}
-	chunks := 0
-	for n < len(items) && (n == 0 || chunks < batchChunks && len(b.Packs) < batchPacks) {
+	chunks, bytes, summed := 0, int64(0), 0
+	for n < len(items) && (n == 0 || chunks < batchChunks && len(b.Packs) < batchPacks && bytes < batchBytes) {
 		more, err := b.add(ctx, items[n])
 		if err != nil {
 			return nil, 0, err
 		}
 		chunks += more
+		for ; summed < len(b.Packs); summed++ {
+			bytes += b.Packs[summed].Size
+		}
 		n++
 	}
 	return b, n, nil
