@@ -145,7 +145,7 @@ func TestLockSuite(t *testing.T) {
 	for name, o := range map[string]Options{"amazon": {}, "pages": {PageKeys: 2}} {
 		t.Run(name, func(t *testing.T) {
 			s := Start(t, o)
-			storetest.LockSuite{Open: func(t *testing.T) (store.Store, func(time.Duration)) {
+			storetest.LockSuite{Class: "STANDARD_IA", Open: func(t *testing.T) (store.Store, func(time.Duration)) {
 				bucket := "firn-" + random(8)
 				_, err := client(s, s.User()).CreateBucket(t.Context(), &api.CreateBucketInput{Bucket: &bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
 				if err != nil {

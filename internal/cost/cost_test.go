@@ -388,6 +388,10 @@ func TestTakeVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	st.SetLock(store.LockRule{Enabled: true})
+	if _, err := st.Extend(context.Background(), "data/s/aa/2", store.Governance, now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	if err := st.Move(context.Background(), "data/s/aa/2", "DEEP_ARCHIVE"); err != nil {
 		t.Fatal(err)
 	}

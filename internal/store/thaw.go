@@ -65,7 +65,7 @@ type Thawer interface {
 
 // Mover is a store that puts an object into another class, in place, without sending its content.
 type Mover interface {
-	// Move fails with ErrCold where the object would have to be thawed first. Moving to the class that the object is in does nothing. The content stays readable, or cold,
+	// Move leaves no version in the old class behind but one that is locked or may not be deleted. It fails with ErrCold where the object would have to be thawed first. Moving to the class that the object is in does nothing. The content stays readable, or cold,
 	// all the while; when Move fails the object is in its old class or the new one.
 	Move(ctx context.Context, name, class string) error
 }

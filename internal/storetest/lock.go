@@ -20,8 +20,9 @@ type LockSuite struct {
 	// Plain returns an empty store that keeps no versions and cannot lock; nil: not tested.
 	Plain func(t *testing.T) store.Store
 
-	NoAgain   bool // the server is known not to create what is hidden behind a mark of deletion, which Amazon's does
-	RuleApart bool // the server is known not to tell of an object that the rule for new ones locks it
+	Class     string // one that objects can be moved to; empty: not tested
+	NoAgain   bool   // the server is known not to create what is hidden behind a mark of deletion, which Amazon's does
+	RuleApart bool   // the server is known not to tell of an object that the rule for new ones locks it
 }
 
 // lockStore is a store under test with its powers.
@@ -39,7 +40,7 @@ func (u LockSuite) Run(t *testing.T) {
 		test func(*testing.T, *lockStore)
 	}{
 		{"Versions", u.versions}, {"DeleteVersion", u.deleteVersion}, {"CreateAgain", u.createAgain}, {"ListVersions", u.listVersions}, {"Extend", u.extend},
-		{"Expire", u.expire}, {"Rule", u.rule}, {"Purge", u.purge}, {"PurgeLocked", u.purgeLocked},
+		{"Expire", u.expire}, {"Rule", u.rule}, {"Purge", u.purge}, {"PurgeLocked", u.purgeLocked}, {"Move", u.move},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, advance := u.Open(t)
@@ -408,6 +409,31 @@ func (u LockSuite) purgeLocked(t *testing.T, s *lockStore) {
 		t.Error(err)
 	}
 	s.expect(t, "x")
+}
+
+// move: an object that is moved leaves nothing behind, unless it is locked, and takes its lock along.
+func (u LockSuite) move(t *testing.T, s *lockStore) {
+	mover, ok := store.As[store.Mover](s.Store)
+	if !ok || u.Class == "" {
+		t.Skip("it has no classes")
+	}
+	now := s.now(t)
+	s.put(t, "free", "locked")
+	want := store.Lock{Mode: store.Governance, Until: now.Add(3 * day)}
+	s.lock(t, "locked", store.Governance, want.Until, want)
+	for _, name := range []string{"free", "locked"} {
+		if err := mover.Move(t.Context(), name, u.Class); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := s.Stat(t.Context(), name); err != nil || info.Class != u.Class {
+			t.Errorf("%+v, %v", info, err)
+		}
+	}
+	s.expect(t, "free", "*free")
+	s.expect(t, "locked", "*locked", "locked")
+	if l, err := s.l.LockOf(t.Context(), "locked"); err != nil || l != want {
+		t.Errorf("%+v, %v", l, err)
+	}
 }
 
 func (u LockSuite) plain(t *testing.T) {

@@ -204,7 +204,9 @@ func (s *Store) Move(ctx context.Context, name, class string) error {
 	if s.cold(o.info.Class) && o.copy.at(s.o.Now()).State != store.Thawed {
 		return store.Fail("move", name, store.ErrCold)
 	}
-	s.supersede(name)
+	if o.lock.Holds(s.o.Now()) { // else the version that was moved is deleted
+		s.supersede(name)
+	}
 	o.info.Class, o.info.Modified, o.copy, o.id = class, s.o.Now(), thawed{}, s.nextID()
 	s.objects[name] = o
 	return nil

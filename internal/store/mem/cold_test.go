@@ -186,7 +186,7 @@ func TestColdSuite(t *testing.T) {
 }
 
 func TestLockSuite(t *testing.T) {
-	storetest.LockSuite{Open: func(t *testing.T) (store.Store, func(time.Duration)) {
+	storetest.LockSuite{Class: "STANDARD_IA", Open: func(t *testing.T) (store.Store, func(time.Duration)) {
 		w := newWorld(t, Options{Lock: store.LockRule{Enabled: true}})
 		return w.Store, func(d time.Duration) { w.now = w.now.Add(d) }
 	}, SetRule: func(_ *testing.T, s store.Store, rule store.LockRule) { s.(*Store).SetLock(rule) },

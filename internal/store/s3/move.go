@@ -22,7 +22,7 @@ const (
 )
 
 // Move implements store.Mover: the object is copied onto itself, with its metadata, encryption and lock, if it still is the one that was looked at. Its Modified is new
-// then; above 5 GiB its SHA-256 is no longer reported. In a bucket with versions the old one stays, in its old class, until a rule or somebody removes it.
+// then; above 5 GiB its SHA-256 is no longer reported. In a bucket with versions the one that was copied is deleted, unless a lock or a missing right forbids it; any that are older stay.
 func (s *Store) Move(ctx context.Context, name, class string) error {
 	if !store.ValidName(name) {
 		return store.Fail("move", name, store.ErrName)
@@ -57,10 +57,13 @@ func (s *Store) move(ctx context.Context, name, class string) error {
 	} else {
 		err = m.whole(ctx)
 	}
-	if err != nil || s.amazon {
-		return err
+	if err == nil && !s.amazon {
+		err = m.verify(ctx)
 	}
-	return m.verify(ctx)
+	if err == nil {
+		m.clean(ctx)
+	}
+	return err
 }
 
 // mover moves one object.
@@ -168,4 +171,16 @@ func (m *mover) verify(ctx context.Context) error {
 		return fmt.Errorf("%w: after a move to %s it is in %s, with %d bytes of %d", store.ErrUnsupported, m.class, now.Class, now.Size, m.was.Size)
 	}
 	return nil
+}
+
+// clean deletes the version that was copied, which would be billed on and on. It is the very one that was looked at: what an intruder may have put over a good version is moved
+// as it is, and the good one stays below it.
+func (m *mover) clean(ctx context.Context) {
+	id := aws.ToString(m.old.VersionId)
+	if id == "" || id == noVersion {
+		return // the bucket keeps none, or the copy has taken its place
+	}
+	_, _ = ask(ctx, m.s, func() (*api.DeleteObjectOutput, error) {
+		return m.s.client.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: m.s.bucket(), Key: m.s.key(m.name), VersionId: &id})
+	})
 }
