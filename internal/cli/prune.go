@@ -101,6 +101,11 @@ func (x *pruneCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if x.lock != "" {
+		if _, _, err := parseLock("--lock", x.lock, "--mode", ""); err != nil {
+			return err
+		}
+	}
 	o.Last = policy.None
 	if o.Refresh, err = parseRefresh(x.refresh); err != nil {
 		return err
