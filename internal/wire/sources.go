@@ -13,6 +13,7 @@ import (
 	"firn/internal/source/command"
 	"firn/internal/source/mysql"
 	"firn/internal/source/postgres"
+	"firn/internal/source/subversion"
 	"firn/internal/source/zfs"
 )
 
@@ -71,6 +72,13 @@ func Kinds() []Kind {
 				return made(mysql.New(rest, o, host))
 			},
 			take: func(rest string, o *source.Settings) (source.Taker, error) { return mysql.NewTaker(rest, o) },
+		},
+		{
+			Name: "svn", Others: []string{"subversion"}, Origin: subversion.Kind, Rest: "PATH", What: "a Subversion repository, or those in a folder, as dumps of what is new", Settings: subversion.Settings,
+			open: func(rest string, o *source.Settings, host source.Host) (source.Producer, error) {
+				return made(subversion.New(rest, o, host))
+			},
+			take: func(rest string, o *source.Settings) (source.Taker, error) { return subversion.NewTaker(rest, o) },
 		},
 	}
 }
