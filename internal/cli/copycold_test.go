@@ -142,7 +142,9 @@ func TestCopyS3(t *testing.T) {
 	}
 	home.ok("copy", "s3://firn-test/nas", "-q") // reads what it has written
 	out, errs, code := home.run("copy", "s3://firn-test/nas", "--debug")
-	if n := strings.Count(errs, "firn: debug:"); code != 0 || n == 0 || n > 10 {
+	n := strings.Count(errs, "firn: debug:")
+	t.Logf("a copy with nothing to do makes %d requests", n)
+	if code != 0 || n == 0 || n > 10 {
 		t.Errorf("code %d, %d requests\n%s%s", code, n, out, errs)
 	}
 	home.ok("init", "back", "--like", "s3://firn-test/nas", "-q")
