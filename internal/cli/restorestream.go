@@ -68,7 +68,7 @@ func (f *intoFlags) check(x *restoreCommand) error {
 		return nil
 	case x.remove || x.overwrite != "" || x.dryRun || len(x.include)+len(x.exclude) > 0 || x.keepPartial:
 		return usage("--plan tells what would be done", "--overwrite, --delete, --dry-run, --keep-partial and patterns are for --target, not for %s", to[0])
-	case f.stdout && x.c.json != "":
+	case f.stdout && x.c.json != "" && !x.plan:
 		return usage("", "standard output cannot hold both a stream and JSON")
 	case f.stdout && !x.plan && term.IsTerminal(int(os.Stdout.Fd())):
 		return usage("send it on with a pipe, or to a file; firn cat prints files", "a stream does not belong on a terminal")
