@@ -218,7 +218,7 @@ func (x *run) housekeeping(ctx context.Context, v *view, pl *plan) error {
 		return !there && !v.lost[n] && (i < 0 || !v.needed.has(i)) && !v.p.Since(n).IsZero()
 	}
 	x.tell("index", 0, 0)
-	_, deleted, err := v.p.DropFromIndexes(ctx, gone)
+	_, deleted, err := v.p.DropFromIndexes(ctx, x.now.Add(-x.o.Grace), gone)
 	x.res.Indexes += deleted
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func summary(r *Result) string {
 
 // TestDryRun: a dry run stores and deletes nothing, and says exactly what the run then does.
 func TestDryRun(t *testing.T) {
-	for seed := range seedsOf(t, 6) {
+	for seed := range seedsOf(t, 4) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		w := newWorld(t, nil, []string{"", "DEEP_ARCHIVE", "STANDARD_IA"}[seed%3], nil)
 		w.history(rng, 3+rng.IntN(2))
@@ -245,8 +245,8 @@ func TestKilled(t *testing.T) {
 		if !errors.Is(err, errDead) {
 			t.Fatalf("step %d: %v", step, err)
 		}
-		if step > 20 {
-			step += 4 // the rest by samples
+		if step > 12 {
+			step += 6 // the rest by samples
 		}
 	}
 	if steps < 30 {
@@ -461,7 +461,7 @@ func TestMerged(t *testing.T) {
 		o.Decide = keepLast(1)
 		w.prune(o)
 	}
-	if n := len(w.names("prune/")); n > mergeRecords+6 {
+	if n := len(w.names("prune/")); n > 2*mergeRecords+6 {
 		t.Errorf("%d records", n)
 	}
 	r := w.open(w.mem, w.access)
@@ -497,7 +497,7 @@ func TestIndexes(t *testing.T) {
 			w.backup(1, "shared", fmt.Sprint(i))
 			w.clock.pass(30 * time.Hour)
 		}
-		for range 3 {
+		for range 4 {
 			o := w.options(w.mem, access)
 			o.Refresh.Off = true
 			w.prune(o)

@@ -45,9 +45,10 @@ type UnreadSnapshot struct {
 
 // pruneRecord is a record that was read and can be believed.
 type pruneRecord struct {
-	name  string
-	since time.Time
-	rec   *snapshot.Record
+	name   string
+	stored time.Time // when the store got it,
+	since  time.Time // and what it says
+	rec    *snapshot.Record
 }
 
 // LoadToPrune reads a scope for somebody who deletes. The order matters: what the records that are read here retire was retired before the snapshots were listed.
@@ -96,7 +97,7 @@ func (p *Pruning) keepRecord(info store.Info, rec *snapshot.Record) {
 	}
 	p.see(info.Modified)
 	p.retired.add(rec.Retire, since)
-	p.records = append(p.records, pruneRecord{info.Name, since, rec})
+	p.records = append(p.records, pruneRecord{info.Name, info.Modified, since, rec})
 }
 
 // findUnreadable makes out what the errors say of snapshots. One whose author's key was revoked before the store got it is none.
@@ -320,23 +321,53 @@ func (p *Pruning) storedAt(ctx context.Context, name string) (time.Time, error) 
 	return info.Modified, err
 }
 
-// Compact merges the prune records that the store got at or before a time into one, or a few where it would be too long, under later names, and deletes them then. With fewer
-// than least of them it does nothing. Nothing that a record says is left out, ever: a backup may sleep for years between its look at the index and the moment when it wants to
-// refer to a pack. It returns how many records it merged.
+// Compact merges the prune records that the store got at or before a time into one, or a few where it would be too long, under later names, once there are at least so many. What was merged
+// is deleted by a later run, when the merged record is as old: listings of some stores are late, and whoever lists must see the one or the other. Nothing that a record says is left
+// out, ever: a backup may sleep for years between its look at the index and the moment when it wants to refer to a pack. It returns how many records it deleted.
 func (p *Pruning) Compact(ctx context.Context, before time.Time, least int) (int, error) {
-	var old []pruneRecord
-	for _, r := range p.records {
-		if !r.since.After(before) && len(r.rec.Retire)+len(r.rec.Forget) < recordLines {
-			old = append(old, r)
+	slices.SortFunc(p.records, func(a, b pruneRecord) int { return strings.Compare(a.name, b.name) })
+	aged, all := newCover(), newCover()
+	var open, gone []pruneRecord
+	for i := len(p.records) - 1; i >= 0; i-- { // a record is covered by later ones only
+		r := p.records[i]
+		merged := !r.rec.Since.IsZero()
+		switch {
+		case aged.has(r.rec):
+			gone = append(gone, r)
+		case !all.has(r.rec) && !r.since.After(before):
+			open = append(open, r)
+		}
+		if merged {
+			all.add(r.rec)
+			if !r.stored.After(before) {
+				aged.add(r.rec)
+			}
 		}
 	}
-	old, err := p.unlocked(ctx, old, least)
-	if err != nil || len(old) < least {
-		return 0, err
+	if len(open) >= least {
+		if err := p.merge(ctx, open); err != nil {
+			return 0, err
+		}
 	}
-	recs := make([]*snapshot.Record, len(old))
-	since := old[0].since
-	for i, r := range old {
+	deleted := 0
+	for _, r := range gone {
+		err := p.purge(ctx, r.name)
+		if errors.Is(err, store.ErrLocked) {
+			continue // it says nothing new
+		}
+		if err != nil {
+			return deleted, err
+		}
+		deleted++
+	}
+	return deleted, nil
+}
+
+// merge stores what these records say once more.
+func (p *Pruning) merge(ctx context.Context, open []pruneRecord) error {
+	recs := make([]*snapshot.Record, len(open))
+	since := open[0].since
+	for i, r := range open {
 		recs[i] = r.rec
 		if r.since.After(since) {
 			since = r.since
@@ -344,39 +375,57 @@ func (p *Pruning) Compact(ctx context.Context, before time.Time, least int) (int
 	}
 	all, err := snapshot.Compact(p.kit.r.o.Now(), recs...)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for first := true; first || len(all.Retire)+len(all.Forget) > 0; first = false {
 		some := all.Retire[:min(len(all.Retire), recordLines)]
 		gone := all.Forget[:min(len(all.Forget), recordLines-len(some))]
 		all.Retire, all.Forget = all.Retire[len(some):], all.Forget[len(gone):]
 		if _, err := p.putRecord(ctx, &snapshot.Record{Since: since, Epochs: all.Epochs, Retire: some, Forget: gone}); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	for i, r := range old {
-		if err := p.purge(ctx, r.name); err != nil {
-			return i, err
-		}
-	}
-	return len(old), nil
+	return nil
 }
 
-// unlocked leaves out the records that the store would not delete: they would be merged again and again. It asks only where there are enough of them, and a lock is possible.
-func (p *Pruning) unlocked(ctx context.Context, old []pruneRecord, least int) (free []pruneRecord, err error) {
-	if len(old) < least {
-		return old, nil
+// cover is what merged records say together.
+type cover struct {
+	any    bool
+	epochs uint32
+	retire map[digest.Object]struct{}
+	forget map[snapshot.ID]struct{}
+}
+
+func newCover() *cover {
+	return &cover{retire: map[digest.Object]struct{}{}, forget: map[snapshot.ID]struct{}{}}
+}
+
+func (c *cover) add(r *snapshot.Record) {
+	c.any, c.epochs = true, max(c.epochs, r.Epochs)
+	for _, n := range r.Retire {
+		c.retire[n] = struct{}{}
 	}
-	for _, r := range old {
-		locked, err := p.locked(ctx, r.name)
-		if err != nil {
-			return nil, err
-		}
-		if !locked {
-			free = append(free, r)
+	for _, id := range r.Forget {
+		c.forget[id] = struct{}{}
+	}
+}
+
+// has reports whether all that a record says is in c.
+func (c *cover) has(r *snapshot.Record) bool {
+	if !c.any || r.Epochs > c.epochs {
+		return false
+	}
+	for _, n := range r.Retire {
+		if _, ok := c.retire[n]; !ok {
+			return false
 		}
 	}
-	return free, nil
+	for _, id := range r.Forget {
+		if _, ok := c.forget[id]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // locked reports whether the store is known to refuse the deletion of an object. Where it may not be asked, deleting tells.

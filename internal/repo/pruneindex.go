@@ -3,7 +3,9 @@ package repo
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"firn/internal/digest"
 	"firn/internal/envelope"
@@ -28,12 +30,15 @@ type indexObject struct {
 	level  int
 	chunks int // of packs that are there
 	gone   int // of others
+
+	stored   time.Time
+	replaces []string // by somebody who may prune
 }
 
-// DropFromIndexes writes index objects again without the packs that are gone: a new object, signed by who prunes, is stored before those are deleted whose packs it names.
-// gone must be true only of packs that are retired, that no snapshot needs, and that are not in the store. It reads the index objects, unless few of all chunks
-// are gone and few objects are small. It returns how many objects it wrote and deleted.
-func (p *Pruning) DropFromIndexes(ctx context.Context, gone func(digest.Object) bool) (written, deleted int, err error) {
+// DropFromIndexes writes index objects again without the packs that are gone. The new ones are signed by who prunes; those in whose place they are are deleted by a later run, for which
+// the new ones were stored at or before a time: listings of some stores are late. gone must be true only of packs that are retired, that no snapshot needs, and that are not in the
+// store. It reads the index objects, unless few of all chunks are gone and few objects are small. It returns how many objects it wrote and deleted.
+func (p *Pruning) DropFromIndexes(ctx context.Context, before time.Time, gone func(digest.Object) bool) (written, deleted int, err error) {
 	if worth, err := p.worthDropping(gone); err != nil || !worth {
 		return 0, 0, err
 	}
@@ -41,34 +46,50 @@ func (p *Pruning) DropFromIndexes(ctx context.Context, gone func(digest.Object) 
 	if err != nil {
 		return 0, 0, err
 	}
+	replaced := map[string]bool{} // true: long enough ago
+	for _, o := range objects {
+		for _, name := range o.replaces {
+			replaced[name] = replaced[name] || !o.stored.After(before)
+		}
+	}
 	small := 0
 	for _, o := range objects {
-		if o.chunks < smallChunks {
+		if _, ok := replaced[o.name]; !ok && o.chunks < smallChunks {
 			small++
 		}
 	}
 	w := &indexWriter{p: p, gone: gone}
 	for _, o := range objects {
-		if o.gone*staleShare < o.gone+o.chunks && (small < manySmall || o.chunks >= smallChunks) {
-			continue
-		}
-		if locked, err := p.locked(ctx, o.name); err != nil || locked { // it would be written again and again
-			if err != nil {
-				return w.written, w.deleted, err
+		old, covered := replaced[o.name]
+		switch {
+		case old:
+			if err := p.purge(ctx, o.name); err != nil && !errors.Is(err, store.ErrLocked) {
+				return w.written, deleted, err
 			}
-			continue
-		}
-		if err := w.take(ctx, o); err != nil {
-			return w.written, w.deleted, err
+			deleted++
+		case covered, o.gone*staleShare < o.gone+o.chunks && (small < manySmall || o.chunks >= smallChunks):
+		default:
+			if err := w.take(ctx, o); err != nil {
+				return w.written, deleted, err
+			}
 		}
 	}
-	return w.written, w.deleted, w.flush(ctx)
+	return w.written, deleted, w.flush(ctx)
 }
 
 // worthDropping looks at what is known already.
 func (p *Pruning) worthDropping(gone func(digest.Object) bool) (bool, error) {
 	if len(p.objects) >= manySmall {
 		return true, nil
+	}
+	there := map[string]bool{}
+	for _, o := range p.objects {
+		there[o.Name] = true
+	}
+	for _, o := range p.objects {
+		if slices.ContainsFunc(o.Replaces, func(name string) bool { return there[name] }) {
+			return true, nil
+		}
 	}
 	var chunks, lost int
 	err := p.set.EachPack(func(i *index.Info, retired bool) error {
@@ -84,17 +105,17 @@ func (p *Pruning) worthDropping(gone func(digest.Object) bool) (bool, error) {
 // indexObjects reads the objects of the index. One that cannot be read is left alone.
 func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) bool) (all []indexObject, err error) {
 	prefix := indexPrefix(p.kit.id)
-	var names []string
+	var infos []store.Info
 	err = p.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
 		if gen, _, err := parseGen(strings.TrimPrefix(i.Name, prefix)); err == nil {
 			p.lastGen = max(p.lastGen, gen)
-			names = append(names, i.Name)
+			infos = append(infos, i)
 		}
 		return nil
 	})
-	for _, name := range names {
-		o := indexObject{name: name}
-		header, perr := p.parseIndex(ctx, name, func(pack *index.Pack) error {
+	for _, info := range infos {
+		o := indexObject{name: info.Name, stored: info.Modified}
+		header, perr := p.parseIndex(ctx, info.Name, func(pack *index.Pack) error {
 			if p.set.Retired(pack.Name) && gone(pack.Name) {
 				o.gone += len(pack.Chunks)
 			} else {
@@ -110,6 +131,11 @@ func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) boo
 			return nil, perr
 		}
 		o.level = header.Level
+		if len(header.Replaces) > 0 && p.mayPrune(ctx, header.Author) == nil {
+			for _, name := range header.Replaces {
+				o.replaces = append(o.replaces, prefix+name)
+			}
+		}
 		all = append(all, o)
 	}
 	return all, err
@@ -133,13 +159,13 @@ func (p *Pruning) parseIndex(ctx context.Context, name string, fn func(*index.Pa
 
 // indexWriter gathers packs until there are enough for an object.
 type indexWriter struct {
-	p                *Pruning
-	gone             func(digest.Object) bool
-	packs            []index.Pack
-	seen             map[digest.Object]bool
-	chunks           int
-	from             []indexObject // whose packs are all in packs, or were left out
-	written, deleted int
+	p       *Pruning
+	gone    func(digest.Object) bool
+	packs   []index.Pack
+	seen    map[digest.Object]bool
+	chunks  int
+	from    []indexObject // whose packs are all in packs, or were left out
+	written int
 }
 
 // take adds what one object names.
@@ -179,25 +205,18 @@ func (w *indexWriter) take(ctx context.Context, o indexObject) error {
 	return nil
 }
 
-// flush stores what was gathered, awaits the answer, and deletes the objects from which it came.
+// flush stores what was gathered. Objects of which nothing is left go at once: nobody misses what they say.
 func (w *indexWriter) flush(ctx context.Context) error {
-	if len(w.from) == 0 {
-		return nil
-	}
 	if len(w.packs) > 0 {
 		if err := w.put(ctx); err != nil {
 			return err
 		}
-	}
-	for _, o := range w.from {
-		err := w.p.purge(ctx, o.name)
-		if errors.Is(err, store.ErrLocked) {
-			continue // what it names is named twice
+	} else {
+		for _, o := range w.from {
+			if err := w.p.purge(ctx, o.name); err != nil && !errors.Is(err, store.ErrLocked) {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		w.deleted++
 	}
 	w.packs, w.seen, w.chunks, w.from = nil, nil, 0, nil
 	return nil
