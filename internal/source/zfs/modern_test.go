@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -164,8 +165,8 @@ func TestModern(t *testing.T) {
 	c.week()
 	s.run("tank/home", host, map[string]string{"raw": "no", "large_blocks": "no", "embedded": "no", "compressed": "no", "properties": "yes", "intermediates": "yes"})
 	sends = p.calls("send")
-	if len(sends) != 2 || !strings.HasPrefix(sends[1], "send -p -i tank/home#") {
-		t.Errorf("%q", sends) // what lies between a bookmark and a snapshot nobody can send
+	if len(sends) != 2 || !strings.HasPrefix(sends[1], "send -i tank/home#") {
+		t.Errorf("%q", sends) // what lies between a bookmark and a snapshot nobody can send, nor properties
 	}
 
 	links := s.links()
@@ -189,8 +190,14 @@ func TestModernBookmarks(t *testing.T) {
 	p := newPool(t)
 	c := weekly()
 	host := source.Host{Now: c.now, Holder: "me"}
+	p.change(func(w *world) {
+		d := w.Datasets["tank/home"]
+		for i := range 19 {
+			d.States = append(d.States, &fakeState{Name: fmt.Sprintf("#old%02d:firn:me", i), GUID: uint64(i + 1), Txg: uint64(i/2 + 1)}, &fakeState{Name: fmt.Sprintf("#theirs%d", i), GUID: uint64(i + 100), Txg: 1})
+		}
+	})
 	s := &shelf{t: t}
-	for range 22 {
+	for range 3 {
 		s.run("tank/home", host, map[string]string{"keep": "2"})
 		c.week()
 	}
@@ -204,7 +211,7 @@ func TestModernBookmarks(t *testing.T) {
 				marks++
 			}
 		}
-		if snaps != 2 || marks != 20 {
+		if snaps != 2 || marks != 20+19 {
 			t.Errorf("%d snapshots, %d bookmarks", snaps, marks)
 		}
 		last := d.States[len(d.States)-1]
@@ -321,6 +328,55 @@ func TestModernBad(t *testing.T) {
 	var none *source.ProgramError
 	if _, err := newSource(t, "tank/home", host, nil).Prepare(ctx, nil); err == nil || !errors.As(err, &none) && !errors.As(err, new(*source.ProducerError)) && !errors.As(err, new(*source.MissingError)) {
 		t.Fatal(err) // a zfs in the system's folders is found without PATH
+	}
+}
+
+// TestModernHang: a stream that does not come is given up where the user says when.
+func TestModernHang(t *testing.T) {
+	p := newPool(t)
+	b, err := newSource(t, "tank/home", source.Host{Holder: "me"}, map[string]string{"timeout": "1s"}).Prepare(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.change(func(w *world) { w.Fail["send -L"] = "hang" })
+	r, err := b.Streams[0].Open(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	var failed *source.ProducerError
+	if _, err = io.ReadAll(r); !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+}
+
+// TestModernChanged: that a target was changed is told before anything is fetched.
+func TestModernChanged(t *testing.T) {
+	p := newPool(t)
+	c := weekly()
+	host := source.Host{Now: c.now, Holder: "me"}
+	s := &shelf{t: t}
+	s.run("tank/home", host, nil)
+	if n, err := restore(t, "tank/copy", s.links(), nil); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	c.week()
+	s.run("tank/home", host, nil)
+	p.change(func(w *world) { w.Datasets["tank/copy"].Written = "4096" })
+	taker, err := zfs.NewTaker("tank/copy", settings(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var target *source.TargetError
+	if _, err := taker.Missing(context.Background(), s.links()); !errors.As(err, &target) || !target.Exists || !strings.Contains(err.Error(), "changed") {
+		t.Fatal(err)
+	}
+	p.calls("receive")
+	if n, err := restore(t, "tank/copy", s.links(), map[string]string{"force": "yes"}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if calls := p.calls("receive"); len(calls) != 1 || calls[0] != "receive -u -F tank/copy" {
+		t.Fatalf("%q", calls)
 	}
 }
 

@@ -47,7 +47,7 @@ func (p *plan) sendArgs(q part) []string {
 	add(p.largeBlocks, "-L")
 	add(p.embedded, "-e")
 	add(p.compressed, "-c")
-	add(p.properties && (raw || !q.dataset.encrypted), "-p")
+	add(p.properties && (raw || !q.dataset.encrypted) && (q.from == nil || !q.from.bookmark), "-p") // zfs send takes neither -p nor -I with a bookmark
 	if q.from != nil && p.intermediates && !q.from.bookmark {
 		return append(args, "-I", q.from.full(), q.target.full())
 	}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +37,7 @@ type world struct {
 
 type fakeDataset struct {
 	Type, Encryption, Mountpoint, Content, Token string
+	Written                                      string
 	Mounted                                      bool
 	States                                       []*fakeState
 	Props                                        map[string]string
@@ -193,6 +195,9 @@ func standIn(program string, args []string) int {
 func (w *world) do(program string, args []string) error {
 	for begin, text := range w.Fail {
 		if strings.HasPrefix(strings.Join(args, " "), begin) {
+			if text == "hang" {
+				time.Sleep(10 * time.Minute) // until it is stopped
+			}
 			return fakeError(text)
 		}
 	}
@@ -329,7 +334,7 @@ func (w *world) get(props []string, root, columns string, recursive, bookmarks b
 			return v
 		}
 		own := map[string]string{"type": d.Type, "encryption": or(d.Encryption, "off"), "mountpoint": or(d.Mountpoint, "none"), "mounted": map[bool]string{true: "yes", false: "no"}[d.Mounted],
-			"receive_resume_token": or(d.Token, "-"), "referenced": strconv.Itoa(len(d.Content)), "guid": "1", "createtxg": "1"}
+			"receive_resume_token": or(d.Token, "-"), "referenced": strconv.Itoa(len(d.Content)), "written": or(d.Written, "0"), "guid": "1", "createtxg": "1"}
 		line := func(name, prop, value, from string) {
 			if columns == "value,source" {
 				fmt.Printf("%s\t%s\n", or(value, "-"), from)

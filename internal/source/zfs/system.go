@@ -19,13 +19,13 @@ const (
 	maxArgs   = 64        // names in one command
 )
 
-// quickIdle bounds a command that only asks or notes, where the user sets no bound: destroying a large snapshot takes minutes on old versions.
+// quickIdle bounds a command that only asks or notes: one about a pool that hangs would wait for ever, and destroying a large snapshot takes minutes on old versions.
 const quickIdle = 15 * time.Minute
 
 // system is the installed ZFS.
 type system struct {
 	zfs  string        // program
-	idle time.Duration // user's bound for all commands; 0: none
+	idle time.Duration // user's bound for streams; 0: none
 	can  map[string]usage
 }
 
@@ -69,7 +69,7 @@ func (y *system) checkPool(ctx context.Context, dataset string) error {
 		return nil // zfs tells the rest
 	}
 	pool, _, _ := strings.Cut(dataset, "/")
-	out, err := program.Command{Name: zpool, Args: []string{"list", "-H", "-o", "health", pool}, Idle: y.quick()}.Output(ctx, maxUsage)
+	out, err := program.Command{Name: zpool, Args: []string{"list", "-H", "-o", "health", pool}, Idle: quickIdle}.Output(ctx, maxUsage)
 	if err != nil {
 		return explain(err, pool, "zpool list")
 	}
@@ -78,13 +78,6 @@ func (y *system) checkPool(ctx context.Context, dataset string) error {
 		return &PoolError{Pool: pool, Health: health}
 	}
 	return nil
-}
-
-func (y *system) quick() time.Duration {
-	if y.idle > 0 {
-		return y.idle
-	}
-	return quickIdle
 }
 
 // ask returns what a subcommand without arguments says about how it is used, which it tells by failing.
@@ -98,7 +91,7 @@ func (y *system) ask(ctx context.Context, command string) (string, error) {
 			text.WriteString(line + "\n")
 		}
 	}
-	_, err := program.Command{Name: y.zfs, Args: []string{command}, Idle: y.quick(), Notes: notes}.Output(ctx, maxUsage)
+	_, err := program.Command{Name: y.zfs, Args: []string{command}, Idle: quickIdle, Notes: notes}.Output(ctx, maxUsage)
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
@@ -139,7 +132,7 @@ func (y *system) run(ctx context.Context, about string, args ...string) error {
 }
 
 func (y *system) output(ctx context.Context, about string, args ...string) ([]byte, error) {
-	out, err := program.Command{Name: y.zfs, Args: args, Idle: y.quick()}.Output(ctx, maxOutput)
+	out, err := program.Command{Name: y.zfs, Args: args, Idle: quickIdle}.Output(ctx, maxOutput)
 	return out, explain(err, about, "zfs "+strings.Join(args, " "))
 }
 
@@ -148,8 +141,8 @@ type dataset struct {
 	name       string
 	volume     bool
 	encrypted  bool
-	clone      bool // made by us, to read its files
-	referenced int64
+	clone      bool   // made by us, to read its files
+	written    int64  // since its newest snapshot, bytes; 0 where the version does not tell
 	mountpoint string // empty where it has none
 	mounted    bool
 	token      string // of a receive that was stopped
@@ -210,7 +203,7 @@ func (d *dataset) newest() (last *state) {
 }
 
 // properties that are asked for, where the installed version has them.
-var properties = []string{"type", "guid", "createtxg", "creation", "userrefs", "referenced", "mountpoint", "mounted", "encryption", "receive_resume_token"}
+var properties = []string{"type", "guid", "createtxg", "creation", "userrefs", "referenced", "mountpoint", "mounted", "encryption", "receive_resume_token", "written"}
 
 // list asks for a dataset, what lies below it if that is wished, and the states of all these, sorted by name. Clones of ours are left out.
 func (y *system) list(ctx context.Context, root string, recursive bool) ([]*dataset, error) {
@@ -307,8 +300,8 @@ func (d *dataset) set(prop, value, from string) {
 		d.volume = value == "volume"
 	case "encryption":
 		d.encrypted = value != "off" && value != "-" && value != ""
-	case "referenced":
-		d.referenced, _ = strconv.ParseInt(value, 10, 64)
+	case "written":
+		d.written, _ = strconv.ParseInt(value, 10, 64)
 	case "mountpoint":
 		if strings.HasPrefix(value, "/") {
 			d.mountpoint = value

@@ -195,6 +195,9 @@ func (t *Taker) fit(c *chain, d *dataset) ([]*step, error) {
 	if newest != at && !t.force {
 		return nil, unfit(true, "it has %q and perhaps more, newer than %q, from which stream %q starts", newest.name, at.name, c.links[last+1].Path)
 	}
+	if newest == at && d.written > 0 && !t.force {
+		return nil, unfit(true, "it was changed since its newest snapshot, %q", at.name)
+	}
 	if newest != at {
 		steps[0].rollback = at.full()
 	}
