@@ -18,8 +18,8 @@ import (
 
 const private = "FIRN_TEST_PRIVATE"
 
-// Privately runs the test that calls it once more, in a process of its own, and reports whether this is that process; where it is not, the test is done. It skips where one of the programs or the right to mount is missing,
-// and, with CI=true, fails for a program.
+// Privately runs the test that calls it once more, in a process of its own, and reports whether this is that process; where it is not, the test is done. It skips in short runs and where one of the
+// programs or the right to mount is missing, and, with CI=true, fails for a program.
 func Privately(t *testing.T, programs ...string) bool {
 	t.Helper()
 	if os.Getenv(private) == t.Name() {
@@ -30,6 +30,9 @@ func Privately(t *testing.T, programs ...string) bool {
 		}
 		t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 		return true
+	}
+	if testing.Short() {
+		t.Skip("left out of short runs")
 	}
 	Need(t, programs...)
 	if os.Geteuid() != 0 {

@@ -64,6 +64,9 @@ func newPool(t *testing.T) *pool {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs links")
 	}
+	if testing.Short() && t.Name() != "TestModernPretend" {
+		t.Skip("left out of short runs: it starts this program dozens of times, which takes long where races are looked for")
+	}
 	dir := t.TempDir()
 	self, err := os.Executable()
 	if err != nil {
