@@ -40,7 +40,7 @@ func lostChunk(id digest.Chunk) error { return fmt.Errorf("chunk %v: %w", id, re
 // newReader begins to fetch.
 func (s *Streams) newReader(ctx context.Context, l *link) (*reader, error) {
 	n := s.o.workers()
-	r := &reader{s: s, l: l, work: make(chan *window), order: make(chan *window, 2*n)}
+	r := &reader{s: s, l: l, work: make(chan *window), order: make(chan *window, n+1)}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	l.failed = nil
 	var readers []*repo.Reader

@@ -3,7 +3,7 @@
 //	lineages → manifests of the chain → links → Taker.Missing → each link: pieces → windows → workers: fetch by pack, verify → in order → Taker.Take
 //
 // A stream is read ahead in windows of 4 MiB of content. Several workers fetch and verify one window each, so that who reads never waits for one request after another; what windows that
-// follow one another share is fetched once. A window's memory is used again when it is read. So memory is bounded, at twice as many windows as there are workers, however long a stream is.
+// follow one another share is fetched once. A window's memory is used again when it is read. So memory is bounded, at a few windows more than there are workers, however long a stream is.
 //
 // What cannot be verified does not reach the taker: Read fails, and the taker, whose contract says so, gives up what it was making. Then nothing that builds upon
 // it is replayed either; other streams of the snapshot are.
@@ -263,7 +263,7 @@ func (o *Options) workers() int {
 	if o.Workers > 0 {
 		return o.Workers
 	}
-	return min(max(runtime.GOMAXPROCS(0), 4), 8)
+	return min(max(runtime.GOMAXPROCS(0), 4), 6)
 }
 
 // open is Link.Open.

@@ -114,12 +114,12 @@ func (e *engine) await(ctx context.Context, fed *Fed) (done bool, err error) {
 	case ready, gone:
 		return false, nil
 	case refused:
-		return true, nil
+		return true, e.refusedOne(e.j.needs[i].Object)
 	case brought:
 		e.put(i, coming) // somebody starts over: the next look will tell
 	case wanted:
 		if e.blocked != nil {
-			return true, nil
+			return true, e.refusedAll()
 		}
 	}
 	if e.o.NoWait && !fed.Midway {
@@ -129,6 +129,25 @@ func (e *engine) await(ctx context.Context, fed *Fed) (done bool, err error) {
 		return false, err
 	}
 	return false, e.poll(ctx)
+}
+
+// refusedOne is why nothing goes on where an object cannot be had.
+func (e *engine) refusedOne(object string) error {
+	err := &LeftError{Refused: int(e.objects(refused)), Missing: int(e.objects(gone))}
+	for _, r := range e.res.Refused {
+		if r.Object == object {
+			err.First = r.Err
+		}
+	}
+	return err
+}
+
+// refusedAll is why nothing goes on where nothing more is asked for.
+func (e *engine) refusedAll() error {
+	if e.overBudget != nil {
+		return e.overBudget
+	}
+	return &LeftError{Refused: int(e.objects(refused) + e.objects(wanted)), Missing: int(e.objects(gone)), First: e.blocked}
 }
 
 // standing finds out which copies are kept only since they are needed once more, further on: they do not stand in the way of what is waited for.
