@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 )
 
 // filesName is how the stream of what a dump lacks is called.
@@ -84,6 +85,7 @@ func writeFile(out *tar.Writer, root *os.Root, name string) error {
 		return err
 	}
 	h.Name, h.Uname, h.Gname, h.Format = name, "", "", tar.FormatPAX
+	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{} // or reading would change the stream
 	if st.IsDir() {
 		h.Name += "/"
 	}

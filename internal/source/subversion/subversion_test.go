@@ -208,6 +208,9 @@ func TestOne(t *testing.T) {
 		if b.Base != 0 || len(b.Streams) != 1 || b.Points[0].Stream != "" || b.Points[0].From != b.Points[0].ID {
 			t.Fatalf("nothing new: %+v", b)
 		}
+		if conf := b.Streams[0].Path; len(h[2].streams[conf]) == 0 || !bytes.Equal(h[1].streams[conf], h[2].streams[conf]) {
+			t.Errorf("%s differs, although nothing has changed", conf)
+		}
 		commit(t, dir, "b.txt", "three\n")
 		h.store(t, dir, "deltas", deltas)
 		to := filepath.Join(base, "new", "repo")

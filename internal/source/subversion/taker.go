@@ -118,7 +118,7 @@ func (t *Taker) missing(ctx context.Context, dir string, links []source.Link) ([
 	if err != nil {
 		return nil, err
 	}
-	fresh := r == nil || r.youngest == 0
+	fresh := r == nil || r.youngest == 0 && !slices.ContainsFunc(links, func(l source.Link) bool { return strings.HasPrefix(l.Point.ID, r.uuid+":") })
 	next := 0
 	if !fresh {
 		if next, err = t.next(ctx, r, links); err != nil {
