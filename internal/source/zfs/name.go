@@ -14,7 +14,7 @@ import (
 const defaultPattern = "firn-%Y%m%d-%H%M%S"
 
 // errLetters is why a pattern makes no name.
-var errLetters = errors.New("names are made of letters, digits and _ - . :")
+var errLetters = errors.New("names have only letters, digits, : . - and _")
 
 // expand makes the name of a snapshot.
 func expand(pattern string, t time.Time) (string, error) {
