@@ -87,7 +87,6 @@ func (p Command) Start(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.label(), err)
 	}
-	widen(ours)
 	r, err := p.start(ctx, ours, func(c *exec.Cmd) { c.Stdout = theirs })
 	_ = theirs.Close()
 	if err != nil {
@@ -168,7 +167,6 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.label(), err)
 	}
-	widen(ours)
 	run, err := p.start(ctx, ours, func(c *exec.Cmd) {
 		c.Stdin, c.WaitDelay = theirs, p.graceTime()
 		if p.Print != nil {
