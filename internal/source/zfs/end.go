@@ -50,7 +50,7 @@ func (p *plan) bookmark(ctx context.Context, q part) (bool, error) {
 	switch {
 	case err == nil, said(err, "exists"):
 		return true, nil
-	case said(err, "must be upgraded"), said(err, "feature"), said(err, "not supported"), said(err, "out of space"):
+	case said(err, "must be upgraded", "feature", "not supported", "out of space"):
 		return false, nil
 	}
 	return false, err
@@ -96,7 +96,7 @@ func (s *Source) remove(ctx context.Context, v *state, held bool) error {
 		}
 	}
 	err := s.run(ctx, v.full(), "destroy", v.full())
-	if said(err, "dataset is busy") || said(err, "dependent clones") {
+	if said(err, "is busy", "being held", "dependent clones", "is cloned") {
 		return nil
 	}
 	return err

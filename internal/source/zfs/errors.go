@@ -3,6 +3,7 @@ package zfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"firn/internal/source"
@@ -45,21 +46,16 @@ var errStream = errors.New("this is not the stream that was asked for")
 
 // explain makes what a program said about a dataset into what it means.
 func explain(err error, dataset, command string) error {
-	var failed *source.ProducerError
-	if !errors.As(err, &failed) {
-		return err
-	}
-	said := strings.ToLower(failed.Stderr)
 	pool, _, _ := strings.Cut(dataset, "/")
 	pool, _, _ = strings.Cut(pool, "@")
 	switch {
-	case strings.Contains(said, "permission denied"), strings.Contains(said, "insufficient privileges"):
+	case said(err, "permission denied", "insufficient privileges"):
 		return &DeniedError{What: command, Err: err}
-	case strings.Contains(said, "no such pool"):
-		return &source.MissingError{What: "pool", Name: pool, Err: nil}
-	case strings.Contains(said, "currently suspended"):
+	case said(err, "no such pool"):
+		return &source.MissingError{What: "pool", Name: pool}
+	case said(err, "currently suspended"):
 		return &PoolError{Pool: pool, Health: "SUSPENDED"}
-	case strings.Contains(said, "dataset does not exist"):
+	case said(err, "dataset does not exist"):
 		what := "dataset"
 		if strings.ContainsAny(dataset, "@#") {
 			what = "snapshot"
@@ -69,8 +65,12 @@ func explain(err error, dataset, command string) error {
 	return err
 }
 
-// said reports whether a program failed with a text in what it said.
-func said(err error, text string) bool {
+// said reports whether a program failed with one of some texts in what it said, however it broke the lines.
+func said(err error, texts ...string) bool {
 	var failed *source.ProducerError
-	return errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.Stderr), text)
+	if !errors.As(err, &failed) {
+		return false
+	}
+	all := strings.ToLower(strings.Join(strings.Fields(failed.Stderr), " "))
+	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(all, t) })
 }

@@ -104,7 +104,7 @@ func (f *reading) end(ctx context.Context, _ bool) error {
 // clean destroys what a run that was killed has left: a snapshot, and the clone of it, if that is ours.
 func (f *reading) clean(ctx context.Context, v *state) error {
 	err := f.destroy(ctx, v.full())
-	if !said(err, "dependent clones") {
+	if !said(err, "dependent clones", "is cloned") {
 		return err
 	}
 	clone := v.dataset + "/" + v.name + ".files"

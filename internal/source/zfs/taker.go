@@ -283,7 +283,7 @@ func (t *Taker) explain(err error, s *step) error {
 		reason = "it was changed since its newest snapshot"
 	case said(err, "does not match incremental source"):
 		reason = fmt.Sprintf("its newest snapshot is not %q, from which stream %q starts", s.link.Point.FromAt, s.link.Path)
-	case said(err, "exists"):
+	case said(err, "exists", "destination has snapshots"):
 		reason = "it exists already"
 	case said(err, "partially-complete"):
 		reason = "a receive into it was stopped and can be resumed"

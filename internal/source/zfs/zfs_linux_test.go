@@ -293,7 +293,6 @@ func TestFuseFiles(t *testing.T) {
 	if got := files(t, killed.Folder); got["/a/b"] != "as it was" || killed.Display != f.root+"/home" || killed.Base != -1 {
 		t.Fatalf("%q in %+v", got, killed)
 	}
-	time.Sleep(1100 * time.Millisecond) // names have seconds
 	b, err := src.Prepare(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
