@@ -48,7 +48,7 @@ var Settings = append([]source.Setting{
 	{Name: "users", Value: "yes|no", Default: "yes with all", Help: "store and restore accounts and grants, too"},
 	{Name: "dump_options", Value: "OPTIONS", Help: "more options for the dumper, with spaces between them"},
 	{Name: "programs", Value: "FOLDER", Default: "PATH", Help: "where the client and the dumper are"},
-	{Name: "force", Value: "yes|no", Default: "no", Help: "restore: replace tables that are there already, and give grants to accounts that exist"},
+	{Name: "force", Value: "yes|no", Default: "no", Help: "restoring: replace tables that are there already, and give grants to accounts that exist"},
 }, program.Common...)
 
 // Source is one database or all of a server. It implements source.Producer.

@@ -416,3 +416,26 @@ func testFiles(t *testing.T, s *dbtest.Server) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestMySQLsOwn: the programs of MySQL get options that MariaDB's do not have. The dumper is a stand-in that prints its arguments; there is no server.
+func TestMySQLsOwn(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"mysqldump": "if test \"$1\" = --version; then echo 'mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)'; exit; fi\nprintf '%s\\n' first \"$@\"",
+		"mysql":     "printf 'shop\\tutf8mb4\\tutf8mb4_0900_ai_ci\\n'",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := store(t, "shop", settings(nil, "programs", dir, "dump_options", "--ignore-table=shop.log"))
+	got := strings.Split(string(all["shop.sql"]), "\n")
+	if got[0] != "first" || got[1] != strings.TrimSuffix(head(&database{charset: "utf8mb4", collation: "utf8mb4_0900_ai_ci"}), "\n") || got[2] != "--defaults-file="+os.DevNull {
+		t.Errorf("%q", got)
+	}
+	for _, want := range []string{"--loose-set-gtid-purged=OFF", "--loose-column-statistics=0", "--single-transaction", "--skip-extended-insert", "--ignore-table=shop.log", "shop"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %s in %q", want, got)
+		}
+	}
+}

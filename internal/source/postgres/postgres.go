@@ -41,8 +41,8 @@ var Settings = append([]source.Setting{
 	{Name: "role_passwords", Value: "yes|no", Default: "yes", Help: "with the roles store their passwords (hashed); only a superuser can"},
 	{Name: "dump_options", Value: "OPTIONS", Help: "more options for pg_dump, with spaces between them"},
 	{Name: "programs", Value: "FOLDER", Default: "PATH", Help: "where pg_dump and the others are, such as /usr/lib/postgresql/17/bin"},
-	{Name: "force", Value: "yes|no", Default: "no", Help: "restore: replace what databases have already, and roles that exist"},
-	{Name: "owner", Value: "yes|no", Default: "yes", Help: "restore: owners and grants as they were; their roles have to exist"},
+	{Name: "force", Value: "yes|no", Default: "no", Help: "restoring: replace what databases have already, and roles that exist"},
+	{Name: "owner", Value: "yes|no", Default: "yes", Help: "restoring: owners and grants as they were; their roles have to exist"},
 }, program.Common...)
 
 // Source is one database or all of a server. It implements source.Producer.

@@ -138,8 +138,8 @@ d'; grant reader to "we""ird"; create role needspassword login password 'x'; cre
 
 // testRoundTrip takes everything to another server.
 func testRoundTrip(t *testing.T, s *dbtest.Server) {
-	all := store(t, "all", settings(s, "exclude", "template*"))
-	if len(all) != len(odd)+3 || all["globals.sql"] == nil || all["globals.dump"] == nil || all["a%2Fb.dump"] == nil || all["%2E%2E.dump"] == nil {
+	all := store(t, "all", settings(s))
+	if len(all) != len(odd)+4 || all["globals.sql"] == nil || all["globals.dump"] == nil || all["a%2Fb.dump"] == nil || all["%2E%2E.dump"] == nil {
 		t.Fatal(slices.Sorted(maps.Keys(all)))
 	}
 	for path, content := range all {
