@@ -16,6 +16,7 @@ import (
 	"firn/internal/advice"
 	"firn/internal/browse"
 	"firn/internal/copy"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/thaw"
@@ -113,7 +114,7 @@ func (x *copyCommand) run(ctx context.Context, location string, which []string) 
 	if o.Choose, err = x.choose(ctx, s, which); err != nil {
 		return err
 	}
-	return x.do(ctx, s, to, o, which)
+	return x.do(ctx, s, to, location, o, which)
 }
 
 // openSecond opens the store of a copy of s, and makes sure that it is one. s need not be open yet.
@@ -181,7 +182,7 @@ func (x *copyCommand) choose(ctx context.Context, s *session, which []string) (f
 }
 
 // do copies, with thawing where that is needed and wanted, and tells about it.
-func (x *copyCommand) do(ctx context.Context, s, to *session, o copy.Options, which []string) error {
+func (x *copyCommand) do(ctx context.Context, s, to *session, location string, o copy.Options, which []string) error {
 	started := x.c.now()
 	x.failures(&o)
 	if !x.dryRun && !mayBeCold(s) {
@@ -199,7 +200,7 @@ func (x *copyCommand) do(ctx context.Context, s, to *session, o copy.Options, wh
 		}
 	}
 	if x.dryRun {
-		return x.showPlan(to, plan, look)
+		return x.showPlan(s, to, location, plan, look)
 	}
 	job, look, err := x.job(ctx, s, to, plan, look, which)
 	if err != nil {
@@ -311,6 +312,7 @@ type copyJSON struct {
 	Cold        int64           `json:"cold"`
 	Failed      []notCopiedJSON `json:"failed"`
 	Seconds     float64         `json:"seconds"`
+	Cost        *copyCost       `json:"cost,omitempty"` // of a dry run
 	Offers      []offerJSON     `json:"offers,omitempty"`
 	Thaw        *jobJSON        `json:"thaw,omitempty"`
 	Error       string          `json:"error,omitempty"`
@@ -333,11 +335,37 @@ func copiedJSON(to *session, r *copy.Result) copyJSON {
 	return j
 }
 
+// copyCost is what a copy would cost: at the repository, where nothing has to be thawed first, and at the copy.
+type copyCost struct {
+	Currency string      `json:"currency"`
+	Fetch    price.Money `json:"fetch"`   // requests and what leaves the store
+	Store    price.Money `json:"store"`   // requests
+	Monthly  price.Money `json:"monthly"` // to keep it
+}
+
+// cost is what a plan would cost, as far as the prices are known; nil where they are not, or where nothing costs anything.
+func (x *copyCommand) cost(s, to *session, location string, p *copy.Plan, cold bool) *copyCost {
+	c := &copyCost{}
+	if region, err := x.thaw.prices.orNone(s.st, &x.read.store); err == nil && region != nil && isS3(s.st.Location()) && !cold {
+		c.Currency = region.Currency
+		c.Fetch = append(region.Backup(nil, 0, p.Packs), region.Egress(cmp.Or(x.thaw.route, price.Direct), p.Bytes, 0)).Total()
+	}
+	if region, err := x.thaw.prices.orNone(to.st, x.to.flags(&x.read.store, location)); err == nil && region != nil && isS3(location) && (c.Currency == "" || c.Currency == region.Currency) {
+		sent := p.Sent()
+		c.Currency, c.Store, c.Monthly = region.Currency, region.Backup(sent, 0, 0).Total(), region.Monthly(sent).Total()
+	}
+	if c.Fetch == 0 && c.Store == 0 && c.Monthly == 0 {
+		return nil
+	}
+	return c
+}
+
 // showPlan tells what a copy would do.
-func (x *copyCommand) showPlan(to *session, p *copy.Plan, look *outlook) error {
+func (x *copyCommand) showPlan(s, to *session, location string, p *copy.Plan, look *outlook) error {
+	cost := x.cost(s, to, location, p, look.survey != nil && look.thawed())
 	if x.c.json != "" {
 		j := copiedJSON(to, &p.Result)
-		j.DryRun = true
+		j.DryRun, j.Cost = true, cost
 		if look.survey != nil {
 			j.Offers = look.json()
 		}
@@ -345,6 +373,10 @@ func (x *copyCommand) showPlan(to *session, p *copy.Plan, look *outlook) error {
 	}
 	x.c.print("would copy %s to %s: %s, %v\n", counted(p.Snapshots, "snapshot"), to.st.Location(), counted(p.Packs, "pack"), units.Size(p.Bytes))
 	x.tellRest(to, &p.Result)
+	if cost != nil {
+		money := price.Region{Currency: cost.Currency}
+		x.c.print("  fetching it would cost %s, storing it %s, and keeping it %s a month\n", money.Format(cost.Fetch), money.Format(cost.Store), money.Format(cost.Monthly))
+	}
 	if look.survey != nil && look.thawed() {
 		offer, err := x.thaw.choose(look)
 		if err != nil {

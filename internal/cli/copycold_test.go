@@ -103,6 +103,9 @@ func TestCopyIntoCold(t *testing.T) {
 	home.ok("init", "--recipient", recipient, "--kit-saved", "-q", "--parity", "10")
 	home.ok("backup", x.src, "-q", "--pack-size", "1M")
 	home.ok("init", "s3://firn-test/nas", "--like", "home", "--class", "DEEP_ARCHIVE", "-q")
+	if out := home.ok("copy", "s3://firn-test/nas", "--dry-run"); !strings.Contains(out, "storing it $0.00") || !strings.Contains(out, "a month") {
+		t.Error(out)
+	}
 	x.server.ForgetRequests()
 	for range 3 {
 		if res := x.copied(home.ok("copy", "s3://firn-test/nas", "--json")); len(res.Failed) > 0 || res.Snapshots+res.There < 1 {

@@ -25,6 +25,7 @@ import (
 
 	"firn/internal/event"
 	"firn/internal/keys"
+	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/store"
@@ -338,6 +339,28 @@ func (p *Plan) Needs() []thaw.Need {
 		}
 	}
 	return needs
+}
+
+// Sent is what the plan stores in the copy, by class; the sizes of recovery volumes are estimates.
+func (p *Plan) Sent() (sent []price.Sent) {
+	for i := range p.packs {
+		pack := &p.packs[i]
+		if pack.There {
+			continue
+		}
+		n := slices.IndexFunc(sent, func(s price.Sent) bool { return s.Class == pack.To })
+		if n < 0 {
+			n = len(sent)
+			sent = append(sent, price.Sent{Class: pack.To})
+		}
+		sent[n].Objects++
+		sent[n].Bytes += pack.Size
+		if pack.Parity > 0 {
+			sent[n].Objects++
+			sent[n].Bytes += pack.Size * int64(pack.Parity) / 100
+		}
+	}
+	return sent
 }
 
 func need(p *repo.CopyPack) thaw.Need {
