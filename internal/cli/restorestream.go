@@ -361,9 +361,10 @@ func (r *replaying) file(l source.Link) string {
 	return filepath.Join(r.x.target, r.folder.Name(l))
 }
 
-// wholeChain reports whether all streams of a chain are to be written as files: an increment alone is of little use.
+// wholeChain reports whether all streams of a chain, or of one thing in it, are to be written as files: an increment alone is of little use.
 func (x *restoreCommand) wholeChain(o *restore.Options) bool {
-	return !o.Snapshot.Base.IsZero() && len(o.Path) == 0 && o.Include.Empty() && o.Exclude.Empty() && x.tar == "" && !x.remove
+	whole := len(o.Path) == 0 || replay.Thing(o.Snapshot, o.Path) != ""
+	return !o.Snapshot.Base.IsZero() && whole && o.Include.Empty() && o.Exclude.Empty() && x.tar == "" && !x.remove
 }
 
 // tellIncrement says of streams that are restored as files, without their chain, what they need.

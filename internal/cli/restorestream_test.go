@@ -136,6 +136,8 @@ func TestRestoreChain(t *testing.T) {
 	}
 	b.wants(0, []string{"replayed 0 streams", "3 there already"}, "restore", "latest", "--target", dir)
 	b.wants(0, []string{"replayed 0 streams", "2 there already"}, "restore", "latest~1", "--target", dir)
+	b.wants(0, []string{"replayed 0 streams", "3 there already"}, "restore", "latest:tank/home", "--target", dir)
+	b.wants(0, []string{"replayed 3 streams"}, "restore", "latest:tank/home", "--to-command", "cat >/dev/null")
 	if err := os.WriteFile(filepath.Join(dir, "home-state2"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"firn/internal/manifest"
 	"firn/internal/repo"
@@ -34,7 +35,7 @@ func Open(ctx context.Context, o Options) (*Streams, error) {
 	if len(o.Path) > 0 {
 		err = a.one(bytes.Trim(o.Path, "/"))
 	} else {
-		err = a.all()
+		err = a.all("")
 	}
 	if err != nil {
 		return nil, err
@@ -82,9 +83,12 @@ func (a *assembly) one(path []byte) error {
 	switch {
 	case err != nil:
 		return err
+	case found && e.Type == manifest.File && len(e.Hardlink) == 0:
+	case Thing(it.Snapshot, path) != "":
+		return a.all(Thing(it.Snapshot, path))
 	case !found:
 		return fmt.Errorf("%q: %w", path, ErrNotThere)
-	case e.Type != manifest.File || len(e.Hardlink) > 0:
+	default:
 		return fmt.Errorf("%q: %w", path, ErrNoStream)
 	}
 	var point snapshot.Point
@@ -97,9 +101,25 @@ func (a *assembly) one(path []byte) error {
 	return err
 }
 
-// all finds the streams of the chain.
-func (a *assembly) all() error {
+// Thing is what a snapshot has a state of under this name, whole or relative to the source: a dataset, a subvolume, a repository. Empty: nothing.
+func Thing(s *snapshot.Snapshot, name []byte) string {
+	below := strings.TrimSuffix(string(s.Source.Path), "/") + "/" + string(name)
+	for i := range s.Points {
+		if p := &s.Points[i]; !p.Outside && (p.Of == string(name) || p.Of == below) {
+			return p.Of
+		}
+	}
+	return ""
+}
+
+// all finds the streams of the chain: of one thing, or of all and those that are no state of anything.
+func (a *assembly) all(of string) error {
 	it := a.s.o.Item
+	if of != "" { // what the others lack does not matter
+		only := *it.Snapshot
+		only.Points = slices.DeleteFunc(slices.Clone(it.Points), func(p snapshot.Point) bool { return p.Of != of })
+		it.Snapshot = &only
+	}
 	lineages, err := snapshot.Lineages(a.s.o.Items, it)
 	if err != nil {
 		return err
@@ -119,8 +139,10 @@ func (a *assembly) all() error {
 	for _, p := range it.Points {
 		named[p.Stream] = true
 	}
-	if err := a.unnamed(&it, named); err != nil {
-		return err
+	if of == "" {
+		if err := a.unnamed(&it, named); err != nil {
+			return err
+		}
 	}
 	slices.SortStableFunc(a.s.links, func(x, y *link) int {
 		return cmp.Or(cmp.Compare(x.item.Sequence, y.item.Sequence), cmp.Compare(x.Path, y.Path))

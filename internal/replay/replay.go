@@ -45,7 +45,8 @@ type Options struct {
 	Items []snapshot.Item  // among which the chain is looked for
 	Item  snapshot.Item
 
-	Path []byte // only this stream, as in the manifest, without what it builds upon; empty: all, with their chains
+	// Path chooses one stream, as in the manifest, without what it builds upon; or one thing that the snapshot has a state of, such as a dataset among several, with its chain. Empty: all, with their chains.
+	Path []byte
 
 	Workers int        // goroutines that fetch and verify; 0: chosen by the number of cores
 	Report  event.Func // Progress with Phase "restore", Note

@@ -125,6 +125,13 @@ func TestOne(t *testing.T) {
 	_, err = w.run(s, x)
 	w.must(err)
 	x.check(w, "a-1-2")
+	o.Path = []byte("b") // all that leads to what there is of it
+	s, err = replay.Open(t.Context(), o)
+	w.must(err)
+	x = newTarget()
+	_, err = w.run(s, x)
+	w.must(err)
+	x.check(w, "b-1", "b-1-2")
 	o.Path = []byte("a-2")
 	if _, err := replay.Open(t.Context(), o); !errors.Is(err, replay.ErrNotThere) {
 		t.Error(err)
