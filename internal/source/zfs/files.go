@@ -11,6 +11,9 @@ import (
 	"firn/internal/source"
 )
 
+// mountPrefix begins the names of folders where clones are mounted.
+const mountPrefix = "firn-zfs-"
+
 // prepareFiles takes a snapshot whose files are read: where ZFS shows them, or, where it does not, in a clone that is mounted for it.
 func (s *Source) prepareFiles(ctx context.Context) (*source.Batch, error) {
 	all, err := s.list(ctx, s.dataset, false)
@@ -68,7 +71,7 @@ func (f *reading) open(ctx context.Context, d *dataset) (string, error) {
 			return path, nil
 		}
 	}
-	mount, err := os.MkdirTemp("", "firn-zfs-")
+	mount, err := os.MkdirTemp("", mountPrefix)
 	if err != nil {
 		return "", err
 	}
@@ -112,8 +115,15 @@ func (f *reading) clean(ctx context.Context, v *state) error {
 	if err != nil || strings.TrimSpace(string(mark)) != f.holder+"\tlocal" {
 		return err
 	}
+	mount, err := f.output(ctx, clone, "get", "-H", "-o", "value", "mountpoint", clone)
+	if err != nil {
+		return err
+	}
 	if err := f.destroy(ctx, clone); err != nil {
 		return err
+	}
+	if path := strings.TrimSpace(string(mount)); strings.HasPrefix(filepath.Base(path), mountPrefix) {
+		_ = os.Remove(path) // it is empty, or not removed
 	}
 	return f.destroy(ctx, v.full())
 }

@@ -284,6 +284,8 @@ func TestFuseFiles(t *testing.T) {
 	f.do("zfs", "create", "tank/home")
 	write(t, f.root+"/home/a/b", []byte("as it was"))
 	ctx := context.Background()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	src := newSource(t, "tank/home", source.Host{Holder: "me"}, map[string]string{"mode": "files"})
 	killed, err := src.Prepare(ctx, nil)
 	if err != nil {
@@ -308,6 +310,9 @@ func TestFuseFiles(t *testing.T) {
 	}
 	if got := f.do("zfs", "list", "-H", "-r", "-o", "name", "tank/home"); got != "tank/home" {
 		t.Fatalf("%q is left", got)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+		t.Fatalf("%q is left, %v", left, err)
 	}
 }
 
