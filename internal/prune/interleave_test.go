@@ -223,7 +223,7 @@ func (s *stage) play(t *testing.T, actors ...func(d *door)) {
 		}
 		next.answer <- v
 		if s.rng.IntN(30) == 0 {
-			time.Sleep(time.Duration(s.rng.IntN(int(3 * time.Hour))))
+			time.Sleep(time.Duration(s.rng.Int64N(int64(3 * time.Hour))))
 		}
 	}
 	for _, do := range s.delay {
@@ -255,7 +255,7 @@ func (s *stage) writer(d *door, source byte, runs int, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, uint64(source)))
 	for range runs {
 		d.cut = false
-		time.Sleep(time.Duration(rng.IntN(int(30 * time.Hour))))
+		time.Sleep(time.Duration(rng.Int64N(int64(30 * time.Hour))))
 		_ = s.oneBackup(d, source, rng)
 	}
 }
@@ -281,14 +281,14 @@ func (s *stage) oneBackup(d *door, source byte, rng *rand.Rand) error {
 		}
 		snap, err := b.snapshot(rng.IntN(6) > 0, rng.IntN(2) == 0, texts...)
 		if err == nil && rng.IntN(4) == 0 {
-			time.Sleep(time.Duration(rng.IntN(int(60 * time.Hour)))) // asleep
+			time.Sleep(time.Duration(rng.Int64N(int64(60 * time.Hour)))) // asleep
 		}
 		var item snapshot.Item
 		if err == nil {
 			item, err = b.out.Publish(ctx, snap)
 		}
 		if err == nil && rng.IntN(4) == 0 {
-			time.Sleep(time.Duration(rng.IntN(int(60 * time.Hour))))
+			time.Sleep(time.Duration(rng.Int64N(int64(60 * time.Hour))))
 		}
 		if err == nil && snap.Complete {
 			err = b.out.Confirm(ctx, item)
@@ -321,7 +321,7 @@ func interleave(t *testing.T, seed uint64, b bug) (err error, log []string) {
 			rng := rand.New(rand.NewPCG(seed, uint64(100+d.actor)))
 			for !stop {
 				d.cut = false
-				time.Sleep(time.Duration(rng.IntN(int(20 * time.Hour))))
+				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Hour))))
 				r, e := repo.Open(ctx, d, repo.Access{Host: w.pruner}, repo.Options{Now: time.Now})
 				if e != nil {
 					continue

@@ -63,7 +63,7 @@ func benchName(source, n int) (d digest.Object) {
 	binary.BigEndian.PutUint64(d[:], (uint64(source)<<32|uint64(n))*0x9e3779b97f4a7c15)
 	binary.BigEndian.PutUint64(d[8:], uint64(source)<<32|uint64(n))
 	d[16], d[31] = 1, byte((uint64(n)*0x9e3779b97f4a7c15)>>40)|1
-	if (n*2654435761>>7)%300 == 0 {
+	if (uint64(n)*2654435761>>7)%300 == 0 {
 		d[31] = 0 // a pack set ends here
 	}
 	return d
