@@ -4,6 +4,8 @@
 // repository with no new revision keeps its point without a stream. Streams are called "NAME.FIRST-LAST.svndump", or "NAME/FIRST-LAST.svndump" where the source is a folder, with revisions of eight digits, so that
 // files of a chain in the order of their names are in the order in which they are loaded. Beside them, in "NAME.conf.tar" or "NAME/conf.tar", goes what a dump lacks: the folders conf and hooks, and db/fsfs.conf.
 //
+// Dumps hold differences, since with every revision of a file as a whole a dump is many times as large as its repository, and most of that is in no chunk that is there already.
+//
 // A dump is of one state of the repository, whoever commits meanwhile. What it does not have: locks of files, transactions under way, and later changes of the properties of revisions that are stored already,
 // such as log messages that were mended; these come with the next full one.
 package subversion
@@ -40,7 +42,7 @@ const (
 
 // Settings of a repository, or a folder of them.
 var Settings = append([]source.Setting{
-	{Name: "deltas", Value: "yes|no", Default: "no", Help: "dump differences instead of whole files: smaller, and slower"},
+	{Name: "deltas", Value: "yes|no", Default: "yes", Help: "dump what differs and not whole files, for every revision again; no is what svndumpfilter needs"},
 	{Name: "depth", Value: "N", Default: "3", Help: "how deep below the folder to look for repositories"},
 	{Name: "exclude", Value: "NAME,…", Help: "leave out repositories of these names or patterns, as paths below the folder"},
 	{Name: "files", Value: "yes|no", Default: "yes", Help: "store and restore configuration and hooks of repositories, too"},
@@ -140,7 +142,7 @@ type Source struct {
 
 // New returns the repository, or those in the folder, at a path. It fails with *source.SettingError.
 func New(rest string, o *source.Settings, _ source.Host) (*Source, error) {
-	s := &Source{tools: newTools(o), depth: o.Int("depth", 3, 1, 100), exclude: o.Names("exclude"), deltas: o.Bool("deltas", false), files: o.Bool("files", true)}
+	s := &Source{tools: newTools(o), depth: o.Int("depth", 3, 1, 100), exclude: o.Names("exclude"), deltas: o.Bool("deltas", true), files: o.Bool("files", true)}
 	var err error
 	if rest == "" || strings.ContainsRune(rest, 0) {
 		return nil, &source.MissingError{What: "repository", Name: rest}
