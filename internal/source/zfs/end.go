@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+
+	"firn/internal/source"
 )
 
 // keepBookmarks is how many bookmarks of ours a dataset keeps: they cost next to nothing, and each is a state that an increment can start from.
@@ -88,15 +90,16 @@ func (p *plan) letGo(ctx context.Context, q part, marked bool) error {
 	return errors.Join(errs...)
 }
 
-// remove destroys a snapshot of ours. One that somebody else holds, or has cloned, stays.
+// remove destroys a snapshot of ours. One that somebody else holds, or has cloned, stays; one that is gone is no less removed.
 func (s *Source) remove(ctx context.Context, v *state, held bool) error {
+	var err error
 	if v.held || held {
-		if err := s.release(ctx, v.full()); err != nil {
-			return err
-		}
+		err = s.release(ctx, v.full())
 	}
-	err := s.run(ctx, v.full(), "destroy", v.full())
-	if said(err, "is busy", "being held", "dependent clones", "is cloned") {
+	if err == nil {
+		err = s.run(ctx, v.full(), "destroy", v.full())
+	}
+	if gone := new(source.MissingError); errors.As(err, &gone) || said(err, "is busy", "being held", "dependent clones", "is cloned") {
 		return nil
 	}
 	return err

@@ -253,6 +253,39 @@ func TestModernUnmoved(t *testing.T) {
 	})
 }
 
+// TestModernGone: what somebody destroyed meanwhile, or holds, is no reason to complain.
+func TestModernGone(t *testing.T) {
+	p := newPool(t)
+	c := weekly()
+	host := source.Host{Now: c.now, Holder: "me"}
+	s := &shelf{t: t}
+	for range 3 {
+		s.run("tank/home", host, map[string]string{"keep": "3"})
+		c.week()
+	}
+	b, err := newSource(t, "tank/home", host, nil).Prepare(context.Background(), s.have())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.change(func(w *world) {
+		d := w.Datasets["tank/home"]
+		d.States = slices.DeleteFunc(d.States, func(st *fakeState) bool { return st.Name == "@firn-20260719-030000" })
+		_, held := w.find("tank/home@firn-20260726-030000")
+		held.Holds = append(held.Holds, "somebody")
+	})
+	if err := b.End(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	p.change(func(w *world) {
+		if _, held := w.find("tank/home@firn-20260726-030000"); held == nil {
+			t.Error("destroyed what somebody holds")
+		}
+		if _, old := w.find("tank/home@firn-20260802-030000"); old != nil {
+			t.Error("kept what nobody needs")
+		}
+	})
+}
+
 // TestModernPretend: a dry run leaves nothing.
 func TestModernPretend(t *testing.T) {
 	p := newPool(t)
