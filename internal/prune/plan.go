@@ -116,7 +116,7 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 	done := int64(0)
 	err := v.p.ReadParts(ctx, parts, func(i int, names []digest.Object, broken error) {
 		if done++; done%256 == 0 {
-			x.tell("pack sets", done, int64(len(parts)))
+			x.tell("packsets", done, int64(len(parts)))
 		}
 		part := parts[i]
 		if broken == nil {

@@ -464,7 +464,7 @@ func (r *Repository) Replace(ctx context.Context, broken []error) error {
 		for _, u := range last.Unreadable {
 			return u.Err
 		}
-		if _, err := last.RetireUnneeded(ctx); err != nil {
+		if err := last.retireUnneeded(ctx); err != nil {
 			return err
 		}
 	}
@@ -478,6 +478,54 @@ func (r *Repository) Replace(ctx context.Context, broken []error) error {
 		}
 	}
 	return nil
+}
+
+// retireUnneeded retires every pack that the store lists or the index names, and every pack set, that no snapshot needs. What a snapshot needs that is not done and whose pack set is gone
+// does not count: only a pruner has deleted that, and such a snapshot is to find what it needs retired.
+func (p *Pruning) retireUnneeded(ctx context.Context) error {
+	needed := map[digest.Object]bool{}
+	for _, it := range p.Items {
+		names, err := p.PackNames(ctx, it.Snapshot)
+		if errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			needed[n] = true
+		}
+		for _, part := range it.Packs {
+			needed[part.Object] = true
+		}
+	}
+	var retire []digest.Object
+	take := func(n digest.Object) {
+		if !needed[n] {
+			needed[n] = true // once
+			retire = append(retire, n)
+		}
+	}
+	if err := p.EachPack(func(o *PackObject) error { take(o.Name); return nil }); err != nil {
+		return err
+	}
+	listed, err := p.ListStored(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range listed.Packs {
+		take(listed.Packs[i].Name)
+	}
+	parts, err := p.ListParts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
+		take(part.Name)
+	}
+	slices.SortFunc(retire, func(a, b digest.Object) int { return bytes.Compare(a[:], b[:]) })
+	_, err = p.Retire(ctx, retire, nil)
+	return err
 }
 
 // sortedStates are the objects of one host below state/, the newest first.
