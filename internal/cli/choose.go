@@ -195,6 +195,9 @@ func (l *library) pick(ctx context.Context, expr, inside string, filters *filter
 		if st := item.Status(); st != snapshot.IsDone {
 			state = ", " + st.String()
 		}
+		if chain := chainOf(l.items, item); chain != nil {
+			state += sprintf(", %s, chain: %s", item.Source.Kind, chain.text())
+		}
 		if n := item.Stats.Problems; n > 0 {
 			state += sprintf(", without %s that could not be read", counted(n, "file"))
 		}
