@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -190,7 +191,8 @@ func BenchmarkPlan(b *testing.B) {
 		}
 		return res
 	}
-	plan() // makes the tables
+	plan()                 // makes the tables
+	debug.SetGCPercent(50) // as the program does
 	runtime.GC()
 	for b.Loop() {
 		var peak atomic.Uint64
