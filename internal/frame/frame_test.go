@@ -2,6 +2,8 @@ package frame
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -408,5 +410,42 @@ func BenchmarkDecode(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestTextWithoutRepeats: Base64 and hex digits of random bytes come out about as small as single bytes can be coded, and what is random is not tried twice.
+func TestTextWithoutRepeats(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	random := make([]byte, 300_000)
+	for i := range random {
+		random[i] = byte(r.Uint32())
+	}
+	for level := Fastest; level <= Best; level++ {
+		e, d := NewEncoder(level), NewDecoder()
+		for name, c := range map[string]struct {
+			raw  []byte
+			most float64
+		}{
+			"base64": {[]byte(base64.StdEncoding.EncodeToString(random)), 0.77},
+			"hex":    {[]byte(hex.EncodeToString(random)), 0.52},
+			"both":   {append(bytes.Clone(random), hex.EncodeToString(random)...), 0.69},
+			"random": {random, 1.001},
+			"short":  {[]byte(hex.EncodeToString(random[:3000])), 1.001},
+		} {
+			got := e.Append([]byte("before"), c.raw)
+			if share := float64(len(got)-6) / float64(len(c.raw)); share > c.most || string(got[:6]) != "before" {
+				t.Errorf("%v, %s: %.3f of its size, want at most %.3f", level, name, share, c.most)
+			}
+			back, err := d.Append(nil, got[6:], len(c.raw))
+			if err != nil || !bytes.Equal(back, c.raw) {
+				t.Errorf("%v, %s: %v", level, name, err)
+			}
+			if len(got)-6 > Bound(len(c.raw)) {
+				t.Errorf("%v, %s: %d bytes, more than the bound", level, name, len(got))
+			}
+		}
+	}
+	if wasteful(len(random)+50, random) {
+		t.Error("random bytes are taken for text")
 	}
 }

@@ -46,18 +46,28 @@ var windows = [...]int{1 << 20, 1 << 20, 4 << 20, 4 << 20}
 // blockWritten is the content in bytes of the smallest blocks that a level cuts.
 const blockWritten = 64 << 10
 
-// Encoder compresses chunks. It keeps its memory from one call to the next, 3, 4, 13 or 43 MB by level, and is not for concurrent use.
-type Encoder struct{ z *zstd.Encoder }
+// Encoder compresses chunks. It keeps its memory from one call to the next, 3, 4, 13 or 43 MB by level, twice that at the lower two once it has met text without repeats, and is not
+// for concurrent use.
+type Encoder struct {
+	z     *zstd.Encoder
+	level Level
+	plain *zstd.Encoder // codes the entropy of literals everywhere; made when needed, at levels that do so only where they find repeats
+	spare []byte
+}
 
 // NewEncoder returns an encoder. It panics if level is none of the constants.
 func NewEncoder(level Level) *Encoder {
+	return &Encoder{z: newEncoder(level), level: level}
+}
+
+func newEncoder(level Level, more ...zstd.EOption) *zstd.Encoder {
 	levels := [...]zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression, zstd.SpeedBestCompression}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(levels[level]), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(windows[level]))
+	z, err := zstd.NewWriter(nil, append([]zstd.EOption{zstd.WithEncoderLevel(levels[level]), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true), zstd.WithZeroFrames(true), zstd.WithWindowSize(windows[level])}, more...)...)
 	if err != nil {
 		panic("frame: " + err.Error()) // only for options that contradict each other
 	}
-	return &Encoder{z}
+	return z
 }
 
 // Append appends raw to dst as one frame and returns the extended slice. dst and raw must not overlap. Content that does
@@ -66,7 +76,43 @@ func (e *Encoder) Append(dst, raw []byte) []byte {
 	if uint64(len(raw)) > math.MaxUint32 {
 		panic(fmt.Sprintf("frame: content of %d bytes", len(raw)))
 	}
-	return e.z.EncodeAll(raw, dst)
+	out := e.z.EncodeAll(raw, dst)
+	if e.level > Default || len(raw) < sampled || !wasteful(len(out)-len(dst), raw) {
+		return out
+	}
+	if e.plain == nil {
+		e.plain = newEncoder(e.level, zstd.WithAllLitEntropyCompression(true))
+	}
+	e.spare = e.plain.EncodeAll(raw, e.spare[:0])
+	if len(e.spare) < len(out)-len(dst) {
+		out = append(out[:len(dst)], e.spare...)
+	}
+	return out
+}
+
+// sampled is how many bytes of a chunk wasteful looks at, in how many places.
+const (
+	sampled = 4096
+	places  = 16
+)
+
+// wasteful reports whether size bytes are clearly more than a code for single bytes would need for raw, judged by a sample: Base64, hex digits or short records without repeats, which
+// the quick levels leave as they are. Whatever repeats comes out smaller than that, and what is random is not more.
+func wasteful(size int, raw []byte) bool {
+	var count [256]int
+	for i := range places {
+		at := (len(raw) - sampled/places) / (places - 1) * i
+		for _, b := range raw[at : at+sampled/places] {
+			count[b]++
+		}
+	}
+	bits := 0.0
+	for _, n := range count {
+		if n > 0 {
+			bits -= float64(n) * math.Log2(float64(n)/sampled)
+		}
+	}
+	return float64(size) > 1.03*bits/8*float64(len(raw))/sampled
 }
 
 // Bound returns the length in bytes that a frame written by an Encoder with n bytes of content has at most.
