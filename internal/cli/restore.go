@@ -59,7 +59,8 @@ time than the link brings home before the copies expire, and restores files as t
 same command goes on, and pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
 
 A snapshot of streams is replayed into what it came from with --into, together with the chain of snapshots that it builds upon, as far as
-the target lacks it; --target writes the streams of the chain as files.
+the target lacks it; --target writes the streams of the chain as files. With --to-command, a stream that is damaged stops the command; but
+where firn itself is killed, the command sees the end of its input, as if that were all.
 ` + snapshotHelp,
 		Example: `  firn restore latest --target /tmp/restored
   firn restore latest:/home/eve/documents --target ./documents
