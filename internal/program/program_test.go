@@ -140,7 +140,6 @@ func TestTail(t *testing.T) {
 type clock struct {
 	mu     sync.Mutex
 	timers map[*func()]time.Duration
-	set    chan time.Duration
 }
 
 func (c *clock) after(d time.Duration, f func()) func() bool {
