@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	api "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
@@ -21,7 +23,7 @@ const (
 	copyPart = 1 * units.GiB // of an object above it
 )
 
-// Move implements store.Mover: the object is copied onto itself, with its metadata, encryption and lock, if it still is the one that was looked at. Its Modified is new
+// Move implements store.Mover: the object is copied onto itself, with its metadata, encryption and a lock that still holds, if it still is the one that was looked at. Its Modified is new
 // then; above 5 GiB its SHA-256 is no longer reported. In a bucket with versions the one that was copied is deleted, unless a lock or a missing right forbids it; any that are older stay.
 func (s *Store) Move(ctx context.Context, name, class string) error {
 	if !store.ValidName(name) {
@@ -84,10 +86,23 @@ func (m *mover) source() *string {
 	return aws.String(strings.Join(parts, "/"))
 }
 
+// lock is the lock that the copy gets, none where that of the original is over: servers refuse a date that has passed. Where a bucket locks what is new, they lock the copy by that rule.
+func (m *mover) lock() (types.ObjectLockMode, *time.Time) {
+	now, known := middleware.GetServerTime(m.old.ResultMetadata)
+	if !known {
+		now = time.Now()
+	}
+	if until := m.old.ObjectLockRetainUntilDate; until != nil && until.After(now) {
+		return m.old.ObjectLockMode, until
+	}
+	return "", nil
+}
+
 func (m *mover) whole(ctx context.Context) error {
 	in := &api.CopyObjectInput{Bucket: m.s.bucket(), Key: m.s.key(m.name), CopySource: m.source(), CopySourceIfMatch: m.old.ETag, StorageClass: m.class,
 		MetadataDirective: types.MetadataDirectiveCopy, ServerSideEncryption: m.old.ServerSideEncryption, SSEKMSKeyId: m.old.SSEKMSKeyId, BucketKeyEnabled: m.old.BucketKeyEnabled,
-		ObjectLockMode: m.old.ObjectLockMode, ObjectLockRetainUntilDate: m.old.ObjectLockRetainUntilDate, ObjectLockLegalHoldStatus: m.old.ObjectLockLegalHoldStatus}
+		ObjectLockLegalHoldStatus: m.old.ObjectLockLegalHoldStatus}
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = m.lock()
 	if !m.s.refused(store.Sums) {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 	}
@@ -116,7 +131,8 @@ var errChanged = errors.New("object was changed while it was moved")
 func (m *mover) inParts(ctx context.Context) error {
 	in := &api.CreateMultipartUploadInput{Bucket: m.s.bucket(), Key: m.s.key(m.name), StorageClass: m.class, Metadata: m.old.Metadata, ContentType: m.old.ContentType,
 		ServerSideEncryption: m.old.ServerSideEncryption, SSEKMSKeyId: m.old.SSEKMSKeyId, BucketKeyEnabled: m.old.BucketKeyEnabled,
-		ObjectLockMode: m.old.ObjectLockMode, ObjectLockRetainUntilDate: m.old.ObjectLockRetainUntilDate, ObjectLockLegalHoldStatus: m.old.ObjectLockLegalHoldStatus}
+		ObjectLockLegalHoldStatus: m.old.ObjectLockLegalHoldStatus}
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = m.lock()
 	if !m.s.refused(store.Sums) {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 	}

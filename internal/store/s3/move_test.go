@@ -10,7 +10,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+	api "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"firn/internal/coldtest"
 	"firn/internal/store"
 )
 
@@ -21,6 +27,7 @@ type bay struct {
 	size     int64
 	restore  string
 	etag     string
+	until    time.Time // of its lock
 	ignores  bool // classes
 	refuse   string
 	status   int // of what is refused: the operation that refuse names
@@ -64,6 +71,10 @@ func (b *bay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("x-amz-meta-mine", "kept")
 		if b.etag != "" {
 			w.Header().Set("ETag", b.etag)
+		}
+		if !b.until.IsZero() {
+			w.Header().Set("x-amz-object-lock-mode", "GOVERNANCE")
+			w.Header().Set("x-amz-object-lock-retain-until-date", b.until.UTC().Format(time.RFC3339))
 		}
 		if b.restore != "" {
 			w.Header().Set("x-amz-restore", b.restore)
@@ -216,5 +227,44 @@ func TestMoveInParts(t *testing.T) {
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || slices.Contains(b.requests, "abort") != c.aborts {
 			t.Errorf("%s: %v, %q", c.refuse, err, b.requests)
 		}
+	}
+}
+
+// A lock that holds goes with the object; one that is over would have the server refuse the copy, for ever.
+func TestMoveWithLock(t *testing.T) {
+	for _, size := range []int64{10, 6 << 30} {
+		for _, left := range []time.Duration{-time.Hour, time.Hour} {
+			b := &bay{class: "STANDARD", etag: `"e1"`, size: size, until: time.Now().Add(left).Truncate(time.Second)}
+			s := against(t, b.ServeHTTP, nil)
+			if err := s.Move(t.Context(), "data/x", "DEEP_ARCHIVE"); err != nil {
+				t.Fatal(err)
+			}
+			mode, until := b.headers[1].Get("x-amz-object-lock-mode"), b.headers[1].Get("x-amz-object-lock-retain-until-date")
+			if holds := left > 0; holds != (mode == "GOVERNANCE") || holds != (until != "") {
+				t.Errorf("%s of %d bytes with %v left: %q until %q", b.requests[1], size, left, mode, until)
+			}
+		}
+	}
+}
+
+// The same against a server that heeds locks.
+func TestMoveAfterLock(t *testing.T) {
+	server := coldtest.Start(t, coldtest.Options{Clock: coldtest.NewVirtual(time.Now().AddDate(0, 0, -40), 0)})
+	u := server.User()
+	s, err := Open(t.Context(), Options{Bucket: randomBucket(), Prefix: "p", Endpoint: server.Endpoint(), Region: server.Region(),
+		Credentials: awscredentials.NewStaticCredentialsProvider(u.Access, u.Secret, u.Token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.CreateBucket(t.Context(), &api.CreateBucketInput{Bucket: s.bucket(), ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	setLockRule(t, s, store.LockRule{Mode: store.Governance, Days: 30})
+	if err := s.Put(t.Context(), "a", strings.NewReader("x"), 1, store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	server.Advance(40 * 24 * time.Hour)
+	if err := s.Move(t.Context(), "a", "DEEP_ARCHIVE"); err != nil {
+		t.Errorf("it stays where it is for ever: %v", err)
 	}
 }
