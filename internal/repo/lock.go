@@ -50,7 +50,7 @@ type LockPlan struct {
 	Enough  int64      // known to be locked long enough
 	Short   int64      // known not to be
 	Unknown int64      // have to be asked for their lock first
-	Missing int64      // packs and pack sets that are needed and not there
+	Missing int64      // packs and pack sets that are needed and not there, or cannot be read
 	Foreign int64      // objects in scopes that no key at hand opens
 	Cost    price.Bill // at most: as if every unknown object had to be extended
 	targets []lockTarget
@@ -67,7 +67,7 @@ type lockTarget struct {
 
 // PlanLock finds out which objects the kept snapshots of scopes need, and of which the lock ends too early: packs of their pack sets with their recovery volumes, the pack
 // sets, snapshots and marks themselves, all indexes, keys, certificates, and what explains the repository. It lists the store once and asks for no single object. Scopes
-// are loaded; one that holds a damaged snapshot is locked all the same, as far as it is known. It fails with ErrCannotLock where nothing can be locked.
+// are loaded; one that holds a damaged snapshot or pack set is locked all the same, as far as it is known. It fails with ErrCannotLock where nothing can be locked.
 func (r *Repository) PlanLock(ctx context.Context, scopes []*ScopeState, o Locking) (*LockPlan, error) {
 	locker, ok := store.As[store.Locker](r.st)
 	if !ok {
@@ -95,7 +95,7 @@ func (r *Repository) PlanLock(ctx context.Context, scopes []*ScopeState, o Locki
 	p.Until = p.Least.Add(o.More)
 	need := map[keys.ScopeID]*lockNeeds{}
 	for _, scope := range scopes {
-		if need[scope.ID()], err = scope.lockNeeds(ctx, o.Keep); err != nil {
+		if need[scope.ID()], err = scope.lockNeeds(ctx, o.Keep, p); err != nil {
 			return nil, err
 		}
 	}
@@ -105,30 +105,37 @@ func (r *Repository) PlanLock(ctx context.Context, scopes []*ScopeState, o Locki
 // lockNeeds is what the kept snapshots of a scope need.
 type lockNeeds struct {
 	packs map[digest.Object]bool // true once it was listed
-	parts map[digest.Object]bool
+	parts map[digest.Object]bool // true once it was listed, or counted
 	ids   map[snapshot.ID]bool
 }
 
-func (s *ScopeState) lockNeeds(ctx context.Context, keep func(snapshot.Item) bool) (*lockNeeds, error) {
+// lockNeeds counts in the plan what of it is lost. A pack set that cannot be read keeps nothing else from being locked.
+func (s *ScopeState) lockNeeds(ctx context.Context, keep func(snapshot.Item) bool, p *LockPlan) (*lockNeeds, error) {
 	n := &lockNeeds{map[digest.Object]bool{}, map[digest.Object]bool{}, map[snapshot.ID]bool{}}
 	for _, it := range s.Items {
 		if it.Status() != snapshot.IsDone || keep != nil && !keep(it) {
 			continue
 		}
 		n.ids[it.ID] = true
-		fresh := &snapshot.Snapshot{}
 		for _, part := range it.Packs {
-			if _, seen := n.parts[part.Object]; !seen {
-				n.parts[part.Object] = false
-				fresh.Packs = append(fresh.Packs, part)
+			if _, seen := n.parts[part.Object]; seen {
+				continue
 			}
-		}
-		names, err := s.PackNames(ctx, fresh)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			n.packs[name] = false
+			n.parts[part.Object] = false
+			names, err := s.PackNames(ctx, &snapshot.Snapshot{Packs: []snapshot.Part{part}})
+			var broken *ObjectError
+			if errors.As(err, &broken) {
+				s.kit.r.note("packs of snapshot %v are not known, and so not locked: %v", it.ID, err)
+				p.Missing++
+				n.parts[part.Object] = true // counted
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range names {
+				n.packs[name] = false
+			}
 		}
 	}
 	return n, nil

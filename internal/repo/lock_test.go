@@ -113,6 +113,37 @@ func TestLockWhatIsKept(t *testing.T) {
 	}
 }
 
+// A pack set that is lost or damaged keeps nothing else from being locked.
+func TestLockBesideDamage(t *testing.T) {
+	for _, gone := range []bool{true, false} {
+		w, first, second := lockWorld(t)
+		r := w.open(w.access)
+		all, err := r.PlanLock(ctx, []*repo.ScopeState{w.load(r)}, repo.Locking{Least: 90 * day})
+		w.must(err)
+		var lost string
+		for _, n := range w.names("packset/") {
+			if strings.HasSuffix(n, first.Packs[0].Object.String()) {
+				lost = n
+			}
+		}
+		if first.Packs[0].Object == second.Packs[0].Object || lost == "" {
+			t.Fatal("the snapshots have no pack set of their own")
+		}
+		if gone {
+			w.must(w.mem.Delete(ctx, lost))
+		} else {
+			w.mem.Replace(lost, []byte("x"))
+		}
+		p, res, err := w.lockUp(repo.Locking{Least: 90 * day, Mode: store.Governance})
+		if err != nil {
+			t.Fatalf("nothing is locked any more: %v", err)
+		}
+		if p.Missing != 1 || res.Extended < all.Objects-2 {
+			t.Errorf("%+v, %+v; %d before", p, res, all.Objects)
+		}
+	}
+}
+
 func TestLockIsRemembered(t *testing.T) {
 	w, _, _ := lockWorld(t)
 	m := w.memory()
