@@ -28,7 +28,7 @@ type bay struct {
 	restore  string
 	etag     string
 	until    time.Time // of its lock
-	ignores  bool // classes
+	ignores  bool      // classes
 	refuse   string
 	status   int // of what is refused: the operation that refuse names
 	requests []string
