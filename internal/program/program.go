@@ -182,6 +182,7 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 	if readErr != nil {
 		run.stop(errClosed)
 	}
+	run.outlast()
 	_ = ours.Close()
 	err = run.finish()
 	switch {
@@ -191,6 +192,19 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 		return run.failed(errUnread)
 	}
 	return err
+}
+
+// outlast waits for the end of a program that was stopped: the end of its input would tell one that does not go at once that it has everything.
+func (r *running) outlast() {
+	r.mu.Lock()
+	stopped := r.cause != nil
+	r.mu.Unlock()
+	if stopped {
+		select {
+		case <-r.exited:
+		case <-r.stuck:
+		}
+	}
 }
 
 // fill writes r into the program's standard input. unread tells that it took no more.

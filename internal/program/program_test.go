@@ -415,6 +415,34 @@ type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
+// What cannot be given whole never looks whole: a program that does not heed that it is stopped never sees the end of its input, either.
+func TestFeedNeverEndsEarly(t *testing.T) {
+	goroutines(t)
+	why := errors.New("content is lost")
+	for name, cancelled := range map[string]bool{"lost": false, "cancelled": true} {
+		t.Run(name, func(t *testing.T) {
+			done := filepath.Join(t.TempDir(), "done")
+			c := sh("trap '' TERM; cat >/dev/null; echo whole >" + done)
+			c.patience = 50 * time.Millisecond
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			err := c.Feed(ctx, io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) {
+				if cancelled {
+					cancel()
+					return 0, ctx.Err()
+				}
+				return 0, why
+			})))
+			if !errors.Is(err, why) && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if _, err := os.Stat(done); err == nil {
+				t.Error("it took half for the whole")
+			}
+		})
+	}
+}
+
 // A source that is slow does not kill the program, a program that takes nothing is killed.
 func TestFeedIdle(t *testing.T) {
 	goroutines(t)
