@@ -422,11 +422,17 @@ func TestFeedNeverEndsEarly(t *testing.T) {
 	for name, cancelled := range map[string]bool{"lost": false, "cancelled": true} {
 		t.Run(name, func(t *testing.T) {
 			done := filepath.Join(t.TempDir(), "done")
-			c := sh("trap '' TERM; cat >/dev/null; echo whole >" + done)
+			c := sh("trap '' TERM; echo deaf; cat >/dev/null; echo whole >" + done)
 			c.patience = 50 * time.Millisecond
+			var deaf bytes.Buffer
+			heard, told := io.Pipe()
+			c.Print = told
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			err := c.Feed(ctx, io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) {
+				if _, err := io.CopyN(&deaf, heard, 5); err != nil {
+					t.Error(err)
+				}
 				if cancelled {
 					cancel()
 					return 0, ctx.Err()
