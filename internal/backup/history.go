@@ -33,7 +33,7 @@ type history struct {
 func (r *run) findHistory() error {
 	var partial snapshot.Item // newest of those that are not done
 	host := [16]byte(r.o.Repo.Host().Host)
-	for _, it := range r.o.Scope.Items {
+	for _, it := range snapshot.Standing(r.o.Scope.Items) {
 		if it.Source.ID != r.o.Source.ID || it.Status() == snapshot.IsForgotten {
 			continue
 		}

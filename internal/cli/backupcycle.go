@@ -58,7 +58,7 @@ func (f *cycleFlags) own(c *console, scope *repo.ScopeState, o *backup.Options) 
 	head, known := o.State.Head(o.Source.ID)
 	var items []snapshot.Item
 	strange := 0
-	for _, it := range scope.Items {
+	for _, it := range snapshot.Standing(scope.Items) {
 		if it.Source.ID != o.Source.ID {
 			continue
 		}

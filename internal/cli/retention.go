@@ -147,21 +147,12 @@ func contentClass(r *repo.Repository, s snapshot.Storage) string {
 	return r.Config().Class.Data
 }
 
-// explainAll decides all snapshots and groups them by source.
+// explainAll decides all snapshots and groups them by source, as package prune does: of one whose paths were taken out only what stands in its place counts.
 func explainAll(items []snapshot.Item, policy retain.Policy, now time.Time) []explained {
 	var sources []explained
-	for _, h := range snapshot.Histories(items) {
-		e := explained{}
-		for _, it := range h.Items {
-			if it.Status() != snapshot.IsForgotten {
-				e.items = append(e.items, it)
-			}
-		}
-		if len(e.items) > 0 {
-			slices.SortStableFunc(e.items, func(a, b snapshot.Item) int { return a.Stored.Compare(b.Stored) })
-			e.snaps = toRetain(e.items)
-			sources = append(sources, e)
-		}
+	for _, h := range snapshot.Histories(snapshot.Standing(items)) {
+		slices.SortStableFunc(h.Items, func(a, b snapshot.Item) int { return a.Stored.Compare(b.Stored) })
+		sources = append(sources, explained{items: h.Items, snaps: toRetain(h.Items)})
 	}
 	var all []retain.Snapshot
 	for _, e := range sources {

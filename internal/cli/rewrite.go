@@ -115,6 +115,8 @@ func (x *rewriter) tellSkipped(all []rewrite.Skipped) {
 			why = "it is a link in a chain of streams, of which each needs the one before: forget it as a whole"
 		case errors.Is(s.Err, rewrite.ErrRetired):
 			why = "it needs packs that are retired: it can be rewritten no more, and goes with its time"
+		case errors.Is(s.Err, rewrite.ErrForgotten):
+			why = "the one that was to stand in its place was forgotten meanwhile: run it again"
 		}
 		if s.ID.IsZero() {
 			x.c.warn("%s", why)

@@ -5,7 +5,8 @@
 // before), and a member that names what it stands for (FORMAT §10, rewrites). It is written by the root key, since no host may speak for another.
 //
 // Order: every stand-in of a scope is done before one prune record forgets all that they stand for. So whenever a run is cut off, each snapshot is there, as it was or
-// without the paths, and the next run goes on: stand-ins that are done already are not made again, others are forgotten and made anew.
+// without the paths, and the next run goes on: stand-ins that are done already are not made again, others are forgotten and made anew. A prune may come in between; rules see only
+// one of the two (snapshot.Standing), and a snapshot is forgotten only if what stands in its place is there still.
 //
 // What this frees is for a prune to delete, and not all of it can be: files share packs, and the bytes of a file that was taken out stay in a pack, sealed, as long as
 // anything else in that pack is needed. Result says how much that is.
@@ -36,6 +37,7 @@ var (
 	ErrChain      = errors.New("snapshot is a link in a chain of streams")
 	ErrEverything = errors.New("nothing of the snapshot would be left")
 	ErrRetired    = errors.New("snapshot needs packs that take no new references")
+	ErrForgotten  = errors.New("what was to stand in the place of the snapshot was forgotten meanwhile")
 )
 
 // Options of a rewriting.
@@ -60,7 +62,7 @@ type Affected struct {
 // Skipped is a snapshot that is left as it is.
 type Skipped struct {
 	ID  snapshot.ID
-	Err error // ErrChain, ErrEverything, ErrRetired, or what is damaged
+	Err error // ErrChain, ErrEverything, ErrRetired, ErrForgotten, or what is damaged
 }
 
 // Plan is what would be done.

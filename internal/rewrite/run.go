@@ -311,8 +311,33 @@ func (h *holding) packsOf(ctx context.Context, it snapshot.Item) ([]digest.Objec
 	return h.state.PackNames(ctx, it.Snapshot)
 }
 
+// replaced leaves out of what is to be forgotten the snapshots in whose place nothing stands any more: since it was made, a prune or a user may have forgotten the stand-in.
+func (s *scopePlan) replaced(ctx context.Context, res *Result, forget []snapshot.ID) ([]snapshot.ID, error) {
+	now, err := s.repo.Load(ctx, s.id, false)
+	if err != nil {
+		return nil, err
+	}
+	standing, spare := snapshot.Rewritten(now.Items), twins(now.Items)
+	alone := map[snapshot.ID]bool{}
+	for _, it := range now.Items {
+		alone[it.ID] = it.Status() == snapshot.IsDone && standing[it.ID].IsZero() && !spare[it.ID]
+	}
+	left := func(id snapshot.ID) bool { return alone[id] }
+	res.Replaced = slices.DeleteFunc(res.Replaced, func(r Replaced) bool {
+		if left(r.Old) {
+			res.Skipped = append(res.Skipped, Skipped{r.Old, ErrForgotten})
+		}
+		return left(r.Old)
+	})
+	return slices.DeleteFunc(forget, left), nil
+}
+
 // settle forgets what was replaced, and finds out what that frees.
 func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget []snapshot.ID, held *holding) error {
+	forget, err := s.replaced(ctx, res, forget)
+	if err != nil || len(forget) == 0 {
+		return err
+	}
 	gone := map[snapshot.ID]bool{}
 	for _, id := range forget {
 		gone[id] = true

@@ -185,6 +185,17 @@ func Rewritten(items []Item) map[ID]ID {
 	return out
 }
 
+// Standing leaves out what is forgotten, and what another one that is done stands in the place of: until a record forgets the old ones both are there, and they share number, date and
+// source. Rules that saw both would take one for the other's spare, and it may be the one that is about to be forgotten. What a rule says of the stand-in goes for those in whose place
+// it stands.
+func Standing(items []Item) []Item {
+	replaced := Rewritten(items)
+	return slices.DeleteFunc(slices.Clone(items), func(it Item) bool {
+		_, old := replaced[it.ID]
+		return old || it.Forgotten
+	})
+}
+
 // RollbackError tells that a history lacks what a host has seen.
 type RollbackError struct {
 	Head   Head

@@ -66,3 +66,18 @@ func TestRewrites(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// Of a snapshot and what stands in its place rules see one.
+func TestStanding(t *testing.T) {
+	link := func(id byte) Link { return Link{ID{id}, digest.Object{id}} }
+	undone, forgotten := standIn(8, 2, nil, link(2)), standIn(9, 3, nil, link(3))
+	undone.Marked, forgotten.Forgotten = false, true
+	items := []Item{standIn(1, 1, nil), standIn(2, 2, nil), standIn(3, 3, nil), standIn(5, 1, nil, link(1)), standIn(6, 1, nil, link(5), link(1)), undone, forgotten}
+	var got []byte
+	for _, it := range Standing(items) {
+		got = append(got, it.ID[0])
+	}
+	if want := []byte{2, 3, 6, 8}; !reflect.DeepEqual(got, want) || len(items) != 7 {
+		t.Errorf("%v, want %v: a stand-in counts only where it is done, and not forgotten", got, want)
+	}
+}
