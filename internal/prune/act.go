@@ -96,7 +96,7 @@ func (x *run) again(ctx context.Context, old *view, pl *plan) (*view, error) {
 	if err := x.unreadable(p); err != nil {
 		return nil, err
 	}
-	v := &view{p: p, items: p.Items, listed: old.listed, parts: old.parts, classes: old.classes, indexed: old.indexed,
+	v := &view{p: p, items: p.Items, late: p.Late, listed: old.listed, parts: old.parts, classes: old.classes, indexed: old.indexed,
 		named: map[digest.Object]bool{}, lost: map[digest.Object]bool{}, members: map[digest.Object][]uint32{}}
 	if err := x.findNeeded(ctx, v); err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func (x *run) choose(p *repo.Pruning) ([]Forgotten, error) {
 		x.abandoned(p, going)
 	}
 	var out []Forgotten
-	for _, it := range p.Items {
+	for _, it := range slices.Concat(p.Items, p.Late) {
 		if why, ok := going[it.ID]; ok {
 			out = append(out, Forgotten{it.ID, x.id, it.Source, it.Host, it.Stored, why})
 		} else if it.Forgotten {
@@ -79,6 +79,18 @@ func (x *run) unreadable(p *repo.Pruning) error {
 	return nil
 }
 
+// tellLate says what is kept for nobody but who forgets it: after a plain copy of the repository, whose dates are all new, that is all that a host has ever stored which was revoked some day.
+func (x *run) tellLate(p *repo.Pruning) {
+	late := slices.DeleteFunc(slices.Clone(p.Late), func(it snapshot.Item) bool { return it.Forgotten || x.wanted[it.ID] })
+	for i, it := range late {
+		if i == 5 {
+			x.note("and so do %d more snapshots", len(late)-i)
+			return
+		}
+		x.note("snapshot %v of %q counts for nothing, since the store got it after the key of that host was revoked; what it needs stays until it is forgotten by its id", it.ID, it.Host)
+	}
+}
+
 // byRule asks for the verdict on those that count.
 func (x *run) byRule(p *repo.Pruning, going map[snapshot.ID]Why) error {
 	if x.o.Decide == nil {
@@ -108,7 +120,7 @@ func counting(items []snapshot.Item) []snapshot.Item {
 
 // asked returns those of the scope that the caller named.
 func (x *run) asked(p *repo.Pruning) (ids []snapshot.ID, err error) {
-	for _, it := range p.Items {
+	for _, it := range slices.Concat(p.Items, p.Late) {
 		if x.wanted[it.ID] && !it.Forgotten {
 			ids = append(ids, it.ID)
 		}
@@ -125,7 +137,7 @@ func (x *run) asked(p *repo.Pruning) (ids []snapshot.ID, err error) {
 func (x *run) bases(p *repo.Pruning, going map[snapshot.ID]Why) error {
 	needs := map[snapshot.ID][]snapshot.ID{}
 	base := map[snapshot.ID]snapshot.ID{}
-	for _, it := range p.Items {
+	for _, it := range slices.Concat(p.Items, p.Late) {
 		if !it.Base.IsZero() && !it.Forgotten {
 			base[it.ID] = it.Base
 			needs[it.Base] = append(needs[it.Base], it.ID)

@@ -293,6 +293,7 @@ func (x *run) scope(ctx context.Context) error {
 			return err
 		}
 	}
+	x.tellLate(p)
 	going, err := x.choose(p)
 	if err != nil {
 		return err

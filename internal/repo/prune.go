@@ -79,7 +79,9 @@ func (r *Repository) LoadToPrune(ctx context.Context, id keys.ScopeID) (*Pruning
 		}
 	}
 	slices.SortFunc(p.Marks, func(a, b snapshot.ID) int { return bytes.Compare(a[:], b[:]) })
-	slices.SortFunc(p.Items, func(a, b snapshot.Item) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for _, items := range [][]snapshot.Item{p.Items, p.Late} {
+		slices.SortFunc(items, func(a, b snapshot.Item) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	}
 	return p, nil
 }
 
@@ -90,17 +92,20 @@ func (p *Pruning) see(t time.Time) {
 	}
 }
 
-func (p *Pruning) keepRecord(info store.Info, rec *snapshot.Record) {
+// keepRecord notes a record. One that came too late counts from when the store got it, whatever it says, and is neither merged nor deleted: merging would make it count.
+func (p *Pruning) keepRecord(info store.Info, rec *snapshot.Record, late bool) {
 	since := info.Modified
-	if !rec.Since.IsZero() && rec.Since.Before(since) {
+	if !late && !rec.Since.IsZero() && rec.Since.Before(since) {
 		since = rec.Since
 	}
 	p.see(info.Modified)
 	p.retired.add(rec.Retire, since)
-	p.records = append(p.records, pruneRecord{info.Name, info.Modified, since, rec})
+	if !late {
+		p.records = append(p.records, pruneRecord{info.Name, info.Modified, since, rec})
+	}
 }
 
-// findUnreadable makes out what the errors say of snapshots. One whose author's key was revoked before the store got it is none.
+// findUnreadable makes out what the errors say of snapshots. One whose author's key was revoked before the store got it is none: with a mark it is in Late, and without it counts for nothing.
 func (p *Pruning) findUnreadable(damaged []error) {
 	for _, err := range damaged {
 		var object *ObjectError
@@ -484,7 +489,7 @@ func (r *Repository) Replace(ctx context.Context, broken []error) error {
 // does not count: only a pruner has deleted that, and such a snapshot is to find what it needs retired.
 func (p *Pruning) retireUnneeded(ctx context.Context) error {
 	needed := map[digest.Object]bool{}
-	for _, it := range p.Items {
+	for _, it := range slices.Concat(p.Items, p.Late) {
 		names, err := p.PackNames(ctx, it.Snapshot)
 		if errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone {
 			continue

@@ -31,12 +31,13 @@ type ScopeState struct {
 
 	Items   []snapshot.Item // all snapshots that could be read, in no order
 	Damaged []error         // what could not, and indexes and prune records that could not: each an *ObjectError
+	Late    []snapshot.Item // with a mark, and the store got them after the key of their author was revoked. They count for nothing, but what they need stays until they are forgotten
 
 	pruned    map[string]bool // names of prune records that were read
 	forgotten map[snapshot.ID]bool
 	retiring  []digest.Object // read from records and not yet marked in set
 	epochs    uint32          // by the records, every epoch below may have been used
-	onRecord  func(store.Info, *snapshot.Record)
+	onRecord  func(info store.Info, rec *snapshot.Record, late bool)
 	listed    map[string]*listedSnapshot // by id, as the snapshots were listed
 	objects   []index.Object
 	seen      bool // snapshots of the scope are listed
@@ -224,9 +225,13 @@ func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished 
 	for _, info := range fresh {
 		rec, err := s.readRecord(ctx, info)
 		var object *ObjectError
+		late := errors.Is(err, errRevoked) && rec != nil
 		switch {
 		case err == nil:
 			s.pruned[info.Name] = true
+		case late:
+			s.pruned[info.Name] = true
+			s.kit.r.note("%s retires packs, and forgets nothing: %v", info.Name, err)
 		case s.foreignRecord(info.Name, err) || s.neverRecord(ctx, info, err):
 			s.pruned[info.Name] = true
 			continue
@@ -239,18 +244,27 @@ func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished 
 		default:
 			return nil, false, err
 		}
-		gen, _, _ := parseGen(info.Name)
-		s.lastRecord = max(s.lastRecord, gen) // only where it can be believed: another name could leave no later one
-		s.retiring = append(s.retiring, rec.Retire...)
-		s.epochs = max(s.epochs, rec.Epochs)
-		if s.onRecord != nil {
-			s.onRecord(info, rec)
-		}
-		for _, id := range rec.Forget {
-			s.forgotten[id] = true
-		}
+		s.takeRecord(info, rec, late)
 	}
 	return broken, vanished, nil
+}
+
+// takeRecord notes what a record says. One that the store got after its author was revoked may be a thief's, or have come with a plain copy of the whole repository, whose dates are all new: what
+// it retires may be deleted already, and to heed that costs nothing but sending again; what it forgets would be deleted.
+func (s *ScopeState) takeRecord(info store.Info, rec *snapshot.Record, late bool) {
+	s.retiring = append(s.retiring, rec.Retire...)
+	s.epochs = max(s.epochs, rec.Epochs)
+	if s.onRecord != nil {
+		s.onRecord(info, rec, late)
+	}
+	if late {
+		return
+	}
+	gen, _, _ := parseGen(info.Name)
+	s.lastRecord = max(s.lastRecord, gen) // only where it can be believed: another name could leave no later one
+	for _, id := range rec.Forget {
+		s.forgotten[id] = true
+	}
 }
 
 // markRetired makes the set know what is retired. What it could not mark waits for the next time.
@@ -262,7 +276,7 @@ func (s *ScopeState) markRetired() error {
 	return nil
 }
 
-// readRecord reads one prune record and checks that its author may retire and forget in this scope.
+// readRecord reads one prune record and checks that its author may retire and forget in this scope. It returns the record with errRevoked where the store got it too late.
 func (s *ScopeState) readRecord(ctx context.Context, info store.Info) (*snapshot.Record, error) {
 	body, author, err := s.kit.getTrusted(ctx, sign.Prune, info.Name)
 	if err != nil {
@@ -271,15 +285,15 @@ func (s *ScopeState) readRecord(ctx context.Context, info store.Info) (*snapshot
 	if err := s.mayPrune(ctx, author); err != nil {
 		return nil, blame(info.Name, err)
 	}
-	if err := s.kit.inTime(author, info.Modified); err != nil {
-		return nil, &ObjectError{info.Name, err}
-	}
 	rec, err := snapshot.ParseRecord(body)
 	if err != nil {
 		return nil, &ObjectError{info.Name, err}
 	}
 	if rec.Scope != [8]byte(s.kit.id) {
 		return nil, &ObjectError{info.Name, ErrForged}
+	}
+	if err := s.kit.inTime(author, info.Modified); err != nil {
+		return rec, &ObjectError{info.Name, err}
 	}
 	return rec, nil
 }
@@ -332,6 +346,7 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 	}
 	sort.Strings(ids)
 	s.Items = make([]snapshot.Item, len(ids))
+	late := make([]snapshot.Item, len(ids))
 	damaged := make([]error, len(ids))
 	cache := s.openSnapshotCache()
 	g, gctx := errgroup.WithContext(ctx)
@@ -348,19 +363,22 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 			item, err := s.readSnapshot(gctx, cache, id, stored, done)
 			var broken *ObjectError
 			if errors.As(err, &broken) {
-				damaged[i], err = err, nil
-			}
-			if err != nil {
+				damaged[i] = err
+			} else if err != nil {
 				return err
 			}
-			s.Items[i] = item
+			if errors.Is(err, errRevoked) {
+				late[i] = item
+			} else {
+				s.Items[i] = item
+			}
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	s.Items = dropUnread(s.Items)
+	s.Items, s.Late = dropUnread(s.Items), dropUnread(late)
 	s.saveSnapshotCache(cache, func(id string) bool { return found[id] != nil })
 	for _, err := range damaged {
 		if err != nil {
@@ -408,6 +426,7 @@ func dropUnread(items []snapshot.Item) []snapshot.Item {
 	return kept
 }
 
+// readSnapshot reads a snapshot that is listed. It returns one with errRevoked that has a mark and that the store got too late.
 func (s *ScopeState) readSnapshot(ctx context.Context, cache *snapshotCache, id string, stored time.Time, marked bool) (snapshot.Item, error) {
 	name := snapshotPrefix(s.kit.id) + id
 	body, author, err := s.kit.getTrusted(ctx, sign.Snapshot, name)
@@ -429,9 +448,13 @@ func (s *ScopeState) readSnapshot(ctx context.Context, cache *snapshotCache, id 
 	if marked {
 		item.Marked, first, err = s.readMark(ctx, name, item)
 	}
-	if err == nil && first.IsZero() {
+	var broken *ObjectError
+	if first.IsZero() && (err == nil || errors.As(err, &broken)) {
 		if late := s.kit.inTime(author, stored); late != nil {
-			return snapshot.Item{}, &ObjectError{name, late}
+			if !marked {
+				item = snapshot.Item{}
+			}
+			return item, &ObjectError{name, late} // with its mark, whatever that says: see Late
 		}
 	}
 	if item.Marked && err == nil {
