@@ -51,6 +51,7 @@ type stage struct {
 	alive  int
 	held   int      // the actor that is held up,
 	hold   int      // for so many turns
+	rare   int      // one in so many of the moments that matter is drawn out
 	delay  []func() // requests that are carried out late
 	stored map[string]time.Time
 	log    []string
@@ -238,8 +239,8 @@ func (s *stage) awake() (ready []*turn) {
 		s.held, s.hold = s.rng.IntN(4), 10+s.rng.IntN(60)
 	}
 	for _, t := range s.wait { // the moments that matter
-		if s.hold < 0 && t.put && (strings.HasPrefix(t.what, "put prune/") || strings.HasSuffix(t.what, ".done")) && s.rng.IntN(8) == 0 {
-			s.held, s.hold = t.actor, 20+s.rng.IntN(120)
+		if s.hold < 0 && t.put && (strings.HasPrefix(t.what, "put prune/") || strings.HasSuffix(t.what, ".done")) && s.rng.IntN(s.rare) == 0 {
+			s.held, s.hold = t.actor, 20+s.rng.IntN(960/s.rare)
 		}
 	}
 	for _, t := range s.wait {
@@ -315,7 +316,10 @@ type bug struct {
 func interleave(t *testing.T, seed uint64, b bug) (err error, log []string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, time.Now, "", nil)
-		s := &stage{w: w, rng: rand.New(rand.NewPCG(seed, 1)), lag: b.lag, stored: map[string]time.Time{}}
+		s := &stage{w: w, rng: rand.New(rand.NewPCG(seed, 1)), lag: b.lag, rare: 8, stored: map[string]time.Time{}}
+		if b.faults.late || b.faults.stale {
+			s.rare = 2
+		}
 		stop := false
 		pruner := func(d *door) {
 			rng := rand.New(rand.NewPCG(seed, uint64(100+d.actor)))
@@ -326,7 +330,7 @@ func interleave(t *testing.T, seed uint64, b bug) (err error, log []string) {
 				if e != nil {
 					continue
 				}
-				_, e = Run(ctx, Options{Repo: r, Now: time.Now, Decide: keepLast(1 + rng.IntN(2)), Grace: b.grace, Orphans: 5 * time.Hour, Region: amazon(t), faults: b.faults})
+				_, e = Run(ctx, Options{Repo: r, Now: time.Now, Decide: keepLast(1 + rng.IntN(2)), Grace: b.grace, Orphans: 5 * time.Hour, Region: amazon(t), Refresh: Refresh{Off: true}, faults: b.faults})
 				if e == nil {
 					s.mu.Lock()
 					if err == nil {

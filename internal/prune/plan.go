@@ -20,7 +20,6 @@ import (
 type view struct {
 	p       *repo.Pruning
 	items   []snapshot.Item // that are there, and stay
-	late    []snapshot.Item // of these those that count for nothing but what they need
 	listed  *repo.Listed
 	parts   []repo.StoredPart
 	classes []class // of listed.Classes
@@ -50,11 +49,6 @@ func (x *run) see(ctx context.Context, p *repo.Pruning, going []Forgotten) (*vie
 	for _, it := range p.Items {
 		if !gone[it.ID] {
 			v.items = append(v.items, it)
-		}
-	}
-	for _, it := range p.Late {
-		if !gone[it.ID] {
-			v.late = append(v.late, it)
 		}
 	}
 	var err error
@@ -106,7 +100,7 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 	v.needed = newBits(len(v.listed.Packs))
 	var parts []snapshot.Part
 	owner := map[digest.Object]snapshot.Item{} // the one that counts most
-	for _, it := range slices.Concat(v.items, v.late) {
+	for _, it := range v.items {
 		for _, p := range it.Packs {
 			have, ok := owner[p.Object]
 			if !ok {
@@ -126,7 +120,7 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 		}
 		part := parts[i]
 		if broken == nil {
-			v.take(part.Object, names)
+			v.take(part.Object, names, !x.o.Refresh.Off && x.o.Decide != nil)
 			return
 		}
 		if errors.Is(broken, store.ErrNotExist) && owner[part.Object].Status() != snapshot.IsDone && !v.p.Since(part.Object).IsZero() {
@@ -144,9 +138,12 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 	return err
 }
 
-// take notes what one pack set names; the names are sorted.
-func (v *view) take(object digest.Object, names []digest.Object) {
-	members := make([]uint32, 0, len(names))
+// take notes what one pack set names; the names are sorted. Which they are is remembered for refreshing only.
+func (v *view) take(object digest.Object, names []digest.Object, remember bool) {
+	var members []uint32
+	if remember {
+		members = make([]uint32, 0, len(names))
+	}
 	packs := v.listed.Packs
 	base := 0
 	for _, n := range names {
@@ -159,9 +156,13 @@ func (v *view) take(object digest.Object, names []digest.Object) {
 			}
 		}
 		v.needed.set(base)
-		members = append(members, uint32(base))
+		if remember {
+			members = append(members, uint32(base))
+		}
 	}
-	v.members[object] = members
+	if remember {
+		v.members[object] = members
+	}
 }
 
 // plan is what is to be done about packs and pack sets.
