@@ -20,6 +20,7 @@ import (
 type view struct {
 	p       *repo.Pruning
 	items   []snapshot.Item // that are there, and stay
+	late    []snapshot.Item // of these those that count for nothing but what they need
 	listed  *repo.Listed
 	parts   []repo.StoredPart
 	classes []class // of listed.Classes
@@ -49,6 +50,11 @@ func (x *run) see(ctx context.Context, p *repo.Pruning, going []Forgotten) (*vie
 	for _, it := range p.Items {
 		if !gone[it.ID] {
 			v.items = append(v.items, it)
+		}
+	}
+	for _, it := range p.Late {
+		if !gone[it.ID] {
+			v.late = append(v.late, it)
 		}
 	}
 	var err error
@@ -100,7 +106,7 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 	v.needed = newBits(len(v.listed.Packs))
 	var parts []snapshot.Part
 	owner := map[digest.Object]snapshot.Item{} // the one that counts most
-	for _, it := range v.items {
+	for _, it := range slices.Concat(v.items, v.late) {
 		for _, p := range it.Packs {
 			have, ok := owner[p.Object]
 			if !ok {
