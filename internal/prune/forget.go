@@ -91,12 +91,12 @@ func (x *run) tellLate(p *repo.Pruning) {
 	}
 }
 
-// byRule asks for the verdict on those that count.
+// byRule asks for the verdict on those that count, each once: a snapshot whose paths were taken out and the one that stands in its place share a slot.
 func (x *run) byRule(p *repo.Pruning, going map[snapshot.ID]Why) error {
 	if x.o.Decide == nil {
 		return nil
 	}
-	items := counting(p.Items)
+	items := snapshot.Standing(p.Items)
 	ids, err := x.o.Decide(items, x.now)
 	if err != nil {
 		return err
@@ -110,7 +110,27 @@ func (x *run) byRule(p *repo.Pruning, going map[snapshot.ID]Why) error {
 			going[id] = ByRule
 		}
 	}
+	x.replaced(p.Items, going)
 	return nil
+}
+
+// replaced has snapshots share the fate of what stands in their place: of several stand-ins, made side by side, one that stays is enough.
+func (x *run) replaced(items []snapshot.Item, going map[snapshot.ID]Why) {
+	gone, stay := map[snapshot.ID]bool{}, map[snapshot.ID]bool{}
+	for _, it := range snapshot.Standing(items) {
+		if it.Status() != snapshot.IsDone {
+			continue
+		}
+		_, goes := going[it.ID]
+		for _, l := range it.Rewrites {
+			gone[l.ID], stay[l.ID] = gone[l.ID] || goes, stay[l.ID] || !goes
+		}
+	}
+	for _, it := range items {
+		if it.Status() == snapshot.IsDone && gone[it.ID] && !stay[it.ID] {
+			going[it.ID] = ByRule
+		}
+	}
 }
 
 // counting leaves out what is forgotten.
@@ -172,7 +192,7 @@ func (x *run) last(p *repo.Pruning, going map[snapshot.ID]Why) error {
 	if x.o.Last {
 		return nil
 	}
-	for _, h := range snapshot.Histories(counting(p.Items)) {
+	for _, h := range snapshot.Histories(snapshot.Standing(p.Items)) {
 		newest, ok := h.Newest()
 		left := slices.ContainsFunc(h.Items, func(it snapshot.Item) bool {
 			_, goes := going[it.ID]

@@ -144,7 +144,7 @@ func (x *run) candidates(v *view) ([]candidate, error) {
 // current are the packs that the next backups would name again: those of the newest snapshots. The others go as it is.
 func (x *run) current(v *view) bits {
 	b := newBits(len(v.listed.Packs))
-	for _, h := range snapshot.Histories(counting(v.items)) {
+	for _, h := range snapshot.Histories(snapshot.Standing(v.items)) {
 		it, ok := h.Newest()
 		if !ok || x.now.Sub(it.Stored) > dead {
 			continue
@@ -160,7 +160,7 @@ func (x *run) current(v *view) bits {
 
 // lives asks the rules how long each snapshot will stay. Chains, and what no rule decides about, stay for ever.
 func (x *run) lives(v *view) (map[snapshot.ID]time.Duration, error) {
-	items := counting(v.items)
+	items := snapshot.Standing(v.items)
 	lives := make(map[snapshot.ID]time.Duration, len(v.items))
 	for _, it := range v.items {
 		lives[it.ID] = never
@@ -176,6 +176,13 @@ func (x *run) lives(v *view) (map[snapshot.ID]time.Duration, error) {
 		for _, id := range gone {
 			if have, ok := lives[id]; ok && have > probes[n] {
 				lives[id] = probes[n]
+			}
+		}
+	}
+	for _, it := range items {
+		for _, l := range it.Rewrites {
+			if _, there := lives[l.ID]; there && it.Status() == snapshot.IsDone {
+				lives[l.ID] = lives[it.ID]
 			}
 		}
 	}
@@ -241,7 +248,7 @@ func (x *run) measure(ctx context.Context, v *view, cands []candidate) error {
 	}
 	var newest []snapshot.Item
 	expected := int64(0)
-	for _, h := range snapshot.Histories(counting(v.items)) {
+	for _, h := range snapshot.Histories(snapshot.Standing(v.items)) {
 		if it, ok := h.Newest(); ok {
 			newest = append(newest, it)
 			expected += it.Stats.Files + it.Stats.Bytes>>19
