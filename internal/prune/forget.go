@@ -226,6 +226,9 @@ func (x *run) abandoned(p *repo.Pruning, going map[snapshot.ID]Why) {
 			continue
 		}
 		_, replaced := voided[it.ID]
+		if !replaced && x.comes(it) {
+			continue
+		}
 		done, ok := newest[it.Source.ID]
 		if !replaced && (!ok || done.Sequence < it.Sequence || !done.Stored.After(it.Stored)) {
 			continue
@@ -236,7 +239,50 @@ func (x *run) abandoned(p *repo.Pruning, going map[snapshot.ID]Why) {
 	}
 }
 
-// forget stores the record, awaits the answer, and deletes the snapshots.
+// comes reports whether a snapshot may have been copied here but for its mark. Once it is forgotten under its id it is not copied again, so it is not for a prune to give it up: whoever copies
+// next goes on with it.
+func (x *run) comes(it snapshot.Item) bool {
+	if x.o.Repo.Config().Copy == [16]byte{} || it.Status() != snapshot.IsUndone || len(it.Rewrites) > 0 {
+		return false
+	}
+	if it.Stored.Add(CopyAge).Before(x.now) {
+		x.note("snapshot %v of %q is complete, but has no mark: the next copy brings it; if none comes it keeps what it needs until it is forgotten by its id", it.ID, it.Host)
+	}
+	return true
+}
+
+// founded returns what of going others are built on that are not forgotten: one may have been confirmed between the look at the scope and the record, by a backup that had listed the records
+// before. Such a base is forgotten, and stays as long as what needs it.
+func (x *run) founded(ctx context.Context, going []Forgotten) (map[snapshot.ID]bool, error) {
+	if len(going) == 0 {
+		return nil, nil
+	}
+	now, err := x.o.Repo.Load(ctx, x.id, false)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(now.Items, now.Late)
+	base, kept := map[snapshot.ID]snapshot.ID{}, map[snapshot.ID]bool{}
+	for _, it := range all {
+		base[it.ID] = it.Base
+	}
+	for _, it := range all {
+		if it.Forgotten {
+			continue
+		}
+		for at := it.Base; !at.IsZero() && !kept[at]; at = base[at] {
+			kept[at] = true
+		}
+	}
+	for _, f := range going {
+		if kept[f.ID] {
+			x.note("snapshot %v is forgotten, but others are built on it: it stays as long as these do", f.ID)
+		}
+	}
+	return kept, nil
+}
+
+// forget stores the record, awaits the answer, and deletes the snapshots, but for those on which others are built.
 func (x *run) forget(ctx context.Context, p *repo.Pruning, going []Forgotten) error {
 	var fresh []snapshot.ID
 	for _, f := range going {

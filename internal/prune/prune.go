@@ -40,9 +40,10 @@ import (
 
 // Times.
 const (
-	DefaultGrace = 24 * time.Hour     // between retiring and deleting
-	WeakGrace    = time.Hour          // the least on a store whose listings may be late
-	OrphanAge    = 7 * 24 * time.Hour // until a pack that no index names is taken for one that a killed backup left behind
+	DefaultGrace = 24 * time.Hour      // between retiring and deleting
+	WeakGrace    = time.Hour           // the least on a store whose listings may be late
+	OrphanAge    = 7 * 24 * time.Hour  // until a pack that no index names is taken for one that a killed backup left behind,
+	CopyAge      = 60 * 24 * time.Hour // in a copy: what comes over a slow line may be under way for weeks, and what is retired there cannot be copied again with the key of a host
 )
 
 // Errors that a caller may want to tell apart.
@@ -107,7 +108,7 @@ type Options struct {
 	Only   bool          // forget, and leave the rest to a later run
 
 	Grace   time.Duration // between retiring and deleting; 0: none
-	Orphans time.Duration // 0: OrphanAge
+	Orphans time.Duration // 0: OrphanAge, in a copy CopyAge
 	Region  *price.Region // nil: no class has a minimum stay, nothing has a price
 	Early   bool          // delete also what has not served its minimum stay,
 	MaxCost price.Money   // for no more than this
@@ -137,6 +138,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Orphans <= 0 {
 		o.Orphans = OrphanAge
+		if o.Repo.Config().Copy != [16]byte{} {
+			o.Orphans = CopyAge
+		}
 	}
 	if o.Region == nil {
 		o.Region = &price.Region{GB: 1 << 30, Classes: []price.Class{{}}}
