@@ -295,6 +295,10 @@ func (x *run) forget(ctx context.Context, p *repo.Pruning, going []Forgotten) er
 			return err
 		}
 	}
+	kept, err := x.founded(ctx, going)
+	if err != nil {
+		return err
+	}
 	if err := p.Ready(ctx); err != nil {
 		return err
 	}
@@ -314,7 +318,9 @@ func (x *run) forget(ctx context.Context, p *repo.Pruning, going []Forgotten) er
 		})
 	}
 	for _, f := range going {
-		remove(f.ID)
+		if !kept[f.ID] {
+			remove(f.ID)
+		}
 	}
 	for _, id := range p.Marks {
 		remove(id)

@@ -25,7 +25,7 @@ import (
 // snapshots that name a pack will stay, the rules are asked: they decide about a future in which backups go on as before. A pack that a snapshot keeps for longer than
 // farthest is left alone, and so is one that would have to stay anyway since its class bills a minimum stay. On disks, where nothing has a price, bytes count instead.
 //
-// What lives, manifests tell, which only who holds everything can read. Chains are never refreshed: what they were made of may be gone.
+// What lives, manifests tell, which only who holds everything can read. Chains are never refreshed, nor what one may be built on: what they were made of may be gone.
 const (
 	Payback  = 365 * 24 * time.Hour // in which it has to have paid
 	mostLeft = 0.6                  // of a pack that is refreshed: else too much is sent for too little
@@ -158,7 +158,7 @@ func (x *run) current(v *view) bits {
 	return b
 }
 
-// lives asks the rules how long each snapshot will stay. Chains, and what no rule decides about, stay for ever.
+// lives asks the rules how long each snapshot will stay. Chains, what the next link of one may be built on, and what no rule decides about, stay for ever.
 func (x *run) lives(v *view) (map[snapshot.ID]time.Duration, error) {
 	items := snapshot.Standing(v.items)
 	lives := make(map[snapshot.ID]time.Duration, len(v.items))
@@ -187,8 +187,11 @@ func (x *run) lives(v *view) (map[snapshot.ID]time.Duration, error) {
 		}
 	}
 	for _, it := range v.items {
+		if len(it.Points) > 0 || !it.Base.IsZero() {
+			lives[it.ID] = never
+		}
 		if !it.Base.IsZero() {
-			lives[it.ID], lives[it.Base] = never, never
+			lives[it.Base] = never
 		}
 	}
 	return lives, nil
