@@ -126,7 +126,7 @@ func (s *ScopeState) entries(ctx context.Context, want map[digest.Object]*CopyPa
 		if len(got) == len(want) {
 			return packs, nil
 		}
-		body, _, err := s.kit.getTrusted(ctx, sign.Index, indexPrefix(s.kit.id)+o.Name)
+		body, _, err := s.kit.getIndex(ctx, indexPrefix(s.kit.id)+o.Name, time.Time{})
 		var object *ObjectError
 		switch {
 		case errors.Is(err, store.ErrNotExist), errors.As(err, &object):

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"firn/internal/digest"
 	"firn/internal/index"
@@ -135,10 +136,7 @@ func (s *ScopeState) Rebuild(ctx context.Context) error {
 func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 	name := info.Name
 	full := indexPrefix(s.kit.id) + name
-	body, author, err := s.kit.getTrusted(ctx, sign.Index, full)
-	if err == nil {
-		err = s.kit.inTime(author, info.Modified)
-	}
+	body, author, err := s.kit.getIndex(ctx, full, info.Modified)
 	if errors.Is(err, ErrUntrusted) {
 		s.kit.r.note("index %s is left out: %v", name, err)
 		return nil
@@ -150,10 +148,6 @@ func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 			return nil // what it lists is sent again; a check tells more
 		}
 		return err
-	}
-	if err := checkAuthor(body, author); err != nil {
-		s.Damaged = append(s.Damaged, &ObjectError{full, err})
-		return nil
 	}
 	o := index.Object{Name: name, Author: author}
 	header, err := index.Parse(body, func(p *index.Pack) error {
@@ -169,6 +163,28 @@ func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 	s.objects = append(s.objects, o)
 	s.tabs.fresh = append(s.tabs.fresh, o)
 	return nil
+}
+
+// getIndex reads an object of the index that counts: one that the store got before the key of its author was revoked, and that speaks for its author. stored is when the store got it; zero: it is
+// asked where it matters. Errors as getTrusted.
+func (k *scopeKit) getIndex(ctx context.Context, name string, stored time.Time) (body []byte, author sign.Author, err error) {
+	if body, author, err = k.getTrusted(ctx, sign.Index, name); err != nil {
+		return nil, author, err
+	}
+	if stored.IsZero() && k.isRevoked(author) {
+		info, err := k.r.st.Stat(ctx, name)
+		if err != nil {
+			return nil, author, err
+		}
+		stored = info.Modified
+	}
+	if err = k.inTime(author, stored); err == nil {
+		err = checkAuthor(body, author)
+	}
+	if err != nil {
+		return nil, author, &ObjectError{name, err}
+	}
+	return body, author, nil
 }
 
 // checkAuthor makes sure that an index speaks for its author: what it replaces is deleted.
@@ -424,11 +440,57 @@ func (s *ScopeState) deleteReplaced(ctx context.Context, own, live []index.Objec
 	}
 	var gone []string
 	for _, o := range own {
-		if !keep[o.Name] {
+		if keep[o.Name] {
+			continue
+		}
+		covered, err := s.covered(ctx, o.Name, own)
+		if err != nil {
+			return err
+		}
+		if covered {
 			gone = append(gone, o.Name)
 		}
 	}
 	return s.deleteIndexes(ctx, gone)
+}
+
+// covered reports whether an object of the index is in replaces of one that names all of its packs. Of an object that says so, and leaves some out, somebody with the key of its author has lied.
+func (s *ScopeState) covered(ctx context.Context, name string, objects []index.Object) (bool, error) {
+	var packs []digest.Object
+	read := func(name string, fn func(digest.Object)) error {
+		body, _, err := s.kit.getIndex(ctx, indexPrefix(s.kit.id)+name, time.Time{})
+		if err == nil {
+			_, err = index.Parse(body, func(p *index.Pack) error { fn(p.Name); return nil })
+		}
+		return err
+	}
+	if err := read(name, func(n digest.Object) { packs = append(packs, n) }); err != nil {
+		return errors.Is(err, store.ErrNotExist), unlessObject(err)
+	}
+	for _, o := range objects {
+		if !slices.Contains(o.Replaces, name) {
+			continue
+		}
+		there := map[digest.Object]bool{}
+		if err := read(o.Name, func(n digest.Object) { there[n] = true }); unlessObject(err) != nil {
+			return false, err
+		} else if err != nil {
+			continue
+		}
+		if !slices.ContainsFunc(packs, func(n digest.Object) bool { return !there[n] }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// unlessObject returns err unless it says that an object is gone or damaged.
+func unlessObject(err error) error {
+	var object *ObjectError
+	if errors.Is(err, store.ErrNotExist) || errors.As(err, &object) {
+		return nil
+	}
+	return err
 }
 
 func (s *ScopeState) deleteIndexes(ctx context.Context, names []string) error {
@@ -448,7 +510,7 @@ func (s *ScopeState) mergeIndexes(ctx context.Context, group []index.Object) err
 	for _, o := range group {
 		h.Level = max(h.Level, o.Level+1)
 		h.Replaces = append(h.Replaces, o.Name)
-		body, _, err := s.kit.getTrusted(ctx, sign.Index, indexPrefix(s.kit.id)+o.Name)
+		body, _, err := s.kit.getIndex(ctx, indexPrefix(s.kit.id)+o.Name, time.Time{})
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,8 @@ type indexObject struct {
 	gone   int // of others
 
 	stored   time.Time
-	replaces []string // by somebody who may prune
+	replaces []string        // by somebody who may prune
+	packs    []digest.Object // that are not gone, of objects that replace others or are replaced
 }
 
 // DropFromIndexes writes index objects again without the packs that are gone. The new ones are signed by who prunes; those in whose place they are are deleted by a later run, for which
@@ -46,12 +47,7 @@ func (p *Pruning) DropFromIndexes(ctx context.Context, before time.Time, gone fu
 	if err != nil {
 		return 0, 0, err
 	}
-	replaced := map[string]bool{} // true: long enough ago
-	for _, o := range objects {
-		for _, name := range o.replaces {
-			replaced[name] = replaced[name] || !o.stored.After(before)
-		}
-	}
+	replaced := replacedIndexes(objects, before)
 	small := 0
 	for _, o := range objects {
 		if _, ok := replaced[o.name]; !ok && o.chunks < smallChunks {
@@ -75,6 +71,34 @@ func (p *Pruning) DropFromIndexes(ctx context.Context, before time.Time, gone fu
 		}
 	}
 	return w.written, deleted, w.flush(ctx)
+}
+
+// replacedIndexes returns the objects in whose place others are that name all of their packs but those that are gone; true: long enough ago. Where one says that it is in the place of another,
+// and lacks a pack of it, that stays: whoever has the key of somebody who may prune could make it say so.
+func replacedIndexes(objects []indexObject, before time.Time) map[string]bool {
+	byName := make(map[string]*indexObject, len(objects))
+	for i := range objects {
+		byName[objects[i].name] = &objects[i]
+	}
+	replaced := map[string]bool{}
+	for i := range objects {
+		o := &objects[i]
+		if len(o.replaces) == 0 {
+			continue
+		}
+		names := make(map[digest.Object]struct{}, len(o.packs))
+		for _, n := range o.packs {
+			names[n] = struct{}{}
+		}
+		for _, name := range o.replaces {
+			old := byName[name]
+			if old == nil || old == o || slices.ContainsFunc(old.packs, func(n digest.Object) bool { _, ok := names[n]; return !ok }) {
+				continue
+			}
+			replaced[name] = replaced[name] || !o.stored.After(before)
+		}
+	}
+	return replaced
 }
 
 // worthDropping looks at what is known already.
@@ -105,21 +129,25 @@ func (p *Pruning) worthDropping(gone func(digest.Object) bool) (bool, error) {
 // indexObjects reads the objects of the index. One that cannot be read is left alone.
 func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) bool) (all []indexObject, err error) {
 	prefix := indexPrefix(p.kit.id)
-	var infos []store.Info
-	err = p.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
-		if gen, _, err := parseGen(strings.TrimPrefix(i.Name, prefix)); err == nil {
-			p.lastGen = max(p.lastGen, gen)
-			infos = append(infos, i)
+	involved := map[string]bool{} // replace others, or are replaced: as few as they are, their packs are remembered
+	for _, o := range p.objects {
+		for _, name := range o.Replaces {
+			involved[prefix+o.Name], involved[prefix+name] = true, true
 		}
-		return nil
-	})
+	}
+	infos, err := p.listIndex(ctx)
 	for _, info := range infos {
+		gen, _, _ := parseGen(info.Name)
+		p.lastGen = max(p.lastGen, gen)
 		o := indexObject{name: info.Name, stored: info.Modified}
-		header, perr := p.parseIndex(ctx, info.Name, func(pack *index.Pack) error {
+		header, perr := p.parseIndex(ctx, info, func(pack *index.Pack) error {
 			if p.set.Retired(pack.Name) && gone(pack.Name) {
 				o.gone += len(pack.Chunks)
-			} else {
-				o.chunks += len(pack.Chunks)
+				return nil
+			}
+			o.chunks += len(pack.Chunks)
+			if involved[info.Name] {
+				o.packs = append(o.packs, pack.Name)
 			}
 			return nil
 		})
@@ -131,7 +159,7 @@ func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) boo
 			return nil, perr
 		}
 		o.level = header.Level
-		if len(header.Replaces) > 0 && p.mayPrune(ctx, header.Author) == nil {
+		if len(header.Replaces) > 0 && involved[info.Name] && p.mayPrune(ctx, header.Author) == nil {
 			for _, name := range header.Replaces {
 				o.replaces = append(o.replaces, prefix+name)
 			}
@@ -142,17 +170,14 @@ func (p *Pruning) indexObjects(ctx context.Context, gone func(digest.Object) boo
 }
 
 // parseIndex reads one object of the index; what is wrong with it is an *ObjectError.
-func (p *Pruning) parseIndex(ctx context.Context, name string, fn func(*index.Pack) error) (index.Header, error) {
-	body, author, err := p.kit.getTrusted(ctx, sign.Index, name)
-	if err == nil {
-		err = checkAuthor(body, author)
-	}
+func (p *Pruning) parseIndex(ctx context.Context, info store.Info, fn func(*index.Pack) error) (index.Header, error) {
+	body, _, err := p.kit.getIndex(ctx, info.Name, info.Modified)
 	if err != nil {
 		return index.Header{}, err
 	}
 	h, err := index.Parse(body, fn)
 	if err != nil {
-		return h, &ObjectError{name, err}
+		return h, &ObjectError{info.Name, err}
 	}
 	return h, nil
 }
@@ -179,7 +204,7 @@ func (w *indexWriter) take(ctx context.Context, o indexObject) error {
 		w.seen = map[digest.Object]bool{}
 	}
 	n := len(w.packs)
-	_, err := w.p.parseIndex(ctx, o.name, func(pack *index.Pack) error {
+	_, err := w.p.parseIndex(ctx, store.Info{Name: o.name, Modified: o.stored}, func(pack *index.Pack) error {
 		if w.seen[pack.Name] || w.p.set.Retired(pack.Name) && w.gone(pack.Name) {
 			return nil
 		}

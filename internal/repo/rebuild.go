@@ -130,24 +130,29 @@ func (s *ScopeState) putRootIndex(ctx context.Context, packs []index.Pack) (stri
 	return name, s.kit.r.put(ctx, name, object, s.kit.r.hotClass())
 }
 
-// EachIndexed calls fn for every pack of every index object that can be read, with its chunks, until fn fails; a pack that several name comes several times, the newest last. p is valid
-// until fn returns. It reads the whole index from the store.
-func (s *ScopeState) EachIndexed(ctx context.Context, fn func(p *index.Pack) error) error {
-	var objects []string
+// listIndex lists the objects of the index, in order.
+func (s *ScopeState) listIndex(ctx context.Context) (objects []store.Info, err error) {
 	prefix := indexPrefix(s.kit.id)
-	err := s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
+	err = s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
 		if _, _, err := parseGen(strings.TrimPrefix(i.Name, prefix)); err == nil {
-			objects = append(objects, i.Name)
+			objects = append(objects, i)
 		}
 		return nil
 	})
+	return objects, err
+}
+
+// EachIndexed calls fn for every pack of every index object that can be read, with its chunks, until fn fails; a pack that several name comes several times, the newest last. p is valid
+// until fn returns. It reads the whole index from the store.
+func (s *ScopeState) EachIndexed(ctx context.Context, fn func(p *index.Pack) error) error {
+	objects, err := s.listIndex(ctx)
 	for _, object := range objects {
 		if err != nil {
 			return err
 		}
-		body, _, gerr := s.kit.getTrusted(ctx, sign.Index, object)
+		body, _, gerr := s.kit.getIndex(ctx, object.Name, object.Modified)
 		if gerr != nil {
-			if objectFinding(object, gerr) == nil && !errors.Is(gerr, store.ErrCold) {
+			if objectFinding(object.Name, gerr) == nil && !errors.Is(gerr, store.ErrCold) {
 				return gerr
 			}
 			continue

@@ -219,6 +219,14 @@ func (k *scopeKit) inTime(author sign.Author, stored time.Time) error {
 	return nil
 }
 
+// isRevoked reports whether an author was revoked, as far as it was asked.
+func (k *scopeKit) isRevoked(author sign.Author) bool {
+	k.r.mu.Lock()
+	defer k.r.mu.Unlock()
+	_, ok := k.revoked[author]
+	return ok
+}
+
 // certificate reads and checks hosts/<host>, which lies in this scope.
 func (k *scopeKit) certificate(ctx context.Context, host keys.HostID) (*keys.Certificate, error) {
 	name := hostsPrefix + host.String()

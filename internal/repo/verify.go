@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"strings"
 
 	"filippo.io/age"
 
@@ -338,17 +337,10 @@ func (v *Verifier) checkTable(ctx context.Context, name digest.Object, t *pack.O
 // PackChunks reads from the index objects which chunks a pack has, in its order; nil where none that can be read names it. It costs as much as reading the whole index
 // and is for packs whose own table is gone.
 func (s *ScopeState) PackChunks(ctx context.Context, name digest.Object) (refs []chunk.Ref, err error) {
-	var objects []string
-	prefix := indexPrefix(s.kit.id)
-	err = s.kit.r.st.List(ctx, prefix, "", func(i store.Info) error {
-		if _, _, err := parseGen(strings.TrimPrefix(i.Name, prefix)); err == nil {
-			objects = append(objects, i.Name)
-		}
-		return nil
-	})
+	objects, err := s.listIndex(ctx)
 	for _, object := range objects {
-		body, _, gerr := s.kit.getTrusted(ctx, sign.Index, object)
-		if gerr != nil && objectFinding(object, gerr) == nil && !errors.Is(gerr, store.ErrCold) {
+		body, _, gerr := s.kit.getIndex(ctx, object.Name, object.Modified)
+		if gerr != nil && objectFinding(object.Name, gerr) == nil && !errors.Is(gerr, store.ErrCold) {
 			return nil, gerr
 		}
 		if gerr != nil {
