@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -245,8 +246,11 @@ func (l *largeReader) readStream() error {
 		if buf, err = l.cutAll(buf); err != nil {
 			return err
 		}
-		if errors.Is(rerr, io.EOF) {
+		if rerr == io.EOF { // and nothing that speaks of one
 			break
+		}
+		if rerr != nil && l.run.ctx.Err() != nil {
+			return l.run.ctx.Err() // it was closed for that
 		}
 		if rerr != nil {
 			return rerr
@@ -405,6 +409,9 @@ func (r *run) readMember(m *member, stored *settled) error {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
+	if m.stat.Size == source.UnknownSize { // a producer may be silent for as long as it likes, and a run that has failed waits for no one
+		defer context.AfterFunc(r.ctx, func() { _ = f.Close() })()
+	}
 	st, err := f.Stat()
 	if err != nil {
 		m.gone, m.err = true, err

@@ -30,6 +30,7 @@ type faucet struct {
 	once    bool // a second time it has nothing
 	step    int  // bytes a read at most
 	at      func(offset int)
+	closed  func() // by whoever reads, once
 
 	opened, open atomic.Int64
 }
@@ -47,9 +48,10 @@ func (f *faucet) stream() source.Stream {
 }
 
 type flow struct {
-	f   *faucet
-	ctx context.Context
-	off int
+	f    *faucet
+	ctx  context.Context
+	off  int
+	once sync.Once
 }
 
 func (r *flow) Read(b []byte) (int, error) {
@@ -75,7 +77,12 @@ func (r *flow) Read(b []byte) (int, error) {
 }
 
 func (r *flow) Close() error {
-	r.f.open.Add(-1)
+	r.once.Do(func() {
+		r.f.open.Add(-1)
+		if r.f.closed != nil {
+			r.f.closed()
+		}
+	})
 	return nil
 }
 
@@ -401,6 +408,46 @@ func TestLongStreamIsKept(t *testing.T) {
 	w.st = healthy
 	w.verifyStreams(res.Snapshot, map[string][]byte{"s": content})
 	w.checkScope(res.Snapshot.ID)
+}
+
+// TestStreamSilentWhenRunFails: a run that cannot go on does not wait for a producer that says nothing.
+func TestStreamSilentWhenRunFails(t *testing.T) {
+	w := newWorld(t)
+	full := errors.New("the disk is full")
+	healthy := w.st
+	silent, closed := make(chan struct{}), make(chan struct{})
+	w.st = &refusing{healthy, silent, full}
+	content := noise(rand.New(rand.NewPCG(8, 8)), 8<<20)
+	f := &faucet{path: "s", content: content, failAt: -1, step: 1 << 20, closed: func() { close(closed) }}
+	f.at = func(off int) {
+		if off == 4<<20 {
+			close(silent)
+			<-closed
+		}
+	}
+	_, err := w.tryStreams(t.Context(), chained{at: 1}, f)
+	if !errors.Is(err, full) {
+		t.Error(err)
+	}
+	w.st = healthy
+	if w.latest() != nil {
+		t.Error("a snapshot is done")
+	}
+}
+
+// refusing is a store that takes no packs, and says so from some moment on.
+type refusing struct {
+	store.Store
+	from <-chan struct{}
+	err  error
+}
+
+func (s *refusing) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	if strings.HasPrefix(name, "data/") {
+		<-s.from
+		return s.err
+	}
+	return s.Store.Put(ctx, name, r, size, o)
 }
 
 // TestStreamCancelled: the end of ctx ends the run and the producer.
