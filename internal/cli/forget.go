@@ -85,7 +85,7 @@ func (x *forgetCommand) run(ctx context.Context, args []string) error {
 	res, err := prune.Run(ctx, o)
 	x.c.endLine()
 	if err != nil {
-		return prunedError(err)
+		return x.c.prunedError(err)
 	}
 	return x.c.pruned(res, nil, x.dryRun)
 }

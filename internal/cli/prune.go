@@ -266,7 +266,7 @@ func (x *pruneCommand) act(ctx context.Context, o prune.Options) error {
 		res, err := prune.Run(ctx, look)
 		x.c.endLine()
 		if err != nil {
-			return prunedError(err)
+			return x.c.prunedError(err)
 		}
 		if res.Forgets() || res.Deleted.Packs > 0 || res.Retired.Packs > 0 {
 			x.c.showPrune(res, o.Region, true)
@@ -279,19 +279,23 @@ func (x *pruneCommand) act(ctx context.Context, o prune.Options) error {
 	res, err := prune.Run(ctx, o)
 	x.c.endLine()
 	if err != nil {
-		return prunedError(err)
+		return x.c.prunedError(err)
 	}
 	return x.c.pruned(res, o.Region, x.dryRun)
 }
 
 // prunedError says what can be done about an error.
-func prunedError(err error) error {
+func (c *console) prunedError(err error) error {
 	var unread *prune.UnreadableError
 	var last *prune.LastError
 	var base *prune.BaseError
 	switch {
 	case errors.As(err, &unread):
-		return &advice.Error{Err: err, Hint: "firn check tells more, firn repair mends what it can; a snapshot that is lost is given up by firn forget with its whole id"}
+		e := &advice.Error{Err: err, Hint: "firn check tells more, firn repair mends what it can; a snapshot that is lost is given up by firn forget with its whole id (-v names all)"}
+		if c.verbose || c.json != "" {
+			e.Text = unread.Whole()
+		}
+		return e
 	case errors.As(err, &last):
 		return &advice.Error{Err: err, Hint: "firn forget --last forgets it if that is meant; firn prune --keep-none forgets all"}
 	case errors.As(err, &base):

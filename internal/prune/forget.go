@@ -16,8 +16,8 @@ import (
 // choose says which snapshots go. It fails, before anything is done, where one that was reported done cannot be read: what it needs is not known, and what the rules would
 // say of the others neither.
 func (x *run) choose(p *repo.Pruning) ([]Forgotten, error) {
-	if err := x.unreadable(p); err != nil {
-		return nil, err
+	if err := x.unreadable(p); err != nil && (!x.o.Only || x.o.Decide != nil) {
+		return nil, err // to forget by name takes nothing that others say
 	}
 	going := map[snapshot.ID]Why{}
 	if err := x.byRule(p, going); err != nil {
@@ -64,7 +64,7 @@ func (x *run) unreadable(p *repo.Pruning) error {
 	for _, u := range p.Unreadable {
 		switch {
 		case x.wanted[u.ID] || p.Forgotten()[u.ID]:
-		case u.Marked || u.Stored.Add(max(x.o.Grace, WeakGrace)).After(x.now):
+		case u.Marked || u.Stored.Add(WeakGrace).After(x.now):
 			if stop == nil {
 				stop = &UnreadableError{Err: u.Err}
 			}

@@ -59,9 +59,14 @@ type UnreadableError struct {
 	Err     error // about the first
 }
 
-func (e *UnreadableError) Error() string {
-	text := strings.Join(e.Objects[:min(len(e.Objects), 5)], ", ")
-	if more := len(e.Objects) - 5; more > 0 {
+func (e *UnreadableError) Error() string { return e.text(5) }
+
+// Whole is Error with all of the names.
+func (e *UnreadableError) Whole() string { return e.text(len(e.Objects)) }
+
+func (e *UnreadableError) text(names int) string {
+	text := strings.Join(e.Objects[:min(len(e.Objects), names)], ", ")
+	if more := len(e.Objects) - names; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return fmt.Sprintf("what snapshots need cannot be read, so nothing is deleted: %s: %v", text, e.Err)
