@@ -45,7 +45,7 @@ type Options struct {
 	Repo    *repo.Repository                         // open with its secrets
 	Choose  func(snapshot.Item) bool                 // which done snapshots; nil: all
 	Paths   func(snapshot.Origin) (*glob.Set, error) // what is taken out of the snapshots of a source
-	Retire  bool                                     // packs that still hold what was taken out take no new references: later backups store again what they need of these
+	Retire  bool                                     // packs that still hold what was taken out take no new references: later backups store again what they need of these. Not those of chains
 	Region  *price.Region                            // what stays for how long; nil: unknown
 	Program string                                   // name and version of this one
 	Now     func() time.Time                         // nil: time.Now
@@ -120,12 +120,7 @@ func Make(ctx context.Context, o Options) (*Plan, error) {
 // scan finds the snapshots of a scope that are to be replaced, and what a run that was cut off has left.
 func (p *Plan) scan(ctx context.Context, o *Options, s *scopePlan) error {
 	standing, twins := snapshot.Rewritten(s.state.Items), twins(s.state.Items)
-	based := map[snapshot.ID]bool{}
-	for _, it := range s.state.Items {
-		if it.Status() != snapshot.IsForgotten {
-			based[it.Base] = true
-		}
-	}
+	based := bases(s.state.Items)
 	items := slices.Clone(s.state.Items)
 	slices.SortFunc(items, func(a, b snapshot.Item) int {
 		return cmp.Or(bytes.Compare(a.Source.ID[:], b.Source.ID[:]), cmp.Compare(a.Sequence, b.Sequence), a.Start.Compare(b.Start), bytes.Compare(a.ID[:], b.ID[:]))
@@ -161,6 +156,17 @@ func (p *Plan) scan(ctx context.Context, o *Options, s *scopePlan) error {
 		}
 	}
 	return nil
+}
+
+// bases are the snapshots on which others are built.
+func bases(items []snapshot.Item) map[snapshot.ID]bool {
+	based := map[snapshot.ID]bool{}
+	for _, it := range items {
+		if it.Status() != snapshot.IsForgotten {
+			based[it.Base] = true
+		}
+	}
+	return based
 }
 
 // twins are stand-ins of the same snapshot, with the same manifest, of runs side by side: all but one of them.

@@ -216,6 +216,50 @@ func TestStillThere(t *testing.T) {
 	}
 }
 
+// A pack that a chain needs, or that the next link of one may be built on, is not retired: nobody could send again what is in it.
+func TestPacksOfChainsAreNotRetired(t *testing.T) {
+	for _, based := range []bool{false, true} {
+		w := newWorld(t, mem.Options{})
+		for i := range 20 {
+			w.write(fmt.Sprintf("f%02d", i), uint64(i), 400)
+		}
+		w.backup()
+		old := w.items()[0]
+		r, err := repo.Open(ctx, w.mem, repo.Access{Host: w.access.Host}, repo.Options{})
+		w.must(err)
+		s, err := r.Load(ctx, w.access.Host.ScopeID, true)
+		w.must(err)
+		names, err := s.PackNames(ctx, old.Snapshot)
+		w.must(err)
+		stream := func(base snapshot.ID, sequence byte, points []snapshot.Point) snapshot.ID {
+			out, err := r.NewWriter(ctx, s, repo.WriterOptions{Lanes: 1})
+			w.must(err)
+			out.ReferencePacks(names)
+			link := *old.Snapshot
+			link.ID, link.Source, link.Previous, link.Packs = snapshot.ID{sequence, 9}, snapshot.Origin{ID: snapshot.Source{sequence}, Kind: "zfs", Name: "tank"}, nil, nil
+			link.Base, link.Points = base, points
+			item, err := out.Publish(ctx, &link)
+			w.must(err)
+			w.must(out.Confirm(ctx, item))
+			return link.ID
+		}
+		if based {
+			stream(stream(snapshot.ID{}, 1, nil), 2, nil)
+		} else {
+			stream(snapshot.ID{}, 1, []snapshot.Point{{Of: "tank", At: "a", ID: "1", Stream: "f00"}})
+		}
+		o := w.options("f07")
+		o.Retire, o.Choose = true, func(it snapshot.Item) bool { return it.ID == old.ID }
+		p, err := rewrite.Make(ctx, o)
+		w.must(err)
+		res, err := rewrite.Run(ctx, o, p)
+		w.must(err)
+		if len(res.Replaced) != 1 || res.Still.Packs != 1 || res.Retired.Packs != 0 {
+			t.Errorf("based %v: %+v", based, res)
+		}
+	}
+}
+
 // Whatever is taken out of whatever history, what is left is what was there.
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(3) {

@@ -332,17 +332,14 @@ func (s *scopePlan) replaced(ctx context.Context, res *Result, forget []snapshot
 	return slices.DeleteFunc(forget, left), nil
 }
 
-// settle forgets what was replaced, and finds out what that frees.
-func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget []snapshot.ID, held *holding) error {
-	forget, err := s.replaced(ctx, res, forget)
-	if err != nil || len(forget) == 0 {
-		return err
-	}
+// needs tells which packs the snapshots need that are to be forgotten, which the others, and which a chain.
+func (s *scopePlan) needs(ctx context.Context, res *Result, forget []snapshot.ID, held *holding) (before, after, chained map[digest.Object]bool, err error) {
 	gone := map[snapshot.ID]bool{}
 	for _, id := range forget {
 		gone[id] = true
 	}
-	before, after := map[digest.Object]bool{}, map[digest.Object]bool{}
+	before, after, chained = map[digest.Object]bool{}, map[digest.Object]bool{}, map[digest.Object]bool{}
+	based := bases(s.state.Items)
 	for _, it := range s.state.Items {
 		if it.Status() == snapshot.IsForgotten {
 			continue
@@ -356,7 +353,7 @@ func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget 
 			res.Unsure = true
 			continue
 		case err != nil:
-			return err
+			return nil, nil, nil, err
 		}
 		for _, n := range names {
 			if gone[it.ID] {
@@ -364,7 +361,21 @@ func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget 
 			} else {
 				after[n] = true
 			}
+			chained[n] = chained[n] || len(it.Points) > 0 || !it.Base.IsZero() || based[it.ID]
 		}
+	}
+	return before, after, chained, nil
+}
+
+// settle forgets what was replaced, and finds out what that frees.
+func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget []snapshot.ID, held *holding) error {
+	forget, err := s.replaced(ctx, res, forget)
+	if err != nil || len(forget) == 0 {
+		return err
+	}
+	before, after, chained, err := s.needs(ctx, res, forget, held)
+	if err != nil {
+		return err
 	}
 	var retire []digest.Object
 	for n := range held.packs {
@@ -378,6 +389,7 @@ func (s *scopePlan) settle(ctx context.Context, o *Options, res *Result, forget 
 	if !o.Retire || res.Unsure {
 		retire = nil
 	}
+	retire = slices.DeleteFunc(retire, func(n digest.Object) bool { return chained[n] }) // what streams were made of may be gone: nobody could send them again
 	if err := s.add(&res.Retired, retire); err != nil {
 		return err
 	}
