@@ -413,41 +413,22 @@ func TestLongStreamIsKept(t *testing.T) {
 // TestStreamSilentWhenRunFails: a run that cannot go on does not wait for a producer that says nothing.
 func TestStreamSilentWhenRunFails(t *testing.T) {
 	w := newWorld(t)
-	full := errors.New("the disk is full")
-	healthy := w.st
+	content := noise(rand.New(rand.NewPCG(8, 8)), 1<<20)
 	silent, closed := make(chan struct{}), make(chan struct{})
-	w.st = &refusing{healthy, silent, full}
-	content := noise(rand.New(rand.NewPCG(8, 8)), 8<<20)
-	f := &faucet{path: "s", content: content, failAt: -1, step: 1 << 20, closed: func() { close(closed) }}
-	f.at = func(off int) {
-		if off == 4<<20 {
+	mute := &faucet{path: "a", content: content, failAt: -1, step: 1 << 18, closed: func() { close(closed) }}
+	mute.at = func(off int) {
+		if off == len(content) {
 			close(silent)
 			<-closed
 		}
 	}
-	_, err := w.tryStreams(t.Context(), chained{at: 1}, f)
-	if !errors.Is(err, full) {
+	broken := &faucet{path: "b", content: content, failAt: 0, step: 1, at: func(int) { <-silent }}
+	if _, err := w.tryStreams(t.Context(), chained{at: 1}, mute, broken); !errors.Is(err, errFaucet) {
 		t.Error(err)
 	}
-	w.st = healthy
 	if w.latest() != nil {
 		t.Error("a snapshot is done")
 	}
-}
-
-// refusing is a store that takes no packs, and says so from some moment on.
-type refusing struct {
-	store.Store
-	from <-chan struct{}
-	err  error
-}
-
-func (s *refusing) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	if strings.HasPrefix(name, "data/") {
-		<-s.from
-		return s.err
-	}
-	return s.Store.Put(ctx, name, r, size, o)
 }
 
 // TestStreamCancelled: the end of ctx ends the run and the producer.
