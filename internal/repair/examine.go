@@ -120,6 +120,9 @@ func (x *run) examine() (*Plan, error) {
 			return nil, err
 		}
 	}
+	if err := x.revocations(p, listed); err != nil {
+		return nil, err
+	}
 	x.hosts(p, listed)
 	if err := x.lost(p); err != nil {
 		return nil, err

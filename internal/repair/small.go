@@ -8,6 +8,7 @@ import (
 	"firn/internal/digest"
 	"firn/internal/keys"
 	"firn/internal/repo"
+	"firn/internal/seal"
 	"firn/internal/snapshot"
 	"firn/internal/store"
 )
@@ -305,7 +306,7 @@ func (x *run) wreckedRecord(p *Plan, sc *scope, name string, err error) {
 }
 
 // wreckedHost plans for a certificate or a revocation that cannot be read. A certificate without a copy is removed: readers then go by the key of the scope, and the next backup of that
-// host stores it again. A revocation stays: what it says must not be overlooked.
+// host stores it again. A revocation stays: somebody who knows what it said can revoke the host again.
 func (x *run) wreckedHost(p *Plan, sc *scope, name string, err error) {
 	again := x.certificate(name)
 	if x.copyOf(name) != nil || again != nil || strings.HasSuffix(name, ".revoked") {
@@ -321,6 +322,29 @@ func (x *run) certificate(name string) remake {
 		return nil
 	}
 	return func(x *run) (string, []byte, error) { return x.o.Repo.SealCertificate(x.o.Host) }
+}
+
+// revocations looks at revocations. What lies in the place of one and never was an envelope somebody put there who may only add objects: it is removed.
+func (x *run) revocations(p *Plan, l *listing) error {
+	for name := range l.other {
+		if o, ok := repo.ParseName(name); !ok || o.Area != "hosts" || !strings.HasSuffix(name, ".revoked") {
+			continue
+		}
+		raw, err := x.whole(name)
+		if err != nil {
+			return err
+		}
+		wrong := x.o.Repo.VerifyCopy(x.ctx, name, raw)
+		if wrong == nil {
+			continue
+		}
+		if _, err := seal.PrefixLen(raw); errors.Is(err, seal.ErrCorrupt) && x.copyOf(name) == nil {
+			p.add(&Step{Object: name, Damage: repo.WrongBody, Why: wrong, Remedy: Remove, do: (*run).remove})
+		} else if x.o.Repo.Secrets() != nil { // else it may be of a scope that no key at hand opens
+			x.restoreSmall(p, nil, name, repo.WrongBody, wrong, nil)
+		}
+	}
+	return nil
 }
 
 // hosts looks for certificates that are missing of hosts that have written snapshots.

@@ -202,3 +202,28 @@ func TestState(t *testing.T) {
 		t.Error(outcomes(res))
 	}
 }
+
+// TestRevocation: what lies in the place of a revocation and never was one goes; one that is damaged stays, for somebody who knows what it said.
+func TestRevocation(t *testing.T) {
+	w := threeBackups(t, "", 0)
+	files := w.readable(w.mem)
+	r, err := repo.Open(ctx, w.mem, w.access, repo.Options{Now: w.clock.now})
+	w.must(err)
+	name := "hosts/" + w.access.Host.Host.String() + ".revoked"
+	w.mem.Replace(name, []byte("garbage"))
+	if _, res := w.repair(w.mem, nil); !res.Well() || res.Count(repair.Mended) != 1 || len(w.names("hosts/", ".revoked")) != 0 {
+		t.Error(outcomes(res))
+	}
+	w.sound(files)
+	other, err := r.Enroll(ctx, "other", "nas", keys.Writer)
+	w.must(err)
+	w.must(r.Revoke(ctx, other.Host, "old"))
+	if _, res := w.repair(w.mem, nil); !res.Well() || len(w.names("hosts/", ".revoked")) != 1 {
+		t.Error(outcomes(res))
+	}
+	name = w.names("hosts/", ".revoked")[0]
+	w.flip(name, len(w.all()[name])-20, 3)
+	if _, res := w.repair(w.mem, nil); res.Well() || len(w.names("hosts/", ".revoked")) != 1 {
+		t.Error(outcomes(res))
+	}
+}

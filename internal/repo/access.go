@@ -289,8 +289,11 @@ func (r *Repository) Hosts(ctx context.Context) ([]HostInfo, error) {
 		if errors.Is(err, ErrNoScope) {
 			continue // of another scope than that of the key at hand
 		}
-		if err != nil {
+		if err != nil && (info.Certificate == nil || unlessObject(err) != nil) {
 			return nil, err
+		}
+		if err != nil {
+			r.note("the host counts as one that was not revoked: %v", err)
 		}
 		info.Stored = n.Modified
 		out = append(out, info)
@@ -384,5 +387,16 @@ func (r *Repository) Revoke(ctx context.Context, host keys.HostID, reason string
 	if err != nil {
 		return err
 	}
-	return r.put(ctx, hostsPrefix+host.String()+revokeSuffix, object, r.hotClass())
+	name := hostsPrefix + host.String() + revokeSuffix
+	if err := r.put(ctx, name, object, r.hotClass()); err != nil {
+		return err
+	}
+	var there *ObjectError
+	if _, err := k.revocation(ctx, host); !errors.As(err, &there) {
+		return err
+	}
+	if err := r.st.Delete(ctx, name); err != nil { // anybody may have put something there before, so that this is not
+		return fmt.Errorf("%w, and it cannot be replaced: %w", there, err)
+	}
+	return r.put(ctx, name, object, r.hotClass())
 }

@@ -68,7 +68,7 @@ func (r *Repository) VerifyCopy(ctx context.Context, name string, content []byte
 			_, err = seal.PrefixLen(content)
 		}
 	case "hosts":
-		err = r.verifyHost(name, content)
+		err = r.verifyHost(ctx, name, content)
 	case "snapshots":
 		err = r.verifySnapshot(ctx, name, o, content)
 	default:
@@ -91,9 +91,12 @@ func (r *Repository) verifyPlain(name string, content []byte) error {
 	return err
 }
 
-// verifyHost checks a certificate or a revocation by the rules of the scopes that are loaded.
-func (r *Repository) verifyHost(name string, content []byte) error {
+// verifyHost checks a certificate or a revocation by the rules of the scopes that are loaded, a revocation also by those of the scope of its host.
+func (r *Repository) verifyHost(ctx context.Context, name string, content []byte) error {
 	id, revoked := strings.CutSuffix(strings.TrimPrefix(name, hostsPrefix), revokeSuffix)
+	if host, err := sign.ParseAuthor(id); err == nil && revoked {
+		_, _ = r.hostKit(ctx, host) // loads it
+	}
 	r.mu.Lock()
 	kits := make([]*scopeKit, 0, len(r.scopes))
 	for _, k := range r.scopes {

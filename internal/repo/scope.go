@@ -171,18 +171,13 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 	if err != nil && !lost {
 		return err
 	}
-	info, err := k.r.st.Stat(ctx, hostsPrefix+author.String()+revokeSuffix)
-	if err == nil {
-		_, err = k.revocation(ctx, author)
-	} else if errors.Is(err, store.ErrNotExist) {
-		err = nil
-	}
+	since, err := k.revokedSince(ctx, author)
 	if err != nil {
 		return err
 	}
 	k.r.mu.Lock()
-	if !info.Modified.IsZero() {
-		k.revoked[author] = info.Modified
+	if !since.IsZero() {
+		k.revoked[author] = since
 	}
 	if !lost {
 		k.authors[author] = cert.Sign
@@ -192,6 +187,26 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 		k.r.takeOnMAC(author)
 	}
 	return nil
+}
+
+// revokedSince is when the store got the revocation of an author; zero: there is none. What lies in its place and is none counts for nothing: anybody can put an object there, and a host must not be
+// ended by who may only add.
+func (k *scopeKit) revokedSince(ctx context.Context, author sign.Author) (time.Time, error) {
+	info, err := k.r.st.Stat(ctx, hostsPrefix+author.String()+revokeSuffix)
+	if err == nil {
+		_, err = k.revocation(ctx, author)
+	}
+	var object *ObjectError
+	switch {
+	case err == nil:
+		return info.Modified, nil
+	case errors.Is(err, store.ErrNotExist):
+		return time.Time{}, nil
+	case errors.As(err, &object):
+		k.r.note("the host counts as one that was not revoked: %v", err)
+		return time.Time{}, nil
+	}
+	return time.Time{}, err
 }
 
 // takeOnMAC lets a repository that is open for reading only believe what the MAC of the scope proves where the certificate of the author is
