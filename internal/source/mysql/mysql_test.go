@@ -119,6 +119,7 @@ func TestServer(t *testing.T) {
 	t.Run("round trip", func(t *testing.T) { testRoundTrip(t, s) })
 	t.Run("targets", func(t *testing.T) { testTargets(t, s) })
 	t.Run("half a restore", func(t *testing.T) { testHalf(t, s) })
+	t.Run("meanwhile", func(t *testing.T) { testMeanwhile(t, s) })
 	t.Run("engines", func(t *testing.T) { testEngines(t, s) })
 	t.Run("bad input", func(t *testing.T) { testBadInput(t, s) })
 	t.Run("killed", func(t *testing.T) { testKilled(t, s) })
@@ -255,6 +256,26 @@ func testHalf(t *testing.T, s *dbtest.Server) {
 	if got := s.SQL("", "show databases like 'half'"); got != "" {
 		t.Error("half a database is left")
 	}
+}
+
+// testMeanwhile: a database that others make while packs are thawed is theirs.
+func testMeanwhile(t *testing.T, s *dbtest.Server) {
+	all := links(store(t, "shop", settings(s)))
+	taker, err := NewTaker("meanwhile", source.NewSettings(Settings, settings(s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := taker.Missing(t.Context(), all); err != nil || len(missing) != 1 {
+		t.Fatal(missing, err)
+	}
+	s.SQL("", "create database meanwhile; create table meanwhile.mine(id int)")
+	if err := taker.Take(t.Context(), all[0]); !exists(err) {
+		t.Errorf("got %v", err)
+	}
+	if got := s.SQL("", "select count(*) from meanwhile.mine"); got != "0" {
+		t.Error("it is gone: ", got)
+	}
+	s.SQL("", "drop database meanwhile")
 }
 
 type failing struct{ err error }

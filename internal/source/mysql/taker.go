@@ -156,7 +156,7 @@ func (t *Taker) look(ctx context.Context, p plan) (plan, error) {
 	return p, nil
 }
 
-// Take implements source.Taker. A database that it made is removed again where it could not be filled.
+// Take implements source.Taker. A database that it made, and no other, is removed again where it could not be filled.
 func (t *Taker) Take(ctx context.Context, l source.Link) error {
 	r, err := l.Open(ctx)
 	if err != nil {
@@ -170,21 +170,25 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 	if !ok {
 		return &source.TargetError{Target: t.String(), Reason: fmt.Sprintf("nobody asked for %q", l.Path)}
 	}
-	if err := t.fill(ctx, p, r); err != nil {
-		if !p.there {
-			t.drop(ctx, p.to)
-		}
+	// What is thawed takes days, in which others make and fill databases.
+	if p, err = t.look(ctx, plan{from: p.from, to: p.to}); err != nil {
 		return err
 	}
-	return nil
+	return t.fill(ctx, p, r)
 }
 
 // properties are what our line says, in words that need no quoting.
 var properties = regexp.MustCompile(`(?m)^` + headBegin + `charset=([a-z0-9_]+) collation=([a-z0-9_]+)$`)
 
 // fill writes a dump into its database.
-func (t *Taker) fill(ctx context.Context, p plan, r io.Reader) error {
+func (t *Taker) fill(ctx context.Context, p plan, r io.Reader) (err error) {
 	in := bufio.NewReaderSize(r, joinBuffer)
+	made := false
+	defer func() {
+		if made && err != nil {
+			t.drop(ctx, p.to)
+		}
+	}()
 	if !p.there {
 		begin, err := in.Peek(4 << 10)
 		if err != nil && err != io.EOF {
@@ -194,9 +198,10 @@ func (t *Taker) fill(ctx context.Context, p plan, r io.Reader) error {
 		if m := properties.FindSubmatch(begin); m != nil {
 			sql += fmt.Sprintf(" CHARACTER SET %s COLLATE %s", m[1], m[2])
 		}
-		if _, err := t.server.ask(ctx, sql); err != nil {
+		if _, err := t.server.ask(ctx, sql); err != nil { // such as one that was made meanwhile
 			return err
 		}
+		made = true
 	}
 	return t.feed(ctx, fmt.Sprintf("database %q", p.to), newJoiner(in, p.from, p.to), "--database="+p.to)
 }

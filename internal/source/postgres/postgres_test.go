@@ -131,6 +131,7 @@ d'; grant reader to "we""ird"; create role needspassword login password 'x'; cre
 	t.Run("plain", func(t *testing.T) { testPlain(t, s) })
 	t.Run("targets", func(t *testing.T) { testTargets(t, s) })
 	t.Run("half a restore", func(t *testing.T) { testHalf(t, s) })
+	t.Run("meanwhile", func(t *testing.T) { testMeanwhile(t, s) })
 	t.Run("bad input", func(t *testing.T) { testBadInput(t, s) })
 	t.Run("killed", func(t *testing.T) { testKilled(t, s) })
 	t.Run("files of libpq", func(t *testing.T) { testFiles(t, s) })
@@ -272,6 +273,27 @@ func testHalf(t *testing.T, s *dbtest.Server) {
 			}
 		}
 	}
+}
+
+// testMeanwhile: a database that others make while packs are thawed is theirs.
+func testMeanwhile(t *testing.T, s *dbtest.Server) {
+	all := links(store(t, "shop", settings(s)))
+	taker, err := NewTaker("meanwhile", source.NewSettings(Settings, settings(s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := taker.Missing(t.Context(), all); err != nil || len(missing) != 1 {
+		t.Fatal(missing, err)
+	}
+	s.SQL("", "create database meanwhile")
+	s.SQL("meanwhile", "create table mine(id int)")
+	if err := taker.Take(t.Context(), all[0]); !exists(err) {
+		t.Errorf("got %v", err)
+	}
+	if got := s.SQL("meanwhile", "select count(*) from mine"); got != "0" {
+		t.Error("it is gone: ", got)
+	}
+	s.SQL("", "drop database meanwhile")
 }
 
 type failing struct{ err error }

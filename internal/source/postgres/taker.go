@@ -179,6 +179,10 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 	if !ok {
 		return &source.TargetError{Target: t.String(), Reason: fmt.Sprintf("nobody asked for %q", l.Path)}
 	}
+	// What is thawed takes days, in which others make and fill databases.
+	if p, err = t.look(ctx, plan{from: p.from, to: p.to, plain: p.plain}); err != nil {
+		return err
+	}
 	if err := t.fill(ctx, p, r); err != nil {
 		if !p.there {
 			t.drop(ctx, p.to)
