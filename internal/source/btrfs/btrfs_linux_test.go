@@ -225,6 +225,23 @@ func TestChain(t *testing.T) {
 	if n, err := s.restore("restored", s.links(), nil); n != 4 || err != nil || !mapsEqual(d.files("restored/"+at(3)), want[3]) {
 		t.Fatal(n, err)
 	}
+	// What others make while packs are thawed is theirs.
+	taker, err := btrfs.NewTaker(other.root+"/late", settings(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(other.root+"/late", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := taker.Missing(context.Background(), s.links()); err != nil || len(missing) != 4 {
+		t.Fatal(missing, err)
+	}
+	other.do("btrfs", "subvolume", "create", other.root+"/late/"+at(0))
+	other.write("late/"+at(0)+"/mine", "mine")
+	var taken *source.TargetError
+	if err := taker.Take(context.Background(), s.links()[0]); !errors.As(err, &taken) || !taken.Exists || len(other.files("late/"+at(0))) == 0 {
+		t.Fatal(err)
+	}
 	// The newest is gone: an older one serves. All are gone: a full stream, and a snapshot of the same name is no base.
 	week()
 	d.do("btrfs", "subvolume", "delete", d.root+"/.firn-snapshots/me/"+at(3))

@@ -137,6 +137,9 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 			return err
 		}
 	}
+	if _, err := os.Lstat(path); err == nil { // what is thawed takes days; it would be deleted for a rest of ours
+		return &source.TargetError{Target: t.folder, Reason: fmt.Sprintf("%q has come into being meanwhile", l.Point.At), Exists: true}
+	}
 	err = program.Command{Name: t.btrfs, Args: []string{"receive", t.folder}, Idle: t.idle}.Feed(ctx, in)
 	if err != nil {
 		return errors.Join(t.explain(err, l), t.clear(context.WithoutCancel(ctx), path))

@@ -228,6 +228,35 @@ func TestOne(t *testing.T) {
 	}
 }
 
+// TestMeanwhile: a repository that others make or commit to while packs are thawed is theirs.
+func TestMeanwhile(t *testing.T) {
+	base := t.TempDir()
+	dir, to := create(t, filepath.Join(base, "old")), filepath.Join(base, "new")
+	commit(t, dir, "a.txt", "one\n")
+	var h history
+	h.store(t, dir)
+	taker, err := NewTaker(to, source.NewSettings(Settings, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := taker.Missing(t.Context(), h.links())
+	if err != nil || len(missing) != 2 {
+		t.Fatal(missing, err)
+	}
+	create(t, to)
+	commit(t, to, "mine.txt", "mine\n")
+	before := dump(t, to)
+	var target *source.TargetError
+	for _, l := range missing {
+		if err := taker.Take(t.Context(), l); !errors.As(err, &target) || !target.Exists {
+			t.Errorf("%s: %v", l.Path, err)
+		}
+	}
+	if dump(t, to) != before {
+		t.Error("it was loaded into")
+	}
+}
+
 // TestPrefix: whatever part of the history a target has, it gets the rest.
 func TestPrefix(t *testing.T) {
 	base := t.TempDir()

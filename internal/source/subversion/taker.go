@@ -187,6 +187,9 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
+	if err := t.unchanged(ctx, p); err != nil {
+		return err
+	}
 	if !isRepository(p.dir) {
 		if err := os.MkdirAll(p.dir, 0o755); err != nil {
 			return err
@@ -218,6 +221,20 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 		return &source.TargetError{Target: p.dir, Exists: true, Reason: errOther.Error()}
 	}
 	return err
+}
+
+// unchanged looks again, since what is thawed takes days, in which others make repositories and commit to them.
+func (t *Taker) unchanged(ctx context.Context, p plan) error {
+	r, err := t.target(ctx, p.dir)
+	switch {
+	case err != nil:
+		return err
+	case r == nil && p.from > 0:
+		return &source.MissingError{What: "repository", Name: p.dir}
+	case r != nil && r.youngest != max(p.from-1, 0):
+		return &source.TargetError{Target: p.dir, Exists: true, Reason: fmt.Sprintf("it has changed meanwhile: its youngest revision is %d", r.youngest)}
+	}
+	return nil
 }
 
 // String is how errors call the target.
