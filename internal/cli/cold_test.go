@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,24 +28,26 @@ const (
 type cold struct {
 	*hurt
 	server *coldtest.Server
+	clock  *handClock // of the server; nil: it has another
 	src    string
 }
 
-// quick is so much faster that a Bulk thaw of Deep Archive takes 2.2 to 2.9 seconds, and a day 1.4.
+// quick is so much faster that a Bulk thaw of Deep Archive takes 2.2 to 2.9 seconds. A day stays a day: no copy expires because the machine is slow.
 const quick = 60_000
 
 // newCold makes such a person, with a source of files of 1 MB that do not compress and of some small ones.
 func newCold(t *testing.T, o coldtest.Options, files int) *cold {
 	t.Helper()
 	if o.Clock == nil {
-		o.Clock = coldtest.Real{}
+		o.Clock = &handClock{}
 	}
-	if o.Speed == 0 {
-		o.Speed = quick
+	if o.Hurry == 0 {
+		o.Hurry = quick
 	}
 	server := coldtest.Start(t, o)
 	server.CreateBucket(coldBucket)
 	x := &cold{hurt: &hurt{terminal: coldTerminal(t, server)}, server: server}
+	x.clock, _ = o.Clock.(*handClock)
 	x.terminal = x.set("FIRN_PRICE_REGION", "aws/us-east-1").set("TZ", "UTC").set("FIRN_CACHE_DIR", x.dir+"/cache").set("FIRN_STATE_DIR", x.dir+"/state")
 	if err := os.RemoveAll(filepath.Join(x.dir, "src")); err != nil {
 		t.Fatal(err)
@@ -54,14 +57,49 @@ func newCold(t *testing.T, o coldtest.Options, files int) *cold {
 	return x
 }
 
-// past is a clock that was behind for a time.
-type past struct {
-	coldtest.Real
-	behind atomic.Int64 // nanoseconds
+// handClock is the machine's clock in the hands of a test, which has it stand and leap. What may only happen before something else does so however slow the machine is.
+type handClock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+	stood time.Time // zero: it goes
 }
 
 // Now implements coldtest.Clock.
-func (p *past) Now() time.Time { return p.Real.Now().Add(-time.Duration(p.behind.Load())) }
+func (h *handClock) Now() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stood.IsZero() {
+		return h.stood
+	}
+	return time.Now().Add(h.ahead)
+}
+
+// Sleep implements coldtest.Clock: it leaps. So a rule that makes a request slow has time go by at that request.
+func (h *handClock) Sleep(_ context.Context, d time.Duration) error {
+	h.leap(d)
+	return nil
+}
+
+// stop has nothing thaw until goOn, which makes up for the time.
+func (h *handClock) stop() {
+	now := h.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stood = now
+}
+
+func (h *handClock) goOn() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stood = time.Time{}
+}
+
+// leap moves a clock that goes.
+func (h *handClock) leap(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ahead += d
+}
 
 // fill writes the files of a source.
 func (x *cold) fill(src string, files int) {

@@ -30,16 +30,19 @@ func (x *cold) policy(p *coldtest.Policy) {
 	x.server.AddUser(u)
 }
 
-// TestColdExpires: copies expire faster than they are fetched. That costs again, is said, and is kept to the limit; what was restored stays.
+// TestColdExpires: copies expire before they are fetched, with the third pack of either run. That costs again, is said, and is kept to the limit; what was restored stays.
 func TestColdExpires(t *testing.T) {
 	t.Parallel()
-	x := newCold(t, coldtest.Options{Speed: 28_800}, 8) // a day takes 3 s
+	x := newCold(t, coldtest.Options{}, 8)
 	x.begin("DEEP_ARCHIVE")
-	args := []string{"restore", "latest", "--target", "out", "--yes", "--tier", "standard", "--days", "1", "--poll", "200ms", "--limit-download", "700K", "--connections", "1"}
+	args := []string{"restore", "latest", "--target", "out", "--yes", "--tier", "standard", "--days", "1", "--poll", "200ms", "--connections", "1"}
+	expire := fmt.Sprintf("GetObject nas/data slow nth=3 delay=%v", 49*time.Hour)
 	offer := objects(t, x.ok(append(args, "--plan", "--json")...))["plan"]["offers"].([]any)[0].(map[string]any)
 	limit := fmt.Sprintf("%.8f", 1.001*offer["total"].(float64))
+	x.faults(expire)
 	out, errs := x.refused(1, []string{"firn: error: ", "hint: raise --max-cost"}, append(args, "--max-cost", limit)...)
 	t.Log(out, errs)
+	x.faults(expire)
 	out, errs = x.refused(0, []string{"going on with job"}, append(args, "--max-cost", "1")...)
 	t.Log(out, errs)
 	x.same("out")
@@ -191,8 +194,9 @@ func TestColdReadOnlyState(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("has no /proc")
 	}
-	x := newCold(t, coldtest.Options{Speed: 20_000}, 3)
+	x := newCold(t, coldtest.Options{}, 3)
 	x.begin("DEEP_ARCHIVE")
+	x.clock.stop() // it has to wait until it is killed
 	y := *x
 	y.hurt = &hurt{terminal: x.set("FIRN_STATE_DIR", "/proc/nowhere/state")}
 	y.terminal = y.set("FIRN_CACHE_DIR", "/proc/nowhere/cache")
@@ -200,13 +204,14 @@ func TestColdReadOnlyState(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for tries := 0; len(x.requests("RestoreObject")) < len(x.packs()) && tries < 500; tries++ {
+	for tries := 0; len(x.requests("RestoreObject")) < len(x.packs()) && tries < 6000; tries++ {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	x.clock.goOn()
 	if strings.Count(errs.String(), "going on without") != 1 {
 		t.Error(errs)
 	}

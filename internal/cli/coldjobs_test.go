@@ -30,8 +30,10 @@ func TestColdElsewhere(t *testing.T) {
 	t.Parallel()
 	x := newCold(t, coldtest.Options{}, 6)
 	x.begin("DEEP_ARCHIVE")
+	x.clock.stop()
 	out := x.ok(restoreAll("out", "--detach")...)
 	x.wants(out, "to come", "run the same command again")
+	x.clock.goOn()
 	there := x.elsewhere("other")
 	t.Log(there.ok(restoreAll("out2")...))
 	x.same("out2")
@@ -61,8 +63,9 @@ func (x *cold) jobID() string {
 // TestColdJobs looks at jobs, cancels one, goes on with another tier, and keeps two processes from one job.
 func TestColdJobs(t *testing.T) {
 	t.Parallel()
-	x := newCold(t, coldtest.Options{Speed: 12_000}, 6) // bulk takes some 14 s: the second process has to find the first one at it
+	x := newCold(t, coldtest.Options{}, 6)
 	x.begin("DEEP_ARCHIVE")
+	x.clock.stop() // the second process has to find the first one at it
 	x.ok("restore", "latest", "--target", "out", "--yes", "--tier", "bulk", "--days", "40", "--poll", "200ms", "--detach")
 	id := x.jobID()
 	shown := x.ok("thaw", "show", id)
@@ -87,6 +90,7 @@ func TestColdJobs(t *testing.T) {
 	}
 	_, second := x.refused(1, []string{"firn: error: ", fmt.Sprintf("hint: process %d is at it: firn thaw show ", cmd.Process.Pid)}, args...)
 	t.Log(second)
+	x.clock.goOn()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, errs)
 	}
@@ -114,8 +118,9 @@ func (x *cold) code(args ...string) int {
 // TestColdCancel: what was asked for comes nevertheless, and the next restore uses it.
 func TestColdCancel(t *testing.T) {
 	t.Parallel()
-	x := newCold(t, coldtest.Options{Speed: 10_000}, 3)
+	x := newCold(t, coldtest.Options{}, 3)
 	x.begin("DEEP_ARCHIVE")
+	x.clock.stop()
 	x.ok(restoreAll("out", "--detach")...)
 	id := x.jobID()
 	out := x.ok("thaw", "cancel", id)
@@ -123,6 +128,7 @@ func TestColdCancel(t *testing.T) {
 	t.Log(out)
 	x.wants(x.ok("thaw", "list"), "cancelled")
 	before := len(x.requests("RestoreObject"))
+	x.clock.goOn()
 	_, errs := x.refused(0, nil, restoreAll("out")...)
 	t.Log(errs)
 	x.same("out")

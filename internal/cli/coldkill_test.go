@@ -61,7 +61,7 @@ func TestColdKill(t *testing.T) {
 }
 
 func newKilledJob(t *testing.T, speed float64, days, kills int, seed uint64) *killedJob {
-	j := &killedJob{cold: newCold(t, coldtest.Options{Speed: speed, Seed: seed}, 16), speed: speed, days: days, kills: kills}
+	j := &killedJob{cold: newCold(t, coldtest.Options{Hurry: speed, Seed: seed}, 16), speed: speed, days: days, kills: kills}
 	j.begin("DEEP_ARCHIVE")
 	// A window is what this link brings home in a good half of the days: about a fifth of all.
 	link := 3_500_000 * 10 / 7 / 86_400 / days
@@ -88,7 +88,7 @@ func (j *killedJob) live(rng *rand.Rand) price.Money {
 		_ = cmd.Wait()
 		timer.Stop()
 		if j.days == 1 && k%2 == 0 {
-			time.Sleep(time.Duration(rng.Int64N(int64(50 * float64(time.Hour) / j.speed)))) // as long as copies are kept, or twice that
+			j.clock.leap(time.Duration(rng.Int64N(int64(90 * time.Hour)))) // copies are kept for a day or two
 		}
 		j.t.Logf("killed after %v: %s", after, strings.TrimSpace(errs.String()))
 	}
@@ -101,7 +101,7 @@ func (j *killedJob) live(rng *rand.Rand) price.Money {
 
 // checkPaid wants whatever was paid for once more to have expired before.
 func (j *killedJob) checkPaid() {
-	least := time.Duration((9*time.Hour + time.Duration(j.days)*24*time.Hour).Seconds() / j.speed * float64(time.Second))
+	least := time.Duration(float64(9*time.Hour)/j.speed) + time.Duration(j.days)*24*time.Hour
 	last := map[string]time.Time{}
 	windows, again := 0, 0
 	var at time.Time

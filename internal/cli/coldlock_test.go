@@ -22,7 +22,7 @@ import (
 // newLocked is a person whose bucket locks new objects for some days by itself.
 func newLocked(t *testing.T, days int) (*cold, *coldtest.Virtual) {
 	clock := coldtest.NewVirtual(time.Time{}, 0)
-	x := newCold(t, coldtest.Options{Clock: clock, Speed: 1}, 3)
+	x := newCold(t, coldtest.Options{Clock: clock, Hurry: 1}, 3)
 	x.server.LockBucket(coldBucket, "GOVERNANCE", days)
 	return x, clock
 }

@@ -48,6 +48,7 @@ func TestColdStream(t *testing.T) {
 		t.Error("the command ran though nobody agreed")
 	}
 
+	x.clock.stop()
 	out, errs, code := x.run(append(command, "--yes", "--detach", "--days", "40")...)
 	if code != 0 || !strings.Contains(out+errs, "to come") {
 		t.Fatalf("detached: code %d\n%s%s", code, out, errs)
@@ -58,6 +59,7 @@ func TestColdStream(t *testing.T) {
 	if list := x.ok("thaw", "list"); !strings.Contains(list, "a command") || !strings.Contains(list, "active") {
 		t.Errorf("%s", list)
 	}
+	x.clock.goOn()
 	var result struct {
 		Links int
 		Thaw  struct {
@@ -94,7 +96,7 @@ func TestColdStreamKill(t *testing.T) {
 	}
 	t.Parallel()
 	const speed, days = 40_000.0, 40
-	x, content := newColdStream(t, coldtest.Options{Speed: speed}, 12)
+	x, content := newColdStream(t, coldtest.Options{Hurry: speed}, 12)
 	link := 4_000_000 * 10 / 7 / 86_400 / days
 	to := filepath.Join(x.dir, "restored")
 	// Whose giver is killed sees the end of its input, as if that were all.
@@ -121,7 +123,7 @@ func TestColdStreamKill(t *testing.T) {
 	if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(content), err)
 	}
-	least := time.Duration((9*time.Hour + days*24*time.Hour).Seconds() / speed * float64(time.Second))
+	least := time.Duration(float64(9*time.Hour)/speed) + days*24*time.Hour
 	last := map[string]time.Time{}
 	for _, r := range x.requests("RestoreObject") {
 		if before, ok := last[r.Key]; ok && r.Status == 202 && r.Time.Sub(before) < least {

@@ -92,13 +92,12 @@ func TestColdTrap(t *testing.T) {
 // TestColdHotFor: content is hot for a time, then moved, at a price that is told before.
 func TestColdHotFor(t *testing.T) {
 	t.Parallel()
-	clock := &past{}
-	clock.behind.Store(int64(40 * 24 * time.Hour))
+	clock := &handClock{ahead: -40 * 24 * time.Hour}
 	x := newCold(t, coldtest.Options{Clock: clock}, 3)
 	x.ok("init", "--recipient", recipient, "--kit-saved", "-q")
 	hotFor := []string{"--pack-size", "1M", "--class", "STANDARD_IA", "--hot-for", "30d", "--then", "DEEP_ARCHIVE"}
 	t.Log(x.ok(append([]string{"backup", x.src}, hotFor...)...))
-	clock.behind.Store(0)
+	clock.leap(40 * 24 * time.Hour)
 	x.fill("src/young", 1)
 	t.Log(x.ok(append([]string{"backup", x.src}, hotFor...)...))
 	before := x.ok("cost")

@@ -86,7 +86,7 @@ func TestDrillKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	x := newCold(t, coldtest.Options{Speed: 40_000, Seed: seed}, 10)
+	x := newCold(t, coldtest.Options{Hurry: 40_000, Seed: seed}, 10)
 	x.begin("DEEP_ARCHIVE")
 	x.server.ForgetRequests()
 	args := []string{"drill", "--files", "5", "--yes", "--scratch", "scratch", "--tier", "standard", "--poll", "200ms", "--json"}
@@ -119,7 +119,9 @@ func TestDrillDetach(t *testing.T) {
 	x := newCold(t, coldtest.Options{}, 4)
 	x.begin("DEEP_ARCHIVE")
 	args := []string{"drill", "--files", "2", "--yes", "--detach"}
+	x.clock.stop()
 	out, _ := x.refused(3, nil, args...)
+	x.clock.goOn()
 	x.wants(out, "waiting for packs to be thawed; run the same command again")
 	for range 100 {
 		time.Sleep(100 * time.Millisecond)

@@ -35,6 +35,7 @@ import (
 type Options struct {
 	Clock  Clock   // nil: a Virtual one that begins now
 	Speed  float64 // how many times faster than Amazon's objects thaw, expire and are billed, for a clock that is real; 0: 1
+	Hurry  float64 // how many times faster than that objects thaw, so that copies stay however slow the machine is; 0: 1
 	Seed   uint64  // of everything that is left to chance
 	Region string  // empty: us-east-1
 	Users  []User  // empty: one with all rights and random keys, see Server.User
@@ -87,6 +88,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Speed == 0 {
 		o.Speed = 1
+	}
+	if o.Hurry == 0 {
+		o.Hurry = 1
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"

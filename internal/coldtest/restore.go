@@ -120,7 +120,7 @@ func (q *request) restore(v *version, tier string, days int) (int, error) {
 	}
 	v.asked++
 	jitter := s.chance("thaw", v.Key, fmt.Sprint(v.asked)) // not by what else is under way, so that it comes out the same again
-	ready := s.moment.Add(s.quick(took.least + time.Duration(jitter*float64(took.most-took.least))))
+	ready := s.moment.Add(s.quick(time.Duration((float64(took.least) + jitter*float64(took.most-took.least)) / s.o.Hurry)))
 	if r == nil {
 		r = &restore{days: days}
 		v.restore = r
