@@ -20,6 +20,7 @@ type Tree struct {
 	at      time.Time
 	entries []entry
 	dirs    bool // there are folders, so the root is told, too
+	byPath  map[string]*source.Stream
 }
 
 type entry struct {
@@ -38,7 +39,7 @@ func NewTree(ctx context.Context, streams []source.Stream, at time.Time) (*Tree,
 	}
 	t := &Tree{ctx: ctx, at: at}
 	t.dirs = len(streams) != 1 || strings.Contains(streams[0].Path, "/")
-	seen := map[string]bool{"": true}
+	seen, folders := map[string]bool{"": true}, map[string]bool{}
 	if t.dirs {
 		t.entries = append(t.entries, entry{})
 	}
@@ -48,8 +49,8 @@ func NewTree(ctx context.Context, streams []source.Stream, at time.Time) (*Tree,
 			return nil, fmt.Errorf("%q is no path of a stream", s.Path)
 		}
 		for n, c := range s.Path {
-			if c == '/' && !seen[s.Path[:n]] {
-				seen[s.Path[:n]] = true
+			if c == '/' && !folders[s.Path[:n]] {
+				seen[s.Path[:n]], folders[s.Path[:n]] = true, true
 				t.entries = append(t.entries, entry{path: s.Path[:n]})
 			}
 		}
@@ -60,11 +61,15 @@ func NewTree(ctx context.Context, streams []source.Stream, at time.Time) (*Tree,
 		t.entries = append(t.entries, entry{s.Path, s})
 	}
 	for i := range streams {
-		if s := &streams[i]; slices.ContainsFunc(t.entries, func(e entry) bool { return strings.HasPrefix(e.path, s.Path+"/") }) {
-			return nil, fmt.Errorf("%q is a stream and a folder", s.Path)
+		if folders[streams[i].Path] {
+			return nil, fmt.Errorf("%q is a stream and a folder", streams[i].Path)
 		}
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return slices.Compare(strings.Split(a.path, "/"), strings.Split(b.path, "/")) })
+	t.byPath = make(map[string]*source.Stream, len(streams))
+	for i := range streams {
+		t.byPath[streams[i].Path] = &streams[i]
+	}
 	return t, nil
 }
 
@@ -90,11 +95,8 @@ func (t *Tree) Details([]byte, *source.Stat) (source.Details, error) { return so
 
 // Open implements source.Tree.
 func (t *Tree) Open(name []byte) (source.Content, error) {
-	for _, e := range t.entries {
-		if e.stream == nil || e.path != string(name) {
-			continue
-		}
-		r, err := e.stream.Open(t.ctx)
+	if s := t.byPath[string(name)]; s != nil {
+		r, err := s.Open(t.ctx)
 		if err != nil {
 			return nil, err
 		}
