@@ -64,7 +64,7 @@ func (x *run) unreadable(p *repo.Pruning) error {
 	for _, u := range p.Unreadable {
 		switch {
 		case x.wanted[u.ID] || p.Forgotten()[u.ID]:
-		case u.Marked || u.Stored.Add(WeakGrace).After(x.now):
+		case u.Counts(x.now):
 			if stop == nil {
 				stop = &UnreadableError{Err: u.Err}
 			}

@@ -124,7 +124,8 @@ type Options struct {
 	Now      func() time.Time
 	Report   event.Func
 
-	faults faults // of tests
+	unpriced bool   // there is no Region
+	faults   faults // of tests
 }
 
 // faults are mistakes that tests make on purpose, to see that they are noticed.
@@ -148,6 +149,7 @@ func (o *Options) setDefaults() {
 		}
 	}
 	if o.Region == nil {
+		o.unpriced = true
 		o.Region = &price.Region{GB: 1 << 30, Classes: []price.Class{{}}}
 	}
 }
@@ -334,10 +336,13 @@ func (x *run) load(ctx context.Context) (*repo.Pruning, error) {
 	if err != nil || len(p.Broken) == 0 {
 		return p, err
 	}
+	if x.o.Only && x.o.Decide == nil {
+		return p, nil // to forget by name takes nothing that records say
+	}
 	if x.o.DryRun {
 		return nil, p.Broken[0]
 	}
-	err = x.o.Repo.Replace(ctx, p.Broken)
+	err = x.o.Repo.Replace(ctx, p.Broken, func(id snapshot.ID) bool { return slices.Contains(x.o.Forget, id) })
 	if errors.Is(err, repo.ErrWriteOnly) {
 		return nil, fmt.Errorf("%w: %w", ErrRecords, p.Broken[0])
 	}

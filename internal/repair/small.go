@@ -296,10 +296,8 @@ func (x *run) wreckedRecord(p *Plan, sc *scope, name string, err error) {
 		return
 	}
 	p.add(&Step{Object: name, Damage: damageOf(err), Why: err, Remedy: Make, scope: sc, do: func(x *run, s *Step) (Outcome, error) {
-		for _, sc := range x.scopes {
-			if _, err := sc.RetireUnneeded(x.ctx); err != nil {
-				return Left, err
-			}
+		if err := x.o.Repo.RetireUnneeded(x.ctx, nil); err != nil {
+			return Left, err
 		}
 		return x.remove(s)
 	}})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -445,31 +444,4 @@ func loses(m *manifest.Reader, e *manifest.Entry, lost func(digest.Chunk) bool) 
 		}
 	}
 	return pieces.Err() != nil
-}
-
-// RetireUnneeded is for a prune record that is lost for good: it retires every pack that no snapshot needs, which covers whatever the lost one may have let a pruner delete. What it
-// forgot is remembered no more. It fails where a pack set cannot be read.
-func (s *ScopeState) RetireUnneeded(ctx context.Context) (name string, err error) {
-	needed := map[digest.Object]bool{}
-	for _, it := range s.Items {
-		names, err := s.PackNames(ctx, it.Snapshot)
-		if err != nil {
-			return "", err
-		}
-		for _, n := range names {
-			needed[n] = true
-		}
-	}
-	var retire []digest.Object
-	err = s.ListPacks(ctx, func(o ObjectName, _ store.Info) error {
-		if o.Summed() && !needed[o.Sum] {
-			retire = append(retire, o.Sum)
-		}
-		return nil
-	})
-	if err != nil {
-		return "", err
-	}
-	slices.SortFunc(retire, func(a, b digest.Object) int { return slices.Compare(a[:], b[:]) })
-	return s.Retire(ctx, retire, nil)
 }

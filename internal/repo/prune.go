@@ -43,6 +43,15 @@ type UnreadSnapshot struct {
 	Err    error
 }
 
+// unreadAge is how long a snapshot without a mark that cannot be read may be one that somebody is just about to mark (FORMAT §12.1).
+const unreadAge = time.Hour
+
+// Counts reports whether what the snapshot needs has to stay, so that nothing can be deleted as long as nobody knows what that is. One that was never marked as done may be anything, put there by
+// anybody.
+func (u *UnreadSnapshot) Counts(now time.Time) bool {
+	return u.Marked || u.Stored.Add(unreadAge).After(now)
+}
+
 // pruneRecord is a record that was read and can be believed.
 type pruneRecord struct {
 	name   string
@@ -451,34 +460,53 @@ func (p *Pruning) locked(ctx context.Context, name string) (bool, error) {
 	return err == nil && lock.Holds(p.Newest), err
 }
 
-// Replace deals with prune records that cannot be read, which nobody may overlook: it retires, in every scope, all that no snapshot needs, which covers whatever such a record may have let a
-// pruner delete, and deletes them. It takes who holds everything, since a record may be of any scope; else it fails with ErrWriteOnly.
-func (r *Repository) Replace(ctx context.Context, broken []error) error {
+// Replace deals with prune records that cannot be read, which nobody may overlook: it does RetireUnneeded, and deletes them.
+func (r *Repository) Replace(ctx context.Context, broken []error, givenUp func(snapshot.ID) bool) error {
+	if err := r.RetireUnneeded(ctx, givenUp); err != nil {
+		return err
+	}
+	purger, err := store.NewPurger(ctx, r.st)
+	if err != nil {
+		return err
+	}
+	for _, b := range broken {
+		r.note("%s cannot be read: it is replaced by records that retire whatever no snapshot needs", Culprit(b))
+		if err := purger.Purge(ctx, Culprit(b)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RetireUnneeded is for a prune record that is lost for good: it retires, in every scope, all that no snapshot needs, which covers whatever the lost one may have let a pruner delete. What it forgot
+// is remembered no more. It takes who holds everything, since a record may be of any scope; else it fails with ErrWriteOnly. It fails where what a snapshot needs cannot be read, but for snapshots
+// that are given up (nil: none is).
+func (r *Repository) RetireUnneeded(ctx context.Context, givenUp func(snapshot.ID) bool) error {
 	if r.secrets == nil {
 		return ErrWriteOnly
+	}
+	if givenUp == nil {
+		givenUp = func(snapshot.ID) bool { return false }
 	}
 	ids, err := r.Scopes(ctx)
 	if err != nil {
 		return err
 	}
-	var last *Pruning
 	for _, id := range ids {
-		if last, err = r.LoadToPrune(ctx, id); err != nil {
+		p, err := r.LoadToPrune(ctx, id)
+		if err != nil {
 			return err
 		}
-		for _, u := range last.Unreadable {
-			return u.Err
+		now := r.o.Now()
+		if p.Newest.After(now) {
+			now = p.Newest // a clock that is late
 		}
-		if err := last.retireUnneeded(ctx); err != nil {
-			return err
+		for _, u := range p.Unreadable {
+			if u.Counts(now) && !givenUp(u.ID) {
+				return u.Err
+			}
 		}
-	}
-	for _, b := range broken {
-		if last == nil {
-			return b
-		}
-		r.note("%s cannot be read: it is replaced by records that retire whatever no snapshot needs", Culprit(b))
-		if err := last.purge(ctx, Culprit(b)); err != nil {
+		if err := p.retireUnneeded(ctx, givenUp); err != nil {
 			return err
 		}
 	}
@@ -487,11 +515,11 @@ func (r *Repository) Replace(ctx context.Context, broken []error) error {
 
 // retireUnneeded retires every pack that the store lists or the index names, and every pack set, that no snapshot needs. What a snapshot needs that is not done and whose pack set is gone
 // does not count: only a pruner has deleted that, and such a snapshot is to find what it needs retired.
-func (p *Pruning) retireUnneeded(ctx context.Context) error {
+func (p *Pruning) retireUnneeded(ctx context.Context, givenUp func(snapshot.ID) bool) error {
 	needed := map[digest.Object]bool{}
 	for _, it := range slices.Concat(p.Items, p.Late) {
 		names, err := p.PackNames(ctx, it.Snapshot)
-		if errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone {
+		if errors.Is(err, store.ErrNotExist) && it.Status() != snapshot.IsDone || err != nil && givenUp(it.ID) {
 			continue
 		}
 		if err != nil {
