@@ -91,7 +91,7 @@ func TestMySQL(t *testing.T) {
 	if got := other.SQL("", "show grants for reader@localhost"); !strings.Contains(got, "`shop`.`t`") {
 		t.Error(got)
 	}
-	b.wants(1, []string{"has tables already"}, append(to, "restore", "latest", "--source", "mysql:all", "--into", "mysql:all")...)
+	b.wants(1, []string{"has tables already", "hint: choose another target", "what -o force does: replace tables"}, append(to, "restore", "latest", "--source", "mysql:all", "--into", "mysql:all")...)
 	b.wants(0, []string{"replayed 1 stream"}, append(to, "restore", "latest:shop.sql", "--source", "mysql:all", "--into", "mysql:second")...)
 	if a, b := s.SQL("shop", sum), other.SQL("second", sum); a != b {
 		t.Errorf("was %s, is %s", a, b)
@@ -141,7 +141,7 @@ func TestSubversion(t *testing.T) {
 	}
 	b.wants(0, []string{"replayed 0 streams"}, "restore", "latest", "--into", "svn:"+to)
 	files := filepath.Join(b.dir, "files")
-	b.wants(0, []string{"replayed 10 streams"}, "restore", "latest", "--target", files)
+	b.wants(0, []string{"replayed 10 streams", "svnadmin create REPOSITORIES/one", "tar -x -C REPOSITORIES/two -f "}, "restore", "latest", "--target", files)
 	byHand := filepath.Join(b.dir, "by hand")
 	run(nil, "svnadmin", "create", byHand)
 	parts, err := filepath.Glob(filepath.Join(files, "one", "*.svndump"))
@@ -163,6 +163,6 @@ func TestSubversion(t *testing.T) {
 	}
 	run(nil, "svnadmin", "create", filepath.Join(root, "one"))
 	b.wants(0, []string{"another than the one that was stored", "on top of"}, "backup", "svn:"+root)
-	b.wants(1, []string{"another repository"}, "restore", "latest", "--into", "svn:"+to)
+	b.wants(1, []string{"another repository", "hint: choose another target, or one that does not exist yet\n"}, "restore", "latest", "--into", "svn:"+to)
 	b.wants(1, []string{"does not exist"}, "backup", "svn:"+filepath.Join(b.dir, "nosuch"))
 }

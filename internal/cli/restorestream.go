@@ -43,6 +43,29 @@ func (f *intoFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVarP(&f.settings, "option", "o", nil, "setting of what --into names, as NAME=VALUE (repeat for more)")
 	fl.BoolVar(&f.stdout, "stdout", false, "write one stream to standard output")
 	fl.StringVar(&f.command, "to-command", "", "give each stream to this command, run once for each in the shell (FIRN_STREAM is its name)")
+	_ = cmd.RegisterFlagCompletionFunc("into", completeTakers) // these fail for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("option", f.completeSettings)
+}
+
+// completeTakers offers the kinds of what takes streams.
+func completeTakers(_ *cobra.Command, _ []string, begun string) (offers []string, _ cobra.ShellCompDirective) {
+	for _, k := range wire.Kinds() {
+		if k.Takes() && strings.HasPrefix(k.Name+":", begun) {
+			offers = append(offers, k.Name+":")
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeSettings offers the settings of what is named already, or all there are.
+func (f *intoFlags) completeSettings(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var named []string
+	if f.into != "" {
+		named = []string{f.into}
+	} else if f.zfs != "" {
+		named = []string{"zfs:" + f.zfs}
+	}
+	return completeSettings(cmd, named, begun)
 }
 
 // given reports whether something other than files is wanted.
@@ -253,7 +276,32 @@ func (r *replaying) explain(err error) error {
 		p := &outside.Points[0]
 		return &advice.Error{Err: err, Hint: fmt.Sprintf("first bring %s of %s back from where the other tool has stored it, into the same place", printable(p.At), printable(p.Of))}
 	}
+	var target *source.TargetError
+	if errors.As(err, &target) && target.Exists {
+		if way := r.overwriting(); way != "" {
+			return &advice.Error{Err: err, Hint: "choose another target, or one that does not exist yet; " + way}
+		}
+	}
 	return err
+}
+
+// overwriting says how a target may be made to give way; empty where it cannot, or was asked to already.
+func (r *replaying) overwriting() string {
+	x := r.x
+	if r.folder != nil && x.overwrite != "changed" && x.overwrite != "always" {
+		return "--overwrite changed replaces what is something else"
+	}
+	if _, asked := x.to.values["force"]; asked || r.folder != nil {
+		return ""
+	}
+	for _, k := range wire.Kinds() {
+		for _, s := range k.Settings {
+			if k.Name == x.to.spec.Kind && s.Name == "force" {
+				return "what -o force does: " + strings.TrimPrefix(s.Help, "restoring: ")
+			}
+		}
+	}
+	return ""
 }
 
 // run replays what can be read as it is.
@@ -346,7 +394,7 @@ func (r *replaying) end(ctx context.Context, res *replay.Result, job *thaw.Job, 
 		hint := "run the same command again: it goes on with the stream that was cut off, from the start of that"
 		return &advice.Error{Text: "interrupted", Hint: hint, Err: err}
 	case err != nil:
-		return err
+		return r.explain(err)
 	case res.Failed > 0:
 		return &advice.Error{Code: advice.Incomplete, Hint: advice.HowToHeal}
 	}

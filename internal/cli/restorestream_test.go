@@ -141,7 +141,7 @@ func TestRestoreChain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "home-state2"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.wants(1, []string{"is there already", "hint: choose another target"}, "restore", "latest", "--target", dir)
+	b.wants(1, []string{"is there already", "hint: choose another target", "; --overwrite changed replaces"}, "restore", "latest", "--target", dir)
 	b.wants(0, []string{"replayed 1 stream"}, "restore", "latest", "--target", dir, "--overwrite", "changed")
 	b.wants(0, []string{`"home-state3" is an increment: it starts from "state2"`}, "restore", "latest:home-state3", "--target", dir+"1")
 	b.wants(0, []string{`is an increment`}, "restore", "latest", "--tar", dir+".tar")
@@ -220,6 +220,11 @@ func TestRestoreStreamUsage(t *testing.T) {
 		{2, []string{"cannot hold both"}, []string{"--stdout", "--json"}},
 	} {
 		b.wants(c.code, c.words, append([]string{"restore", "latest", "--source", "x"}, c.args...)...)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"--into po", "postgres:\n"}, {"--into ", "zfs:\n"}, {"--into zfs:a -o unm", "unmounted=\n"}, {"--zfs a -o for", "force=\n"}, {"--into svn:/a -o for", ":6\n"},
+	} {
+		b.wants(0, []string{c.want}, append([]string{"__complete", "restore", "latest"}, strings.Split(c.args, " ")...)...)
 	}
 	b.wants(2, []string{"patterns choose files"}, "restore", "latest", "*.sql", "--source", "x", "--to-command", "cat")
 	b.wants(2, []string{"files, not streams"}, "restore", "latest", "--source", files, "--to-command", "cat")

@@ -75,8 +75,11 @@ func (r *replaying) show(res *replay.Result, job *thaw.Job, tr *thaw.Result, err
 		}
 		return x.c.objectOf("replay", j)
 	}
+	told := map[string]bool{} // what the first of them says goes for all that builds upon it
 	for _, e := range res.Lost {
-		r.tellUntil(e)
+		if !told[e.Point.Of] {
+			told[e.Point.Of] = r.tellUntil(e)
+		}
 	}
 	if x.c.quiet {
 		return nil
@@ -85,8 +88,8 @@ func (r *replaying) show(res *replay.Result, job *thaw.Job, tr *thaw.Result, err
 	if job != nil && tr != nil {
 		r.tellThaw(tr, err)
 	}
-	if r.folder != nil && err == nil {
-		x.tellUse(r.item.Source, res.Taken, r.file)
+	if r.folder != nil && err == nil && res.Failed == 0 && len(res.Taken) > 0 {
+		r.tellUse()
 	}
 	return nil
 }
@@ -115,14 +118,17 @@ func (r *replaying) say(text string) {
 	r.x.c.print("%s\n", text)
 }
 
-// tellUntil says up to where there is something in spite of a stream that is lost.
-func (r *replaying) tellUntil(e *replay.LinkError) {
+// tellUntil says up to where there is something in spite of a stream that is lost, and reports whether there was anything to say.
+func (r *replaying) tellUntil(e *replay.LinkError) bool {
 	switch {
 	case e.Until != nil:
 		r.x.c.warn("of %q all is there up to %q, of snapshot %s; what comes after %q builds upon what is lost", e.Point.Of, e.Until.Point.At, shortID(e.UntilSnapshot), e.Path)
 	case e.Point.From != "":
 		r.x.c.warn("of %q nothing can be brought back", e.Point.Of)
+	default:
+		return false
 	}
+	return true
 }
 
 func (r *replaying) tellThaw(tr *thaw.Result, err error) {
@@ -137,20 +143,6 @@ func (r *replaying) tellThaw(tr *thaw.Result, err error) {
 			text += " (all can be here by " + status.ETA.Local().Format(timeFormat) + ")"
 		}
 		r.say(text)
-	}
-}
-
-// tellUse prints what can be done with the files of streams.
-func (x *restoreCommand) tellUse(o snapshot.Origin, links []source.Link, file func(source.Link) string) {
-	how := map[string]string{
-		"zfs": "zfs receive POOL/DATASET <", "btrfs": "btrfs receive FOLDER <", "subversion": "svnadmin load REPOSITORY <",
-	}[o.Kind]
-	if x.c.quiet || how == "" || len(links) == 0 {
-		return
-	}
-	x.c.print("to use them, in this order:\n")
-	for _, l := range links {
-		x.c.print("  %s %s\n", how, printable(file(l)))
 	}
 }
 
