@@ -317,9 +317,18 @@ func (s *scopePlan) replaced(ctx context.Context, res *Result, forget []snapshot
 	if err != nil {
 		return nil, err
 	}
-	standing, spare := snapshot.Rewritten(now.Items), twins(now.Items)
+	forgotten, items := now.Forgotten(), slices.Clone(s.state.Items)
+	for i := range items {
+		items[i].Forgotten = forgotten[items[i].ID]
+	}
+	standing, spare := snapshot.Rewritten(items), twins(items)
+	for _, r := range res.Replaced {
+		if !forgotten[r.New] {
+			standing[r.Old] = r.New
+		}
+	}
 	alone := map[snapshot.ID]bool{}
-	for _, it := range now.Items {
+	for _, it := range items {
 		alone[it.ID] = it.Status() == snapshot.IsDone && standing[it.ID].IsZero() && !spare[it.ID]
 	}
 	left := func(id snapshot.ID) bool { return alone[id] }
