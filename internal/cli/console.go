@@ -118,6 +118,18 @@ func (c *console) print(format string, args ...any) {
 	}
 }
 
+// tell is print for what people read: to standard error where JSON goes to standard output.
+func (c *console) tell(format string, args ...any) {
+	if c.json == "" {
+		c.print(format, args...)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erase()
+	fmt.Fprintf(c.err, format, args...)
+}
+
 // object writes one JSON object.
 func (c *console) object(v any) error {
 	raw, err := json.Marshal(v)

@@ -60,6 +60,10 @@ func (x *forgetCommand) run(ctx context.Context, args []string) error {
 	switch {
 	case len(x.paths) > 0 && len(args) > 0:
 		return usage("say which by --source, --host and --tag", "--path is about many snapshots, and %q about one", args[0])
+	case len(x.paths) > 0 && x.last:
+		return usage("", "--path forgets no snapshot without another one in its place, and --last is about the last one of a source")
+	case len(x.paths) > 0 && x.hostKey != "":
+		return usage("leave out --host-key", "--path takes a passphrase or identity: no host's key opens content")
 	case len(x.paths) > 0:
 		return rewritePaths(ctx, x.c, &x.read, &x.prices, rewriteOptions{paths: x.paths, filters: x.filters, retire: x.retire, dryRun: x.dryRun, yes: x.yes})
 	case len(args) == 0:
@@ -78,6 +82,14 @@ func (x *forgetCommand) run(ctx context.Context, args []string) error {
 	}
 	o := prune.Options{Repo: s.repo, Forget: ids, Last: x.last, Only: true, DryRun: x.dryRun, Grace: prune.DefaultGrace, Now: x.c.now, Report: x.c.listen().hear}
 	if !x.dryRun && !x.yes && x.c.terminal {
+		look := o
+		look.DryRun = true
+		res, err := prune.Run(ctx, look)
+		x.c.endLine()
+		if err != nil {
+			return x.c.prunedError(err)
+		}
+		x.c.showPrune(res, nil, true)
 		if err := x.c.confirm(ctx, sprintf("Forget %s?", counted(int64(len(ids)), "snapshot"))); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ where it pays (which takes a passphrase or identity: manifests are read), up to 
 switches it off, --refresh 10G bounds what is sent again, --refresh all takes every pack that is not full.
 
 A key made by firn keys write-only --prune is enough, on another machine than the backups; a passphrase or identity is, too. On a
-terminal you are asked first; elsewhere it goes on.`,
+terminal you are asked first; elsewhere it goes on, but for --keep-none, which takes --yes.`,
 		Example: `  firn prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
   firn prune --keep-within 90d --keep-tag release --host-key prune.key
   firn prune --keep-all
@@ -106,7 +106,9 @@ func (x *pruneCommand) run(ctx context.Context) error {
 			return err
 		}
 	}
-	o.Last = policy.None
+	if o.Last = policy.None; o.Last && !x.dryRun && !x.yes && !x.c.terminal {
+		return failure("add --yes if that is meant", "nobody can be asked whether every snapshot is to be forgotten")
+	}
 	if o.Refresh, err = parseRefresh(x.refresh); err != nil {
 		return err
 	}
@@ -128,6 +130,9 @@ func (x *pruneCommand) run(ctx context.Context) error {
 	defer s.close()
 	if o.Region, err = x.prices.orNone(s.st, &x.read.store); err != nil {
 		return err
+	}
+	if o.Region == nil {
+		x.c.note("no prices are known for this store, nor whether it bills a least stay: packs are deleted as soon as nobody needs them (--price-region or --prices tell)")
 	}
 	o.Repo = s.repo
 	if !x.all {
@@ -155,6 +160,10 @@ func (x *pruneCommand) policy() (retain.Policy, error) {
 	var bad *advice.Error
 	empty := errors.As(err, &bad) && errors.Is(p.Check(), retain.ErrEmpty)
 	switch {
+	case x.all && x.source != "":
+		return p, usage("", "--source says of which source snapshots are forgotten, and --keep-all forgets none")
+	case x.all && x.refresh != "auto" && x.refresh != "never":
+		return p, usage("say by rules which snapshots stay, such as --keep-last 100", "--refresh goes by how long snapshots stay, and --keep-all does not tell")
 	case x.all && empty:
 		return retain.Policy{}, nil
 	case x.all && err == nil:
@@ -268,7 +277,7 @@ func (x *pruneCommand) act(ctx context.Context, o prune.Options) error {
 		if err != nil {
 			return x.c.prunedError(err)
 		}
-		if res.Forgets() || res.Deleted.Packs > 0 || res.Retired.Packs > 0 {
+		if res.Forgets() || res.Deleted.Packs > 0 || res.Retired.Packs > 0 || res.Refreshed.Packs > 0 {
 			x.c.showPrune(res, o.Region, true)
 			if err := x.c.confirm(ctx, "Go on?"); err != nil {
 				return err
@@ -404,26 +413,26 @@ func (c *console) showPrune(res *prune.Result, region *price.Region, dry bool) {
 		return did
 	}
 	for _, f := range res.Forgotten {
-		c.print("%s %s  %s  %s  (%s)\n", would("forgot", "would forget"), hex.EncodeToString(f.ID[:4]), f.Stored.Local().Format(timeFormat), printable(advice.SourceName(f.Source)), whyForgotten[f.Why])
+		c.tell("%s %s  %s  %s  (%s)\n", would("forgot", "would forget"), hex.EncodeToString(f.ID[:4]), f.Stored.Local().Format(timeFormat), printable(advice.SourceName(f.Source)), whyForgotten[f.Why])
 	}
 	if res.Locked > 0 {
-		c.print("%s forgotten, and kept by a lock for now\n", counted(int64(res.Locked), "snapshot"))
+		c.tell("%s forgotten, and kept by a lock for now\n", counted(int64(res.Locked), "snapshot"))
 	}
 	if res.Deleted.Packs+int64(res.Parts) > 0 {
-		c.print("%s %s\n", would("deleted", "would delete"), amountText(res.Deleted, region))
+		c.tell("%s %s\n", would("deleted", "would delete"), amountText(res.Deleted, region))
 	}
 	if res.Early > 0 && region != nil {
-		c.print("  %s for least stays that are cut short\n", region.Format(res.Early))
+		c.tell("  %s for least stays that are cut short\n", region.Format(res.Early))
 	}
 	if res.Retired.Packs > 0 {
-		c.print("%s %s that no snapshot needs\n", would("retired", "would retire"), amountText(res.Retired, region))
+		c.tell("%s %s that no snapshot needs\n", would("retired", "would retire"), amountText(res.Retired, region))
 	}
 	c.showRefresh(&res.Refreshed, region, would)
 	for _, w := range res.Waiting {
 		c.showWaiting(&w, region)
 	}
 	if res.Needed.Packs > 0 {
-		c.print("%s needed\n", amountText(res.Needed, region))
+		c.tell("%s needed\n", amountText(res.Needed, region))
 	}
 }
 
@@ -432,11 +441,11 @@ func (c *console) showRefresh(r *prune.Refreshed, region *price.Region, would fu
 		c.note("packs of which little is left are not looked for: that takes a passphrase or identity, since manifests tell (--refresh never: do not look)")
 	}
 	if r.Packs > 0 {
-		c.print("%s %s of which little is left: the next backups send about %v again, and they are gone by %s\n", would("retired", "would retire"), amountText(r.Amount, region), units.Size(r.Resend),
+		c.tell("%s %s of which little is left: the next backups send about %v again, and they are gone by %s\n", would("retired", "would retire"), amountText(r.Amount, region), units.Size(r.Resend),
 			r.Until.Local().Format("2006-01-02"))
 	}
 	if r.Left > 0 {
-		c.print("  %s more in later runs\n", counted(r.Left, "pack"))
+		c.tell("  %s more in later runs\n", counted(r.Left, "pack"))
 	}
 }
 
@@ -451,12 +460,12 @@ func (c *console) showWaiting(w *prune.Waiting, region *price.Region) {
 	text := amountText(w.Amount, region)
 	switch w.Why {
 	case prune.Grace:
-		c.print("%s wait for a prune after the time of grace,%s\n", text, until)
+		c.tell("%s wait for a prune after the time of grace,%s\n", text, until)
 	case prune.Stay:
-		c.print("%s wait until deleting them is free,%s; now it would cost %s\n", text, until, region.Format(w.Cost))
+		c.tell("%s wait until deleting them is free,%s; now it would cost %s\n", text, until, region.Format(w.Cost))
 	case prune.Young:
-		c.print("%s are so young that a backup under way may need them,%s\n", text, until)
+		c.tell("%s are so young that a backup under way may need them,%s\n", text, until)
 	case prune.Lock:
-		c.print("%s are locked%s\n", text, until)
+		c.tell("%s are locked%s\n", text, until)
 	}
 }

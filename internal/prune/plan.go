@@ -78,7 +78,9 @@ func (x *run) classOf(name string) class {
 	region := x.o.Region
 	k, ok := region.Class(name)
 	if !ok {
-		x.note("prices of storage class %q are not known: nothing is known of a minimum stay either", name)
+		if !x.o.unpriced {
+			x.note("prices of storage class %q are not known: nothing is known of a minimum stay either", name)
+		}
 		return class{name: name, month: func(int64) price.Money { return 0 }}
 	}
 	return class{name: name, stay: k.MinStay(), month: func(bytes int64) price.Money { return region.HoldMonths(name, 1, bytes, 1).Total() }}
