@@ -185,6 +185,33 @@ func TestModern(t *testing.T) {
 	}
 }
 
+// TestModernEncryptedLater: a dataset that was received into an encrypted one keeps its snapshots, by their GUIDs; but no raw increment can be received on top of a stream that is not.
+func TestModernEncryptedLater(t *testing.T) {
+	p := newPool(t)
+	c := weekly()
+	host := source.Host{Now: c.now, Holder: "me"}
+	s := &shelf{t: t}
+	encryption := ""
+	week := func(to string) *source.Batch {
+		encryption = to
+		p.change(func(w *world) {
+			w.Datasets["tank/home"].Encryption = encryption
+			w.Datasets["tank/home"].Content += " changed"
+		})
+		c.week()
+		return s.run("tank/home", host, nil).batch
+	}
+	for i, step := range []struct {
+		encryption string
+		full, raw  bool
+	}{{"", true, false}, {"", false, false}, {"aes-256-gcm", true, true}, {"aes-256-gcm", false, true}, {"", true, false}} {
+		b := week(step.encryption)
+		if full := b.Points[0].From == ""; full != step.full || full != (b.Base < 0) || strings.HasSuffix(b.Points[0].Stream, ".raw.zfs") != step.raw || full && i > 0 != (len(b.Notes) == 1) {
+			t.Errorf("%d: %+v", i, b)
+		}
+	}
+}
+
 // TestModernBookmarks: only so many are kept, and the last one is a base.
 func TestModernBookmarks(t *testing.T) {
 	p := newPool(t)

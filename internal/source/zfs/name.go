@@ -40,7 +40,31 @@ func (p *plan) streamName(q part) string {
 		})
 	}
 	below := strings.TrimPrefix(strings.TrimPrefix(q.dataset.name, p.dataset), "/")
-	return source.ChainName(path.Join(path.Base(p.dataset), below), from, to, sameDay, ".zfs")
+	ext := ".zfs"
+	if p.sendsRaw(q.dataset) {
+		ext = rawExt
+	}
+	return source.ChainName(path.Join(path.Base(p.dataset), below), from, to, sameDay, ext)
+}
+
+// rawExt ends the names of streams that hold a dataset encrypted as it is, which can be received only on top of what was received so.
+const rawExt = ".raw.zfs"
+
+// sendsRaw reports whether the streams of a dataset are raw: of what is not encrypted there are none that are.
+func (p *plan) sendsRaw(d *dataset) bool {
+	return d.encrypted && p.raw != "no" && p.has("send", 'w')
+}
+
+// otherwise reports whether the stream that led to a base is raw and those of the dataset are not, or the other way round. Streams that lie elsewhere nobody knows.
+func (p *plan) otherwise(d *dataset, base source.Point) bool {
+	for _, h := range p.have {
+		for _, q := range h.Points {
+			if q.ID == base.ID && q.Of == base.Of && q.Stream != "" {
+				return strings.HasSuffix(q.Stream, rawExt) != p.sendsRaw(d)
+			}
+		}
+	}
+	return false
 }
 
 // sortBatch puts the streams in the order of their paths.

@@ -211,8 +211,12 @@ func (p *plan) split(all []*dataset) error {
 		q := part{dataset: d, target: target}
 		if p.base >= 0 {
 			q.from, q.base = p.common(d, p.have[p.base], target)
-			if q.from == nil {
+			switch {
+			case q.from == nil:
 				p.tellFull(d)
+			case q.from.guid != target.guid && p.otherwise(d, q.base):
+				p.note("%s is encrypted now where it was stored as it reads, or the other way round, and nothing can be received on top of that: its stream is a full one", d.name)
+				q.from, q.base = nil, source.Point{}
 			}
 		}
 		p.parts = append(p.parts, q)
