@@ -216,6 +216,12 @@ func (s *Store) prepare(ctx context.Context, name string) (*os.Root, error) {
 	return s.open()
 }
 
+// What file systems may lack.
+const (
+	farAway  = "network file system: other machines may see new objects late"
+	mayBeFar = "this may be a network file system: other machines may see new objects late"
+)
+
 // Weakness implements store.Weak.
 func (s *Store) Weakness() []string {
 	s.mu.Lock()

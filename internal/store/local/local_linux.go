@@ -53,13 +53,16 @@ func beginWriteback(f *os.File, offset, length int64) {
 	})
 }
 
-// File systems that share a server's folder (linux/magic.h).
+// File systems that share a server's folder, or may (linux/magic.h; FUSE and Ceph: fs/fuse/inode.c, include/linux/ceph/ceph_fs.h). virtiofs has the number of FUSE.
 const (
 	magicNFS  = 0x6969
 	magicSMB  = 0x517b
 	magicCIFS = 0xff534d42
 	magicSMB2 = 0xfe534d42
 	magic9P   = 0x01021997
+	magicAFS  = 0x5346414f
+	magicCeph = 0x00c36400
+	magicFUSE = 0x65735546
 )
 
 // weakness tells in what the file system at path falls short of the contract.
@@ -68,9 +71,15 @@ func weakness(path string) []string {
 	if unix.Statfs(path, &st) != nil {
 		return nil
 	}
-	switch uint32(st.Type) {
-	case magicNFS, magicSMB, magicCIFS, magicSMB2, magic9P:
-		return []string{"network file system: other machines may see new objects late"}
+	return weaknessOf(uint32(st.Type))
+}
+
+func weaknessOf(magic uint32) []string {
+	switch magic {
+	case magicNFS, magicSMB, magicCIFS, magicSMB2, magic9P, magicAFS, magicCeph:
+		return []string{farAway}
+	case magicFUSE:
+		return []string{mayBeFar}
 	}
 	return nil
 }

@@ -47,4 +47,21 @@ func syncFolder(*os.File) error { return nil }
 
 func beginWriteback(*os.File, int64, int64) {}
 
-func weakness(string) []string { return nil }
+// weakness tells in what the file system at path falls short of the contract: a drive may be a folder that a server shares.
+func weakness(path string) []string {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil
+	}
+	var volume [windows.MAX_LONG_PATH]uint16
+	if windows.GetVolumePathName(name, &volume[0], uint32(len(volume))) != nil {
+		return []string{mayBeFar}
+	}
+	switch windows.GetDriveType(&volume[0]) {
+	case windows.DRIVE_REMOTE:
+		return []string{farAway}
+	case windows.DRIVE_UNKNOWN, windows.DRIVE_NO_ROOT_DIR:
+		return []string{mayBeFar}
+	}
+	return nil
+}
