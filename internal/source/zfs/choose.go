@@ -166,8 +166,20 @@ func (p *plan) take(ctx context.Context, root *dataset, holder string) error {
 	return err
 }
 
-// holdAll holds what is stored and what it starts from, until the next backup is done.
+// untake destroys the snapshot that this run has taken, where it pretends and does not get so far that it could be told of the end.
+func (p *plan) untake(ctx context.Context) error {
+	full := p.dataset + "@" + p.name
+	if p.recursive { // there was none of that name, or none could have been taken
+		return p.run(ctx, full, "destroy", "-r", full)
+	}
+	return p.run(ctx, full, "destroy", full)
+}
+
+// holdAll holds what is stored and what it starts from, until the next backup is done. One that pretends would leave holds behind.
 func (p *plan) holdAll(ctx context.Context) error {
+	if p.host.Pretend {
+		return nil
+	}
 	var names []string
 	for _, q := range p.parts {
 		names = append(names, q.target.full())

@@ -332,6 +332,26 @@ func TestModernPretend(t *testing.T) {
 	})
 }
 
+// TestModernPretendHold: nor does it leave a hold on what others have taken.
+func TestModernPretendHold(t *testing.T) {
+	p := newPool(t)
+	p.change(func(w *world) {
+		w.Datasets["tank/home"].States = []*fakeState{{Name: "@theirs", GUID: 77, Txg: 3}}
+	})
+	b, err := newSource(t, "tank/home", source.Host{Holder: "me", Pretend: true}, map[string]string{"snapshot": "theirs"}).Prepare(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.End(context.Background(), false); err != nil {
+		t.Error(err)
+	}
+	p.change(func(w *world) {
+		if st := w.Datasets["tank/home"].States; len(st) != 1 || len(st[0].Holds) != 0 {
+			t.Errorf("%+v", st[0])
+		}
+	})
+}
+
 func TestModernBad(t *testing.T) {
 	p := newPool(t)
 	ctx := context.Background()

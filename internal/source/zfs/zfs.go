@@ -15,6 +15,7 @@ package zfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -139,7 +140,11 @@ func (s *Source) Prepare(ctx context.Context, have []source.Have) (*source.Batch
 	if err := p.chooseSnapshot(ctx, all); err != nil {
 		return nil, err
 	}
-	return p.batch(ctx)
+	b, err := p.batch(ctx)
+	if err != nil && s.host.Pretend && p.taken {
+		err = errors.Join(err, p.untake(context.WithoutCancel(ctx)))
+	}
+	return b, err
 }
 
 // plan is one run.
