@@ -78,6 +78,10 @@ func (r *run) finish(ctx context.Context, em *emitter, res *Result) error {
 	}
 	if err := r.writer.Confirm(ctx, item); err != nil {
 		r.voids = append(r.voids, snap.ID)
+		var lost *repo.RetiredError
+		if errors.As(err, &lost) && !lost.Base.IsZero() {
+			err = &BaseError{snap.Base, err} // to start over would not bring it back
+		}
 		return err
 	}
 	res.Snapshot, res.Unchanged = snap, unchanged

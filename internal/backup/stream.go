@@ -36,10 +36,16 @@ func (e *BaseError) Unwrap() error { return e.Err }
 // errMissingPack tells of a pack that no index names, or that takes no references any more.
 var errMissingPack = errors.New("a pack of it is missing or retired")
 
+// errForgotten tells of a base that records forget which were read after it.
+var errForgotten = errors.New("it, or what it is built on, was forgotten")
+
 // CheckBase fails with *BaseError if an increment cannot build upon a snapshot: it is not done, or one of the packs of its chain is missing or retired. The scope is loaded with its index.
 func CheckBase(ctx context.Context, scope *repo.ScopeState, base *snapshot.Item) error {
 	if base.Status() != snapshot.IsDone {
 		return &BaseError{base.ID, fmt.Errorf("it is %v", base.Status())}
+	}
+	if scope.Forgotten()[base.ID] || !scope.ForgottenBase(base.Snapshot).IsZero() {
+		return &BaseError{base.ID, errForgotten}
 	}
 	names, err := scope.PackNames(ctx, base.Snapshot)
 	var broken *repo.ObjectError

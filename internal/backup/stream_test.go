@@ -358,6 +358,47 @@ func TestBaseRetired(t *testing.T) {
 	}
 }
 
+// TestBaseForgotten: an increment is not done whose base, or what that is built on, is forgotten before it could be listed. To start over does not help: the caller is told to make a full.
+func TestBaseForgotten(t *testing.T) {
+	for _, when := range []string{"before", "meanwhile", "base of the base"} {
+		w := newWorld(t)
+		rng := rand.New(rand.NewPCG(5, 5))
+		first := w.streams(chained{at: 1}, &faucet{path: "s", content: noise(rng, 1<<20), failAt: -1, step: 1 << 20})
+		second := w.streams(chained{base: w.latest(), at: 2}, &faucet{path: "s", content: noise(rng, 1<<20), failAt: -1, step: 1 << 20})
+		base := w.latest()
+		forget := func() {
+			id := second.Snapshot.ID
+			if when == "base of the base" {
+				id = first.Snapshot.ID
+			}
+			_, s := w.open()
+			if _, err := s.Retire(context.Background(), nil, []snapshot.ID{id}); err != nil {
+				t.Error(err)
+			}
+		}
+		third := &faucet{path: "s", content: noise(rng, 1<<20), failAt: -1, step: 1 << 18}
+		var once sync.Once
+		third.at = func(off int) {
+			if off == len(third.content) {
+				once.Do(forget)
+			}
+		}
+		if when == "before" {
+			once.Do(forget)
+		}
+		_, err := w.tryStreams(t.Context(), chained{base: base, at: 3}, third)
+		var wrong *backup.BaseError
+		if !errors.As(err, &wrong) || wrong.Base != base.ID {
+			t.Errorf("%s: got %v", when, err)
+		}
+		full := w.streams(chained{at: 3}, &faucet{path: "s", content: third.content, failAt: -1, step: 1 << 20})
+		if !full.Snapshot.Base.IsZero() {
+			t.Errorf("%s: the full one has a base", when)
+		}
+		w.verifyStreams(full.Snapshot, map[string][]byte{"s": third.content})
+	}
+}
+
 // watched tells of the objects that are put.
 type watched struct {
 	store.Store

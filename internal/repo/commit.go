@@ -24,10 +24,17 @@ import (
 // packs has to be stored again.
 type RetiredError struct {
 	Packs     []digest.Object
-	Forgotten bool // the snapshot itself was forgotten meanwhile
+	Forgotten bool        // the snapshot itself was forgotten meanwhile
+	Base      snapshot.ID // what it is built on, itself or through others, and was forgotten meanwhile; zero: nothing
 }
 
+// gone reports whether the snapshot cannot be done.
+func (e *RetiredError) gone() bool { return e.Forgotten || !e.Base.IsZero() || len(e.Packs) > 0 }
+
 func (e *RetiredError) Error() string {
+	if !e.Base.IsZero() {
+		return fmt.Sprintf("snapshot %v, on which it is built, was forgotten while the backup ran", e.Base)
+	}
 	return fmt.Sprintf("%d packs were retired while the backup ran", len(e.Packs))
 }
 
@@ -278,8 +285,8 @@ func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, stored tim
 	if err != nil {
 		return err
 	}
-	lost := &RetiredError{Forgotten: s.forgotten[item.ID], Packs: s.retiredOf(names, item.Packs)}
-	if lost.Forgotten || len(lost.Packs) > 0 {
+	lost := &RetiredError{Forgotten: s.forgotten[item.ID], Base: s.ForgottenBase(item.Snapshot), Packs: s.retiredOf(names, item.Packs)}
+	if lost.gone() {
 		return lost
 	}
 	body, err := (&snapshot.Done{Snapshot: item.ID, Sum: item.Sum, Time: s.kit.r.o.Now(), Stored: stored}).Marshal()
@@ -299,6 +306,21 @@ func (s *ScopeState) confirm(ctx context.Context, item snapshot.Item, stored tim
 		}
 	}
 	return nil
+}
+
+// ForgottenBase returns which of the snapshots that one is built on, itself or through others, the records read so far forget; zero: none.
+func (s *ScopeState) ForgottenBase(snap *snapshot.Snapshot) snapshot.ID {
+	for n := 0; len(s.forgotten) > 0 && !snap.Base.IsZero() && n <= len(s.Items); n++ { // a chain is no longer than that
+		if s.forgotten[snap.Base] {
+			return snap.Base
+		}
+		i := slices.IndexFunc(s.Items, func(it snapshot.Item) bool { return it.ID == snap.Base })
+		if i < 0 {
+			break
+		}
+		snap = s.Items[i].Snapshot
+	}
+	return snapshot.ID{}
 }
 
 // retiredOf returns which packs and pack sets of a snapshot are retired.

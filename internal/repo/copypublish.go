@@ -283,11 +283,11 @@ func (b *CopyBatch) confirm(ctx context.Context) error {
 		return err
 	}
 	err = b.each(ctx, func(ctx context.Context, it *snapshot.Item) error {
-		e := &RetiredError{Forgotten: b.s.To.forgotten[it.ID]}
+		e := &RetiredError{Forgotten: b.s.To.forgotten[it.ID], Base: b.s.To.ForgottenBase(it.Snapshot)}
 		for _, p := range it.Packs {
 			e.Packs = append(e.Packs, lost[p.Object]...)
 		}
-		if e.Forgotten || len(e.Packs) > 0 {
+		if e.gone() {
 			return e
 		}
 		return b.mark(ctx, it)

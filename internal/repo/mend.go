@@ -241,8 +241,8 @@ func (s *ScopeState) SealMark(ctx context.Context, item snapshot.Item) (name str
 	if err != nil {
 		return "", nil, err
 	}
-	lost := &RetiredError{Forgotten: s.forgotten[item.ID], Packs: s.retiredOf(names, item.Packs)}
-	if lost.Forgotten || len(lost.Packs) > 0 || !item.Complete {
+	lost := &RetiredError{Forgotten: s.forgotten[item.ID], Base: s.ForgottenBase(item.Snapshot), Packs: s.retiredOf(names, item.Packs)}
+	if lost.gone() || !item.Complete {
 		return "", nil, lost
 	}
 	body, err := (&snapshot.Done{Snapshot: item.ID, Sum: item.Sum, Time: s.kit.r.o.Now()}).Marshal()
