@@ -281,8 +281,11 @@ func holder(repository [16]byte, id snapshot.Source) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// endLimit bounds what a source does when its backup has ended, such as commands of the user. A second signal ends it at once.
-const endLimit = 10 * time.Minute
+// endLimit bounds what a source does when its backup has ended, such as commands of the user, and endEach what it does for each of its states: bookmarks and holds are a program each. A second signal ends it at once.
+const (
+	endLimit = 10 * time.Minute
+	endEach  = 5 * time.Second
+)
 
 // produce backs up a source that is asked for what there is to store. Where its base turns out to be of no use it is asked again, for everything.
 func (x *backupCommand) produce(ctx context.Context, s *session, scope *repo.ScopeState, o backup.Options, r root) error {
@@ -344,7 +347,7 @@ func (x *backupCommand) produceOnce(ctx context.Context, s *session, scope *repo
 	if batch.End == nil {
 		return err
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit+time.Duration(len(batch.Points))*endEach)
 	defer cancel()
 	if wrong := batch.End(late, done && !x.dryRun); wrong != nil {
 		x.c.warn("%s: after the backup: %v", r.given, wrong)

@@ -33,10 +33,10 @@ func (p *plan) streamName(q part) string {
 	if q.from != nil {
 		from = q.from.creation.In(zone)
 	}
-	sameDay := false
+	sameDay, name := false, p.nameOf(q.dataset) // once: there may be thousands
 	for _, h := range p.have {
 		sameDay = sameDay || slices.ContainsFunc(h.Points, func(o source.Point) bool {
-			return o.Of == p.nameOf(q.dataset) && o.ID != q.target.guid && day(o.Time) == day(to)
+			return o.Of == name && o.ID != q.target.guid && day(o.Time) == day(to)
 		})
 	}
 	below := strings.TrimPrefix(strings.TrimPrefix(q.dataset.name, p.dataset), "/")
