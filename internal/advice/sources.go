@@ -1,6 +1,9 @@
 package advice
 
 import (
+	"slices"
+	"strings"
+
 	"firn/internal/backup"
 	"firn/internal/program"
 	"firn/internal/source"
@@ -43,6 +46,26 @@ func sourceRules() []rule {
 		say[*btrfs.TakenError]("take another pattern with -o pattern=PATTERN, or another folder with -o snapshots=FOLDER"),
 		say[*btrfs.DeniedError]("sending and receiving btrfs needs root"),
 		say[*source.MissingError]("check its name, and that the system which has it is up"),
-		say[*source.ProducerError]("half of a stream is none; run the program by hand to see why it fails"),
+		as(func(e *program.HookError) string {
+			if e.When == "before" {
+				return "nothing was backed up, as what runs before a backup has to succeed; run it by hand to see why it fails"
+			}
+			return "run it by hand to see why it fails"
+		}),
+		as(producer),
 	}
+}
+
+// producer is about programs that failed. What they say they say in English: firn runs them in the locale C.
+func producer(e *source.ProducerError) string {
+	says := func(texts ...string) bool {
+		return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(e.Stderr, t) })
+	}
+	switch {
+	case says("no password supplied", "password authentication failed", "Access denied for user"):
+		return "firn never asks for a password: the program has to find it by itself, such as in ~/.pgpass or ~/.my.cnf of the user that firn runs as"
+	case says("connection to server", "Can't connect to"):
+		return "see that the server is up, and that it is looked for where it is: -o host=…, -o port=… and, for MySQL, -o socket=…"
+	}
+	return "half of a stream is none; run the program by hand to see why it fails"
 }

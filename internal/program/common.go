@@ -137,8 +137,22 @@ func (a Around) hook(ctx context.Context, name, command string, env ...string) e
 	c := Shell(command)
 	c.Label, c.Notes = `command "`+name+`"`, a.Note
 	c.Env = append(c.Env, env...)
-	return c.Run(ctx)
+	if err := c.Run(ctx); err != nil {
+		return &HookError{When: name, Err: err}
+	}
+	return nil
 }
+
+// HookError tells that a command around a backup failed.
+type HookError struct {
+	When string // before or after
+	Err  error
+}
+
+func (e *HookError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *HookError) Unwrap() error { return e.Err }
 
 // Shell returns what runs a command line as the system's shell understands it. Its locale is that of this process: what it prints is for people, or content.
 func Shell(line string) Command {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"firn/internal/source"
+	"firn/internal/units"
 )
 
 // tempPrefix begins the names of temporary files, for the moment that they have one.
@@ -28,7 +29,7 @@ type SpaceError struct {
 }
 
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("no room for a temporary file in %q: %d bytes are free, and the file has %d already", e.Dir, e.Free, e.Size)
+	return fmt.Sprintf("no room for a temporary file in %q: %v free, of which %v are left to others, and %v written so far", e.Dir, units.Size(e.Free), units.Size(stageSpare), units.Size(e.Size))
 }
 
 // TempError tells that a temporary file cannot be made, written or read.

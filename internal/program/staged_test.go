@@ -67,7 +67,7 @@ func TestStagedFails(t *testing.T) {
 	}
 	looks := 0
 	shrinking := func(string) int64 { looks++; return stageSpare + 1 - int64(looks) }
-	if _, err := stagedIn(fixed(io.LimitReader(zeros{}, 2*stageEach*stageBuffer), 0), dir, shrinking).Open(t.Context()); !errors.As(err, &space) || space.Size == 0 || space.Dir != dir {
+	if _, err := stagedIn(fixed(io.LimitReader(zeros{}, 2*stageEach*stageBuffer), 0), dir, shrinking).Open(t.Context()); !errors.As(err, &space) || space.Size == 0 || space.Dir != dir || !strings.Contains(err.Error(), "64.0 MiB are left to others") {
 		t.Errorf("the disk fills up: %v", err)
 	}
 	empty(t, dir)
