@@ -141,7 +141,8 @@ type plan struct {
 	from   *state   // nil: full
 	point  source.Point
 	target *state
-	taken  bool // by this run
+	taken  bool     // by this run
+	made   []string // folders that a run that only pretends removes again, the innermost first
 	notes  []string
 }
 
@@ -162,11 +163,19 @@ func (p *plan) openFolder() error {
 		holder += filesMark
 	}
 	p.folder = filepath.Join(folder, holder)
+	for dir := p.folder; p.host.Pretend && !exists(dir); dir = filepath.Dir(dir) {
+		p.made = append(p.made, dir)
+	}
 	err := os.MkdirAll(p.folder, 0o700)
 	if err != nil && os.IsPermission(err) {
 		return &DeniedError{What: "make a folder for snapshots", Err: err}
 	}
 	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // chooseBase finds the newest snapshot of the repository that is one of ours that is still there.

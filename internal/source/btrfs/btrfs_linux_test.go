@@ -274,6 +274,20 @@ func TestStopped(t *testing.T) {
 	now := time.Now()
 	s := &shelf{disk: d, host: source.Host{Now: func() time.Time { return now }, Holder: "me"}}
 	d.write("a", strings.Repeat("a", 1<<20)) // the root is a subvolume, too, mounted by itself
+	s.host.Pretend = true
+	for _, mode := range []string{"streams", "files"} {
+		b, err := s.prepare(d.root, map[string]string{"mode": mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.End(context.Background(), false); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.names("."); len(got) != 1 {
+			t.Fatalf("a first dry run leaves %q", got)
+		}
+	}
+	s.host.Pretend = false
 	b, err := s.prepare(d.root, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 func (p *plan) end(ctx context.Context, done bool) error {
 	if !done {
 		if p.host.Pretend && p.taken {
+			defer p.unmake()
 			return p.remove(ctx, p.target)
 		}
 		return nil
@@ -29,6 +30,13 @@ func (p *plan) end(ctx context.Context, done bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unmake removes the folders that a run that only pretends has made. One that another run has begun to use is not empty, and stays.
+func (p *plan) unmake() {
+	for _, dir := range p.made {
+		_ = os.Remove(dir)
+	}
 }
 
 // remove deletes a snapshot of ours, with the mark beside it.
@@ -54,6 +62,7 @@ func (p *plan) prepareFiles(ctx context.Context) (*source.Batch, error) {
 		for _, s := range p.states { // of runs that were killed
 			errs = append(errs, p.remove(ctx, s))
 		}
+		p.unmake()
 		return errors.Join(errs...)
 	}}, nil
 }
