@@ -97,7 +97,7 @@ func (s *Source) newName(t time.Time) (string, error) {
 	return name, err
 }
 
-// Prepare implements source.Producer. It fails with *source.ProgramError, *source.MissingError, *DeniedError, *TakenError or *source.ProducerError.
+// Prepare implements source.Producer. It fails with *source.ProgramError, *source.MissingError, *DeniedError, *TakenError, *ReceivedError or *source.ProducerError.
 func (s *Source) Prepare(ctx context.Context, have []source.Have) (*source.Batch, error) {
 	if err := s.find(); err != nil {
 		return nil, err
@@ -110,8 +110,12 @@ func (s *Source) Prepare(ctx context.Context, have []source.Have) (*source.Batch
 		return nil, &source.MissingError{What: "subvolume", Name: s.path, Err: reason(err)}
 	}
 	p := &plan{Source: s, path: path, have: have, base: -1}
-	if _, err := s.show(ctx, path); err != nil {
+	st, err := s.show(ctx, path)
+	if err != nil {
 		return nil, err
+	}
+	if st.received != "" && !s.files {
+		return nil, &ReceivedError{Subvolume: path}
 	}
 	if err := p.openFolder(); err != nil {
 		return nil, err

@@ -225,6 +225,18 @@ func TestChain(t *testing.T) {
 	if n, err := s.restore("restored", s.links(), nil); n != 4 || err != nil || !mapsEqual(d.files("restored/"+at(3)), want[3]) {
 		t.Fatal(n, err)
 	}
+	// What was received has the UUID of another; a writable snapshot of it has not, and its files have none.
+	var received *btrfs.ReceivedError
+	if _, err := o.prepare(other.root+"/"+at(3), nil); !errors.As(err, &received) {
+		t.Fatal(err)
+	}
+	if b, err := o.prepare(other.root+"/"+at(3), map[string]string{"mode": "files"}); err != nil || b.End(context.Background(), true) != nil {
+		t.Fatal(err)
+	}
+	other.do("btrfs", "subvolume", "snapshot", other.root+"/"+at(3), other.root+"/again")
+	if o.run(other.root+"/again", nil); !mapsEqual(other.files("again"), want[3]) {
+		t.Fatal("the snapshot has other files")
+	}
 	// What others make while packs are thawed is theirs.
 	taker, err := btrfs.NewTaker(other.root+"/late", settings(nil))
 	if err != nil {

@@ -37,6 +37,13 @@ type TakenError struct{ Snapshot string }
 
 func (e *TakenError) Error() string { return fmt.Sprintf("%q exists already", e.Snapshot) }
 
+// ReceivedError tells of a subvolume that was received from elsewhere and has not been written to since: streams of its snapshots all bear the UUID of the original, so none could be told from another.
+type ReceivedError struct{ Subvolume string }
+
+func (e *ReceivedError) Error() string {
+	return fmt.Sprintf("subvolume %q was received from elsewhere, and all streams of it would be taken for the original; a writable snapshot of it can be stored, or its files", e.Subvolume)
+}
+
 // errStream tells that a stream is not what it should be.
 var errStream = errors.New("this is not the stream that was asked for")
 
