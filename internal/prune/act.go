@@ -21,7 +21,7 @@ const (
 )
 
 // act does what is to be done. What the run decided so far it decides again, by the clock of the store: the machine's may be wrong.
-func (x *run) act(ctx context.Context, p *repo.Pruning, v *view) (*view, *plan, error) {
+func (x *run) act(ctx context.Context, p *repo.Pruning, before *view) (*view, *plan, error) {
 	var err error
 	if x.now, err = p.Stamp(ctx); err != nil {
 		return nil, nil, err
@@ -43,8 +43,11 @@ func (x *run) act(ctx context.Context, p *repo.Pruning, v *view) (*view, *plan, 
 	if p, err = x.load(ctx); err != nil {
 		return nil, nil, err
 	}
-	v, pl, err := x.look(ctx, p, nil)
+	v, pl, err := x.look(ctx, p, nil, before)
 	if err != nil {
+		return nil, nil, err
+	}
+	if pl.refresh, err = x.planRefresh(ctx, v); err != nil {
 		return nil, nil, err
 	}
 	steps := []func() error{

@@ -41,7 +41,7 @@ type class struct {
 }
 
 // see reads what there is. going are snapshots that are taken to be gone already.
-func (x *run) see(ctx context.Context, p *repo.Pruning, going []Forgotten) (*view, error) {
+func (x *run) see(ctx context.Context, p *repo.Pruning, going []Forgotten, before *view) (*view, error) {
 	v := &view{p: p, named: map[digest.Object]bool{}, lost: map[digest.Object]bool{}, members: map[digest.Object][]uint32{}}
 	gone := map[snapshot.ID]bool{}
 	for _, f := range going {
@@ -57,21 +57,32 @@ func (x *run) see(ctx context.Context, p *repo.Pruning, going []Forgotten) (*vie
 			v.late = append(v.late, it)
 		}
 	}
-	var err error
-	x.tell("list", 0, 0)
-	if v.listed, err = p.ListStored(ctx); err != nil {
+	if err := x.list(ctx, v, before); err != nil {
 		return nil, err
-	}
-	if v.parts, err = p.ListParts(ctx); err != nil {
-		return nil, err
-	}
-	for _, name := range v.listed.Classes {
-		v.classes = append(v.classes, x.classOf(name))
 	}
 	if err := v.findIndexed(); err != nil {
 		return nil, err
 	}
 	return v, x.findNeeded(ctx, v)
+}
+
+// list lists packs and pack sets, or takes over what was listed.
+func (x *run) list(ctx context.Context, v, before *view) (err error) {
+	if before != nil {
+		v.listed, v.parts, v.classes = before.listed, before.parts, before.classes
+		return nil
+	}
+	x.tell("list", 0, 0)
+	if v.listed, err = v.p.ListStored(ctx); err != nil {
+		return err
+	}
+	if v.parts, err = v.p.ListParts(ctx); err != nil {
+		return err
+	}
+	for _, name := range v.listed.Classes {
+		v.classes = append(v.classes, x.classOf(name))
+	}
+	return nil
 }
 
 func (x *run) classOf(name string) class {
@@ -188,17 +199,16 @@ func (p *plan) acts() bool {
 	return len(p.retire)+len(p.remove)+len(p.retireParts)+len(p.removeParts)+len(p.refresh.packs) > 0
 }
 
-// look reads what there is, and plans.
-func (x *run) look(ctx context.Context, p *repo.Pruning, going []Forgotten) (*view, *plan, error) {
+// look reads what there is, and plans all but what is refreshed. What was listed before, when nothing was stored or deleted yet, is not listed again: a pack that came since is one that nobody retires.
+func (x *run) look(ctx context.Context, p *repo.Pruning, going []Forgotten, before *view) (*view, *plan, error) {
 	if x.o.Only {
 		return nil, &plan{refresh: &refreshing{}}, nil
 	}
-	v, err := x.see(ctx, p, going)
+	v, err := x.see(ctx, p, going, before)
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := x.plan(ctx, v)
-	return v, plan, err
+	return v, x.plan(v), nil
 }
 
 // fate is what becomes of one pack that no snapshot needs.
@@ -210,8 +220,8 @@ type fate struct {
 	cost   price.Money // of removing it now
 }
 
-func (x *run) plan(ctx context.Context, v *view) (*plan, error) {
-	pl := &plan{}
+func (x *run) plan(v *view) *plan {
+	pl := &plan{refresh: &refreshing{}}
 	x.left = *x.budget
 	for _, i := range x.unneeded(v) {
 		f := x.fateOf(v, int(i))
@@ -240,9 +250,7 @@ func (x *run) plan(ctx context.Context, v *view) (*plan, error) {
 			}
 		}
 	}
-	var err error
-	pl.refresh, err = x.planRefresh(ctx, v)
-	return pl, err
+	return pl
 }
 
 // unneeded are the packs that no snapshot needs, those whose stay is over first.

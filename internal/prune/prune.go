@@ -309,11 +309,18 @@ func (x *run) scope(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, plan, err := x.look(ctx, p, going)
+	v, plan, err := x.look(ctx, p, going, nil)
 	if err != nil {
 		return err
 	}
-	if !x.o.DryRun && (len(going) > 0 || len(p.Marks) > 0 || plan.acts()) {
+	acts := len(going) > 0 || len(p.Marks) > 0 || plan.acts()
+	if v != nil && (x.o.DryRun || !acts) { // else it is planned by what is there then
+		if plan.refresh, err = x.planRefresh(ctx, v); err != nil {
+			return err
+		}
+		acts = acts || plan.acts()
+	}
+	if !x.o.DryRun && acts {
 		if v, plan, err = x.act(ctx, p, v); err != nil {
 			return err
 		}
