@@ -88,3 +88,30 @@ func TestGarbageRecordBesideGarbageSnapshots(t *testing.T) {
 	w.prune(w.options(w.mem, all))
 	w.backup(1, "two")
 }
+
+// What never was a record goes a time of grace later. What may have been one stays for who holds everything.
+func TestNeverRecordsGo(t *testing.T) {
+	w := newWorld(t, nil, "", nil)
+	w.backup(1, "one")
+	sum := digest.SumObject([]byte("garbage"))
+	never := fmt.Sprintf("prune/%016x-%v", 1, sum)
+	w.must(w.mem.Put(ctx, never, strings.NewReader("garbage"), 7, store.PutOptions{}))
+	w.must(w.mem.Put(ctx, "prune/notes", strings.NewReader("mine"), 4, store.PutOptions{}))
+	w.clock.pass(time.Hour)
+	w.prune(w.options(w.mem, w.prunes()))
+	there := func() bool {
+		_, err := w.mem.Stat(ctx, never)
+		return err == nil
+	}
+	if !there() {
+		t.Error("gone before listings that are late could show it")
+	}
+	w.clock.pass(25 * time.Hour)
+	w.prune(w.options(w.mem, w.prunes()))
+	if there() {
+		t.Error("still there")
+	}
+	if _, err := w.mem.Stat(ctx, "prune/notes"); err != nil {
+		t.Error("what has no name of ours is gone")
+	}
+}

@@ -337,7 +337,8 @@ func (p *Pruning) storedAt(ctx context.Context, name string) (time.Time, error) 
 
 // Compact merges the prune records that the store got at or before a time into one, or a few where it would be too long, under later names, once there are at least so many. What was merged
 // is deleted by a later run, when the merged record is as old: listings of some stores are late, and whoever lists must see the one or the other. Nothing that a record says is left
-// out, ever: a backup may sleep for years between its look at the index and the moment when it wants to refer to a pack. It returns how many records it deleted.
+// out, ever: a backup may sleep for years between its look at the index and the moment when it wants to refer to a pack. What was never a record goes as well, once it is as old. It returns how
+// many records it deleted.
 func (p *Pruning) Compact(ctx context.Context, before time.Time, least int) (int, error) {
 	slices.SortFunc(p.records, func(a, b pruneRecord) int { return strings.Compare(a.name, b.name) })
 	aged, all := newCover(), newCover()
@@ -360,6 +361,14 @@ func (p *Pruning) Compact(ctx context.Context, before time.Time, least int) (int
 	}
 	if len(open) >= least {
 		if err := p.merge(ctx, open); err != nil {
+			return 0, err
+		}
+	}
+	for _, i := range p.never {
+		if i.Modified.After(before) {
+			continue
+		}
+		if err := p.purge(ctx, i.Name); err != nil && !errors.Is(err, store.ErrLocked) {
 			return 0, err
 		}
 	}

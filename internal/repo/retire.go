@@ -93,9 +93,11 @@ func (r *Repository) prunes(scope keys.ScopeID) bool {
 func (s *ScopeState) Forgotten() map[snapshot.ID]bool { return s.forgotten }
 
 // mayBeRecord reports whether an object below prune/ can be a record at all: other names are no objects of a repository (FORMAT §1), and no record is that long.
-func mayBeRecord(i store.Info) bool {
-	_, _, err := parseGen(i.Name)
-	return err == nil && i.Size <= envelope.MaxBody+1<<20
+func mayBeRecord(i store.Info) bool { return isGen(i.Name) && i.Size <= envelope.MaxBody+1<<20 }
+
+func isGen(name string) bool {
+	_, _, err := parseGen(name)
+	return err == nil
 }
 
 // neverRecord reports whether what failed with err was never a record. Anybody who may add objects, a thief with a write-only key among them, can add one that is no envelope, and a record

@@ -34,6 +34,7 @@ type ScopeState struct {
 	Late    []snapshot.Item // with a mark, and the store got them after the key of their author was revoked. They count for nothing, but what they need stays until they are forgotten
 
 	pruned    map[string]bool // names of prune records that were read
+	never     []store.Info    // objects below prune/ that have the name of a record, and never were one
 	forgotten map[snapshot.ID]bool
 	retiring  []digest.Object // read from records and not yet marked in set
 	epochs    uint32          // by the records, every epoch below may have been used
@@ -62,33 +63,6 @@ const maxListings = 10
 
 // ErrUnsteady tells of records that vanish again and again between listing and reading.
 var ErrUnsteady = errors.New("records vanish while they are read")
-
-// Scopes lists the scopes that have snapshots or packs and that a key at hand opens.
-func (r *Repository) Scopes(ctx context.Context) ([]keys.ScopeID, error) {
-	if r.secrets == nil {
-		return []keys.ScopeID{r.host.ScopeID}, nil
-	}
-	seen := map[keys.ScopeID]bool{}
-	err := r.st.List(ctx, "snapshots/", "", func(i store.Info) error {
-		text, _, _ := strings.Cut(strings.TrimPrefix(i.Name, "snapshots/"), "/")
-		if id, err := keys.ParseScopeID(text); err == nil {
-			seen[id] = true
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if r.host != nil {
-		seen[r.host.ScopeID] = true
-	}
-	out := make([]keys.ScopeID, 0, len(seen))
-	for id := range seen {
-		out = append(out, id)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].String() < out[j].String() })
-	return out, nil
-}
 
 // Load reads prune records and snapshots of a scope, and, where withIndex, its index, in the order that the protocol asks for: prune
 // records first.
@@ -214,8 +188,13 @@ func pause(ctx context.Context, attempt int) error {
 func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished bool, err error) {
 	var fresh []store.Info
 	err = s.kit.r.st.List(ctx, prunePrefix, "", func(i store.Info) error {
-		if mayBeRecord(i) && !s.pruned[i.Name] {
+		switch {
+		case s.pruned[i.Name]:
+		case mayBeRecord(i):
 			fresh = append(fresh, i)
+		case strings.Count(i.Name, "/") == 1 && isGen(i.Name): // longer than any
+			s.pruned[i.Name] = true
+			s.never = append(s.never, i)
 		}
 		return nil
 	})
@@ -232,8 +211,12 @@ func (s *ScopeState) readRecords(ctx context.Context) (broken []error, vanished 
 		case late:
 			s.pruned[info.Name] = true
 			s.kit.r.note("%s retires packs, and forgets nothing: %v", info.Name, err)
-		case s.foreignRecord(info.Name, err) || s.neverRecord(ctx, info, err):
+		case s.foreignRecord(info.Name, err):
 			s.pruned[info.Name] = true
+			continue
+		case s.neverRecord(ctx, info, err):
+			s.pruned[info.Name] = true
+			s.never = append(s.never, info)
 			continue
 		case errors.As(err, &object):
 			broken = append(broken, err)
