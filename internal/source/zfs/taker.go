@@ -25,7 +25,7 @@ type Taker struct {
 	unmounted bool
 
 	steps map[string]*step // by key
-	ours  map[string]bool  // datasets that got a link in this run: what changed them since is that they were looked at
+	ours  map[string]bool  // datasets that got a link in this run and are mounted: what changed them since is that they were looked at
 	mount []string         // to be mounted after the last link
 	left  int              // links to come
 }
@@ -234,9 +234,11 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 	if err != nil {
 		return t.explain(err, s)
 	}
-	t.ours[s.dataset] = true
 	if s.first {
 		t.mount = append(t.mount, s.dataset)
+	}
+	if !t.has("receive", 'u') || !slices.Contains(t.mount, s.dataset) {
+		t.ours[s.dataset] = true
 	}
 	if t.left--; t.left == 0 {
 		t.mountAll(ctx)
