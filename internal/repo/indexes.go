@@ -493,9 +493,17 @@ func unlessObject(err error) error {
 	return err
 }
 
+// deleteIndexes deletes objects of the index, with all versions of them as far as it may.
 func (s *ScopeState) deleteIndexes(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	purger, err := store.NewPurger(ctx, s.kit.r.st)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		if err := s.kit.r.st.Delete(ctx, indexPrefix(s.kit.id)+name); err != nil {
+		if _, err := purger.Remove(ctx, indexPrefix(s.kit.id)+name); err != nil {
 			return err
 		}
 	}

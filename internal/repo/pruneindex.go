@@ -103,12 +103,15 @@ func replacedIndexes(objects []indexObject, before time.Time) map[string]bool {
 
 // worthDropping looks at what is known already.
 func (p *Pruning) worthDropping(gone func(digest.Object) bool) (bool, error) {
-	if len(p.objects) >= manySmall {
-		return true, nil
-	}
 	there := map[string]bool{}
+	small := 0
 	for _, o := range p.objects {
-		there[o.Name] = true
+		if there[o.Name] = true; o.Chunks < smallChunks {
+			small++
+		}
+	}
+	if small >= manySmall {
+		return true, nil
 	}
 	for _, o := range p.objects {
 		if slices.ContainsFunc(o.Replaces, func(name string) bool { return there[name] }) {
