@@ -80,6 +80,7 @@ func TestHints(t *testing.T) {
 		"same path":           {&snapshot.AmbiguousError{Expr: "latest", Sources: []snapshot.Origin{{Path: []byte("/b")}, {Path: []byte("/b")}}}, "--host"},
 		"locked":              {&state.HeldError{PID: 42}, "process 42"},
 		"open to others":      {&state.ModeError{Path: "/a b/host.key", Mode: 0o644}, "chmod 600 '/a b/host.key'"},
+		"same path, kinds":    {&snapshot.AmbiguousError{Expr: "latest", Sources: []snapshot.Origin{{Kind: "mysql", Path: []byte("all")}, {Kind: "postgres", Path: []byte("all")}, {Kind: "dir", Path: []byte("/b")}}}, "--source: mysql:all, postgres:all, /b"},
 		"pattern":             {&glob.PatternError{Reason: "x"}, "gitignore"},
 		"secret as recipient": {&keys.RecipientError{Err: keys.ErrSecretGiven}, "age-keygen -y"},
 		"classic recipient":   {&keys.ClassicRecipientError{Type: keys.TypeX25519}, "age1pq1"},

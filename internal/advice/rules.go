@@ -96,7 +96,7 @@ func keyRules() []rule {
 		is(keys.ErrURL, "download it, look at it, and give the file's name"),
 		is(keys.ErrNeedsPassphrase, "run it in a terminal, or give an identity that is not encrypted"),
 		is(keys.ErrEmptyPassphrase, "look at the file, or at what the command prints"),
-		as(func(e *state.ModeError) string { return fmt.Sprintf("chmod 600 %s", shellWord(e.Path)) }),
+		as(func(e *state.ModeError) string { return fmt.Sprintf("chmod 600 %s", ShellWord(e.Path)) }),
 		as(func(e *state.HeldError) string {
 			if e.PID > 0 {
 				return fmt.Sprintf("wait until process %d has ended; backups of other sources may run meanwhile", e.PID)
@@ -222,10 +222,14 @@ func choiceRules() []rule {
 			}
 			var names []string
 			for _, o := range e.Sources {
-				if slices.Contains(names, SourceName(o)) {
+				name := SourceName(o)
+				if slices.ContainsFunc(e.Sources, func(p snapshot.Origin) bool { return p.Kind != o.Kind && SourceName(p) == name }) && o.Name == "" && o.Kind != "dir" {
+					name = o.Kind + ":" + name
+				}
+				if slices.Contains(names, name) {
 					return "several hosts have one of that name: choose with --host, or --source and its id; firn source list shows them"
 				}
-				names = append(names, SourceName(o))
+				names = append(names, name)
 			}
 			return "choose one with --source: " + strings.Join(names, ", ")
 		}),
@@ -259,9 +263,9 @@ func SourceName(o snapshot.Origin) string {
 	return string(o.Path)
 }
 
-// shellWord quotes a path for a shell where it needs that.
-func shellWord(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%") == "" {
+// ShellWord is text as one word of a POSIX shell, in quotes where it needs them.
+func ShellWord(s string) string {
+	if s != "" && s[0] != '-' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%") == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

@@ -142,4 +142,7 @@ func TestBtrfsCommands(t *testing.T) {
 	c.says(1, []string{"that is a folder, not a subvolume"}, "backup", "btrfs:"+root+"/back")
 	c.says(1, []string{"does not exist"}, "restore", "latest", "--source", home, "--into", "btrfs:"+root+"/nowhere")
 	c.says(0, []string{"1 file"}, "backup", "btrfs:"+home, "-o", "mode=files")
+	c.says(1, []string{"choose one with --source: ", "btrfs-files:" + home}, "ls", "latest", "--source", home)
+	c.says(0, []string{"btrfs"}, "ls", "latest", "--source", "btrfs:"+home)
+	c.says(0, []string{"a\n"}, "ls", "latest", "--source", "btrfs-files:"+home)
 }

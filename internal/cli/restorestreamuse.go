@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"firn/internal/advice"
 	"firn/internal/snapshot"
 	"firn/internal/source"
 )
@@ -32,10 +33,10 @@ func useOf(o snapshot.Origin, links []source.Link, file func(source.Link) string
 		top = links[0].Point.Of // one of several was asked for
 	}
 	for _, l := range links {
-		from := shellWord(file(l))
+		from := advice.ShellWord(file(l))
 		switch o.Kind {
 		case "zfs":
-			lines = append(lines, "zfs receive "+shellWord("POOL/DATASET"+below(l.Point.Of, top))+" < "+from)
+			lines = append(lines, "zfs receive "+advice.ShellWord("POOL/DATASET"+below(l.Point.Of, top))+" < "+from)
 		case "btrfs":
 			lines = append(lines, "btrfs receive FOLDER < "+from)
 		case "subversion":
@@ -43,16 +44,16 @@ func useOf(o snapshot.Origin, links []source.Link, file func(source.Link) string
 			if !made[repository] && l.Point.From == "" {
 				parent := ""
 				if dir := path.Dir(repository); dir != "." {
-					parent = "mkdir -p " + shellWord(dir) + " && "
+					parent = "mkdir -p " + advice.ShellWord(dir) + " && "
 				}
-				lines = append(lines, parent+"svnadmin create "+shellWord(repository))
+				lines = append(lines, parent+"svnadmin create "+advice.ShellWord(repository))
 			}
 			made[repository] = true
 			if l.Point.ID == "" {
-				lines = append(lines, "tar -x -C "+shellWord(repository)+" -f "+from)
+				lines = append(lines, "tar -x -C "+advice.ShellWord(repository)+" -f "+from)
 				continue
 			}
-			lines = append(lines, "svnadmin load -q "+shellWord(repository)+" < "+from)
+			lines = append(lines, "svnadmin load -q "+advice.ShellWord(repository)+" < "+from)
 		}
 	}
 	return lines
@@ -72,15 +73,4 @@ func repositoryOf(l source.Link) string {
 		return "REPOSITORIES/" + dir
 	}
 	return "REPOSITORY"
-}
-
-// shellWord is text as one word of a POSIX shell. What cannot be shown stays as it is.
-func shellWord(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@%=", r)
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 && text[0] != '-' {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os/exec"
 	"slices"
 	"testing"
 
@@ -36,16 +35,6 @@ func TestUseOf(t *testing.T) {
 	} {
 		if got := useOf(snapshot.Origin{Kind: c.kind, Path: []byte(c.path)}, c.links, file); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n got %q\nwant %q", c.kind, got, c.want)
-		}
-	}
-}
-
-func TestShellWord(t *testing.T) {
-	skipWithoutShell(t)
-	for _, text := range []string{"", "plain/a-b_1.zfs", "a b", "it's", `"$(id)`, "`id`", "-dash", "~", "#no", "a;b", "a\nb", "*", "größe", `back\slash`} {
-		out, err := exec.Command("/bin/sh", "-c", "printf %s "+shellWord(text)).Output()
-		if err != nil || string(out) != text {
-			t.Errorf("%q became %q: %v", text, out, err)
 		}
 	}
 }

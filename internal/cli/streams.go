@@ -500,8 +500,16 @@ func streamsText(s *snapshot.Snapshot) string {
 	return text
 }
 
-// bySpec finds the source that a spec means, such as zfs:tank/home: where there are two, the one that has streams. It returns its id.
+// bySpec finds the source that a spec means, such as zfs:tank/home: where there are two, the one that has streams. The kinds that snapshots have are understood, too, such as
+// zfs-files:tank/home. It returns its id.
 func bySpec(items []snapshot.Item, text string) (id string, ok bool) {
+	if kind, rest, cut := strings.Cut(text, ":"); cut {
+		for _, it := range items {
+			if it.Source.Kind == kind && kind != "dir" && it.Source.Name == "" && string(it.Source.Path) == rest {
+				return it.Source.ID.String(), true
+			}
+		}
+	}
 	spec, err := wire.ParseSpec(text, nil)
 	if err != nil || spec.Folder() {
 		return "", false
