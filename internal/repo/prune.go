@@ -341,7 +341,7 @@ func (p *Pruning) storedAt(ctx context.Context, name string) (time.Time, error) 
 // many records it deleted.
 func (p *Pruning) Compact(ctx context.Context, before time.Time, least int) (int, error) {
 	slices.SortFunc(p.records, func(a, b pruneRecord) int { return strings.Compare(a.name, b.name) })
-	aged, all := newCover(), newCover()
+	var aged, all cover
 	var open, gone []pruneRecord
 	for i := len(p.records) - 1; i >= 0; i-- { // a record is covered by later ones only
 		r := p.records[i]
@@ -411,44 +411,42 @@ func (p *Pruning) merge(ctx context.Context, open []pruneRecord) error {
 	return nil
 }
 
-// cover is what merged records say together.
+// cover is what merged records say together: names in order, of which there may be millions.
 type cover struct {
 	any    bool
 	epochs uint32
-	retire map[digest.Object]struct{}
-	forget map[snapshot.ID]struct{}
-}
-
-func newCover() *cover {
-	return &cover{retire: map[digest.Object]struct{}{}, forget: map[snapshot.ID]struct{}{}}
+	retire []digest.Object
+	forget []snapshot.ID
 }
 
 func (c *cover) add(r *snapshot.Record) {
 	c.any, c.epochs = true, max(c.epochs, r.Epochs)
-	for _, n := range r.Retire {
-		c.retire[n] = struct{}{}
-	}
-	for _, id := range r.Forget {
-		c.forget[id] = struct{}{}
-	}
+	c.retire = union(c.retire, r.Retire, compareNames)
+	c.forget = union(c.forget, r.Forget, compareIDs)
 }
 
 // has reports whether all that a record says is in c.
 func (c *cover) has(r *snapshot.Record) bool {
-	if !c.any || r.Epochs > c.epochs {
-		return false
-	}
-	for _, n := range r.Retire {
-		if _, ok := c.retire[n]; !ok {
-			return false
-		}
-	}
-	for _, id := range r.Forget {
-		if _, ok := c.forget[id]; !ok {
-			return false
-		}
-	}
-	return true
+	return c.any && r.Epochs <= c.epochs && within(c.retire, r.Retire, compareNames) && within(c.forget, r.Forget, compareIDs)
+}
+
+func compareNames(a, b digest.Object) int { return bytes.Compare(a[:], b[:]) }
+
+func compareIDs(a, b snapshot.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// union adds names, which may be in any order, to some that are in order and stand there once.
+func union[T comparable](sorted, more []T, compare func(a, b T) int) []T {
+	sorted = append(sorted, more...)
+	slices.SortFunc(sorted, compare)
+	return slices.Compact(sorted)
+}
+
+// within reports whether all of some names are among others that are in order.
+func within[T comparable](sorted, some []T, compare func(a, b T) int) bool {
+	return !slices.ContainsFunc(some, func(n T) bool {
+		_, ok := slices.BinarySearchFunc(sorted, n, compare)
+		return !ok
+	})
 }
 
 // locked reports whether the store is known to refuse the deletion of an object. Where it may not be asked, deleting tells.
