@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"firn/internal/event"
@@ -34,7 +35,7 @@ func (r *run) newSnapshot(tree manifest.Tree, complete bool) *snapshot.Snapshot 
 		ID: newID(), Start: r.started, End: r.now(), Host: r.o.Host, HostID: [16]byte(r.o.Repo.Host().Host),
 		Source: r.o.Source, Tags: r.o.Tags, Scope: r.o.Scope.ID(), Epoch: r.epoch,
 		Previous: r.link, Sequence: r.sequence + 1, Complete: complete,
-		Voids:    append(append([]snapshot.ID(nil), r.open...), r.voids...),
+		Voids:    r.toVoid(),
 		Manifest: snapshot.Tree{Chunk: tree.Chunk, Level: tree.Level, Lines: tree.Lines, Bytes: tree.Bytes},
 		Storage:  r.o.Storage,
 		Stats:    r.stats, Problems: append([]snapshot.Problem(nil), r.problems...), Program: r.o.Program,
@@ -43,6 +44,12 @@ func (r *run) newSnapshot(tree manifest.Tree, complete bool) *snapshot.Snapshot 
 	s.Stats.BytesRead = r.bytesRead.Load()
 	s.Stats.BytesAdded, s.Stats.BytesStored, s.Stats.PacksAdded = r.writer.Counts()
 	return s
+}
+
+// toVoid is what the snapshot replaces once it is done: of more than it can name the last ones.
+func (r *run) toVoid() []snapshot.ID {
+	all := slices.Concat(r.open, r.voids)
+	return all[max(0, len(all)-snapshot.MaxVoids):]
 }
 
 // finish publishes the snapshot of a whole pass.

@@ -28,13 +28,19 @@ type history struct {
 	lastPacks []digest.Object // what the last snapshot needs, if sound
 }
 
+// maxSequence is the highest number of a snapshot that counts. Nobody gets there by counting; whoever has the key of a host could leave no number for the next one.
+const maxSequence = 1 << 53
+
+// ErrEpochs tells that a full backup cannot be one, since all epochs of the scope were used.
+var ErrEpochs = errors.New("no epoch of the scope is left for a full backup")
+
 // findHistory looks through the snapshots of the source. Sequence numbers and links go from done snapshot to done snapshot: partial ones come
 // and go between them.
 func (r *run) findHistory() error {
 	var partial snapshot.Item // newest of those that are not done
 	host := [16]byte(r.o.Repo.Host().Host)
 	for _, it := range snapshot.Standing(r.o.Scope.Items) {
-		if it.Source.ID != r.o.Source.ID || it.Status() == snapshot.IsForgotten {
+		if it.Source.ID != r.o.Source.ID || it.Status() == snapshot.IsForgotten || it.Sequence > maxSequence {
 			continue
 		}
 		if it.Status() == snapshot.IsDone {
@@ -56,8 +62,12 @@ func (r *run) findHistory() error {
 	}
 	r.checkHead()
 	if r.o.Full && (r.last.Snapshot != nil || partial.Snapshot != nil) {
-		r.epoch = r.o.Scope.Epochs()
-		if partial.Snapshot != nil && partial.Epoch > r.lastEpoch() {
+		next := r.o.Scope.Epochs()
+		if next == repo.NoEpoch {
+			return ErrEpochs
+		}
+		r.epoch = next
+		if partial.Snapshot != nil && partial.Epoch > r.lastEpoch() && partial.Epoch < next {
 			r.epoch = partial.Epoch // a full backup that was interrupted goes on
 		}
 		r.last = snapshot.Item{}

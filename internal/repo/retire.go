@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -60,12 +61,32 @@ func (s *ScopeState) putRecord(ctx context.Context, rec *snapshot.Record) (strin
 	return name, s.kit.r.put(ctx, name, object, s.kit.r.hotClass())
 }
 
-// Epochs returns a number such that no epoch from it on was ever used in the scope, as far as its snapshots and its prune records tell: these remember the epochs of snapshots
-// that are forgotten. A number that came again would share keys, and so chunks, with packs that are about to be deleted.
+// NoEpoch is what Epochs returns where no number is left.
+const NoEpoch = math.MaxUint32
+
+// epochGap is how many numbers may lie between two epochs: each full takes the next one, and snapshots are forgotten between them.
+const epochGap = 1 << 20
+
+// Epochs returns a number such that it, and as many after it as there will ever be fulls, was never used in the scope, as far as its snapshots and its prune records tell: these remember the
+// epochs of snapshots that are forgotten. A number that came again would share keys, and so chunks, with packs that are about to be deleted. Numbers far above all others do not count: whoever
+// has the key of a host could use them all up with one snapshot.
 func (s *ScopeState) Epochs() uint32 {
-	n := s.epochs
-	for _, it := range s.Items {
-		n = max(n, it.Epoch+1)
+	used := []uint32{}
+	if s.epochs > 0 {
+		used = append(used, s.epochs-1)
+	}
+	for _, it := range slices.Concat(s.Items, s.Late) {
+		used = append(used, it.Epoch)
+	}
+	slices.Sort(used)
+	n := uint32(0)
+	for _, e := range used {
+		if e > n && e-n > epochGap {
+			break
+		}
+		if n = NoEpoch; e < NoEpoch {
+			n = e + 1
+		}
 	}
 	return n
 }
