@@ -36,7 +36,8 @@ func useOf(o snapshot.Origin, links []source.Link, file func(source.Link) string
 		from := advice.ShellWord(file(l))
 		switch o.Kind {
 		case "zfs":
-			lines = append(lines, "zfs receive "+advice.ShellWord("POOL/DATASET"+below(l.Point.Of, top))+" < "+from)
+			// What is mounted changes by that, and takes no increment any more.
+			lines = append(lines, "zfs receive -u "+advice.ShellWord("POOL/DATASET"+below(l.Point.Of, top))+" < "+from)
 		case "btrfs":
 			lines = append(lines, "btrfs receive FOLDER < "+from)
 		case "subversion":
@@ -55,6 +56,9 @@ func useOf(o snapshot.Origin, links []source.Link, file func(source.Link) string
 			}
 			lines = append(lines, "svnadmin load -q "+advice.ShellWord(repository)+" < "+from)
 		}
+	}
+	if o.Kind == "zfs" && len(lines) > 0 {
+		lines = append(lines, "zfs mount -a")
 	}
 	return lines
 }

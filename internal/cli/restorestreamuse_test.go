@@ -20,9 +20,9 @@ func TestUseOf(t *testing.T) {
 		want       []string
 	}{
 		{"zfs", "tank/home", []source.Link{link("home-T1.zfs", "tank/home", "1", ""), link("home/bob smith-T1.zfs", "tank/home/bob smith", "2", ""), link("home-F1-T2.zfs", "tank/home", "3", "1")},
-			[]string{"zfs receive POOL/DATASET < out/home-T1.zfs", "zfs receive 'POOL/DATASET/bob smith' < 'out/home/bob smith-T1.zfs'", "zfs receive POOL/DATASET < out/home-F1-T2.zfs"}},
+			[]string{"zfs receive -u POOL/DATASET < out/home-T1.zfs", "zfs receive -u 'POOL/DATASET/bob smith' < 'out/home/bob smith-T1.zfs'", "zfs receive -u POOL/DATASET < out/home-F1-T2.zfs", "zfs mount -a"}},
 		{"zfs", "tank/home", []source.Link{link("home/a-T1.zfs", "tank/home/a", "1", ""), link("home/a-F1-T2.zfs", "tank/home/a", "2", "1")},
-			[]string{"zfs receive POOL/DATASET < out/home/a-T1.zfs", "zfs receive POOL/DATASET < out/home/a-F1-T2.zfs"}},
+			[]string{"zfs receive -u POOL/DATASET < out/home/a-T1.zfs", "zfs receive -u POOL/DATASET < out/home/a-F1-T2.zfs", "zfs mount -a"}},
 		{"btrfs", "/data/@home", []source.Link{link("it's-T1.btrfs", "/data/@home", "1", "")}, []string{`btrfs receive FOLDER < 'out/it'\''s-T1.btrfs'`}},
 		{"subversion", "/srv/svn", []source.Link{link("one/0-4.svndump", "one", "u:4", ""), link("a/b/0-0.svndump", "a/b", "v:0", ""), link("one/5-5.svndump", "one", "u:5", "u:4"), link("one/conf.tar", "", "", "")},
 			[]string{"mkdir -p REPOSITORIES && svnadmin create REPOSITORIES/one", "svnadmin load -q REPOSITORIES/one < out/one/0-4.svndump",
