@@ -248,6 +248,32 @@ func TestHeldOutputOutOfReach(t *testing.T) {
 	kill(t, pid)
 }
 
+// What was said before the end is told, although nobody came to hear it for longer than anybody waits.
+func TestHeardLate(t *testing.T) {
+	goroutines(t)
+	clock := &clock{}
+	said, free := filepath.Join(t.TempDir(), "go"), make(chan struct{})
+	var notes []string
+	c := sh("echo first >&2; while ! test -e " + said + "; do sleep 0.01; done; echo last >&2; exit 3")
+	c.patience, c.after = time.Hour, clock.after
+	c.Notes = func(line string) {
+		if notes = append(notes, line); line == "first" {
+			if err := os.WriteFile(said, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			<-free
+		}
+	}
+	go func() {
+		clock.until(time.Hour)
+		close(free)
+	}()
+	judge(t, c.Run(t.Context()), "exit status 3", "first\nlast")
+	if !slices.Equal(notes, []string{"first", "last"}) {
+		t.Errorf("%q", notes)
+	}
+}
+
 func kill(t *testing.T, file string) {
 	b, err := os.ReadFile(file)
 	if err != nil {

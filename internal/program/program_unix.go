@@ -3,6 +3,7 @@
 package program
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -22,3 +23,28 @@ func askGroup(c *exec.Cmd) {
 // killGroup ends a program and all that it started. The number of a group is not given away again while anybody is in it; that it is after the last one left, within the moment that lies
 // between, is taken for impossible.
 func killGroup(c *exec.Cmd) { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+
+// pipeSize is what a pipe holds, in bytes.
+const pipeSize = 64 << 10
+
+// lying is what lies in a pipe, whatever its deadline. It waits for nothing.
+func lying(pipe *os.File) (found []byte) {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	buf := make([]byte, 4<<10)
+	_ = conn.Control(func(fd uintptr) {
+		for len(found) < pipeSize {
+			n, err := syscall.Read(int(fd), buf)
+			if err == syscall.EINTR {
+				continue
+			}
+			if n <= 0 || err != nil {
+				return
+			}
+			found = append(found, buf[:n]...)
+		}
+	})
+	return found
+}

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -21,3 +22,6 @@ func askGroup(c *exec.Cmd) { _ = c.Process.Kill() }
 
 // killGroup ends a program.
 func killGroup(c *exec.Cmd) { _ = c.Process.Kill() }
+
+// lying is nothing: pipes have no deadlines here.
+func lying(*os.File) []byte { return nil }

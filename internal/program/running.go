@@ -2,6 +2,7 @@ package program
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"sync"
@@ -75,6 +76,9 @@ func (r *running) listen() {
 		n, err := r.stderr.Read(buf)
 		r.said.add(buf[:n])
 		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				r.said.add(lying(r.stderr)) // said long ago, on a machine that was too busy for us to hear it
+			}
 			r.said.flush()
 			_ = r.stderr.Close()
 			return
