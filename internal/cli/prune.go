@@ -140,7 +140,7 @@ func (x *pruneCommand) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := x.act(ctx, o); err != nil || x.lock == "" {
+	if err := x.remembering(ctx, s, o); err != nil || x.lock == "" {
 		return err
 	}
 	table, err := x.prices.table()
@@ -152,6 +152,20 @@ func (x *pruneCommand) run(ctx context.Context) error {
 		return err
 	}
 	return x.lockKept(ctx, s, region)
+}
+
+// remembering is act with what this machine knows of locks.
+func (x *pruneCommand) remembering(ctx context.Context, s *session, o prune.Options) error {
+	if _, ok := store.As[store.Locker](s.st); !ok || x.dryRun {
+		return x.act(ctx, o)
+	}
+	memory, err := repo.OpenLockMemory(s.state)
+	if err != nil {
+		return err
+	}
+	defer memory.Close(x.c.now())
+	o.Locks = memory
+	return x.act(ctx, o)
 }
 
 // policy is what the flags say is kept.

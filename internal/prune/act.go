@@ -158,6 +158,9 @@ type remover struct {
 
 func (r *remover) pack(ctx context.Context, i uint32) error {
 	s := &r.v.listed.Packs[i]
+	if r.known(i) {
+		return nil
+	}
 	err := r.v.p.DeletePack(ctx, s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,6 +169,7 @@ func (r *remover) pack(ctx context.Context, i uint32) error {
 		var until time.Time
 		if errors.As(err, &locked) && !locked.Lock.Hold {
 			until = locked.Lock.Until
+			r.v.p.NoteLock(r.x.o.Locks, s, locked.Lock)
 		}
 		r.v.lock(i, until)
 		return nil
@@ -176,6 +180,18 @@ func (r *remover) pack(ctx context.Context, i uint32) error {
 	r.packs = append(r.packs, i)
 	r.told()
 	return nil
+}
+
+// known reports whether a pack is known to be locked still: with millions of them asking costs something.
+func (r *remover) known(i uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until := r.v.p.KnownLock(r.x.o.Locks, &r.v.listed.Packs[i])
+	if !until.After(r.x.now) {
+		return false
+	}
+	r.v.lock(i, until)
+	return true
 }
 
 func (r *remover) part(ctx context.Context, n digest.Object) error {

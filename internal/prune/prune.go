@@ -119,6 +119,7 @@ type Options struct {
 	MaxCost price.Money   // for no more than this
 	Refresh Refresh
 
+	Locks    *repo.LockMemory // nil: every pack that a lock may keep is asked for it in each run
 	DryRun   bool
 	Parallel int // deletions at once; 0: 32
 	Now      func() time.Time

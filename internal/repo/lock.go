@@ -395,6 +395,19 @@ func (m *LockMemory) note(key uint64, lock store.Lock) {
 	}
 }
 
+// KnownLock tells until when a pack is known to be locked at least; zero: nobody has asked. A lock that somebody has lifted since is still known.
+func (p *Pruning) KnownLock(m *LockMemory, s *Stored) time.Time {
+	until, _ := m.recall(p.lockKey(s))
+	return until
+}
+
+// NoteLock remembers the lock that kept a pack from being deleted. It is called by one goroutine at a time, and not beside KnownLock.
+func (p *Pruning) NoteLock(m *LockMemory, s *Stored, lock store.Lock) { m.note(p.lockKey(s), lock) }
+
+func (p *Pruning) lockKey(s *Stored) uint64 {
+	return lockKey(store.Info{Name: packName(s.Kind, p.kit.id, s.Name), Modified: time.Unix(s.Born, 0)})
+}
+
 func (m *LockMemory) flush() {
 	if m == nil || len(m.fresh) == 0 {
 		return

@@ -31,7 +31,6 @@ type Pruning struct {
 	records []pruneRecord
 	retired retirements
 	purger  *store.Purger
-	locks   *bool // the store can lock objects; nil: not asked yet
 }
 
 // UnreadSnapshot is a snapshot that cannot be read.
@@ -447,24 +446,6 @@ func within[T comparable](sorted, some []T, compare func(a, b T) int) bool {
 		_, ok := slices.BinarySearchFunc(sorted, n, compare)
 		return !ok
 	})
-}
-
-// locked reports whether the store is known to refuse the deletion of an object. Where it may not be asked, deleting tells.
-func (p *Pruning) locked(ctx context.Context, name string) (bool, error) {
-	locker, ok := store.As[store.Locker](p.kit.r.st)
-	if ok && p.locks == nil {
-		rule, err := locker.LockRule(ctx)
-		enabled := err == nil && rule.Enabled
-		p.locks = &enabled
-	}
-	if !ok || !*p.locks {
-		return false, nil
-	}
-	lock, err := locker.LockOf(ctx, name)
-	if errors.Is(err, store.ErrDenied) || errors.Is(err, store.ErrUnsupported) || errors.Is(err, store.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && lock.Holds(p.Newest), err
 }
 
 // Replace deals with prune records that cannot be read, which nobody may overlook: it does RetireUnneeded, and deletes them.
