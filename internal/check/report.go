@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"firn/internal/repo"
+	"firn/internal/snapshot"
 )
 
 // Remedy is what helps against a finding.
@@ -25,8 +26,9 @@ const (
 // Finding is one object that is not as it has to be, whom that hurts, and what helps.
 type Finding struct {
 	*repo.Finding
-	Harms  []repo.Harm // snapshots that it hurts, oldest first
-	Files  int64       // in the snapshot in which most are hurt
+	Harms  []repo.Harm   // snapshots that it hurts, oldest first
+	Upon   []snapshot.ID // others, whose chains stand on those: what streams of them build upon is perhaps lost, oldest first
+	Files  int64         // in the snapshot in which most are hurt
 	Remedy Remedy
 }
 
@@ -72,11 +74,38 @@ func (c *Check) Report(ctx context.Context) (*Report, error) {
 		for _, h := range x.Harms {
 			x.Files = max(x.Files, h.Files)
 		}
+		if len(x.Harms) > 0 && x.Remedy != NextBackup {
+			for _, a := range c.audit.Scopes {
+				x.Upon = append(x.Upon, upon(a.Live, x.Harms)...)
+			}
+		}
 		r.Findings = append(r.Findings, x)
 	}
 	c.rest()
 	r.Result = c.result
 	return r, nil
+}
+
+// upon returns those of a scope whose chains stand on what is hurt, and that are not hurt themselves.
+func upon(live []snapshot.Item, harms []repo.Harm) (list []snapshot.ID) {
+	byID := make(map[snapshot.ID]snapshot.ID, len(live)) // of the base
+	for _, it := range live {
+		byID[it.ID] = it.Base
+	}
+	hurt := make(map[snapshot.ID]bool, len(harms))
+	for _, h := range harms {
+		hurt[h.ID] = true
+	}
+	for _, it := range live {
+		at := it.ID
+		for steps := 0; !at.IsZero() && !hurt[at] && steps < snapshot.MaxChain; steps++ { // nobody vouches for what bodies say: there may be rings
+			at = byID[at]
+		}
+		if hurt[at] && at != it.ID {
+			list = append(list, it.ID)
+		}
+	}
+	return list
 }
 
 // harms finds whom the findings hurt; to know that, manifests are read, and what is found in doing so counts as well.

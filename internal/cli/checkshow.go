@@ -24,6 +24,7 @@ type checkFindingJSON struct {
 	Chunks    int        `json:"chunks,omitempty"`
 	Spans     []spanJSON `json:"spans,omitempty"`
 	Snapshots []harmJSON `json:"snapshots"`
+	Upon      []string   `json:"upon,omitempty"` // ids of snapshots whose chains stand on those
 	Remedy    string     `json:"remedy"`
 	Earlier   bool       `json:"earlier,omitempty"` // found by an earlier check, and not read by this one
 }
@@ -112,6 +113,15 @@ func (x *checkCommand) show(f check.Finding) {
 				break
 			}
 			x.c.print("           %s\n", printable(shownPath(p)))
+		}
+	}
+	if n := len(f.Upon); n > 0 {
+		x.c.print("  hurts: %s built upon that: an increment of what is lost is of no use\n", counted(int64(n), "snapshot"))
+		for k, id := range f.Upon {
+			if k == 5 && !x.c.verbose {
+				break
+			}
+			x.c.print("           %s\n", shortID(id))
 		}
 	}
 	if len(f.Harms) == 0 && !f.Pack.IsZero() && !f.Volume && len(f.Chunks) == 0 && !f.Whole {
@@ -225,6 +235,9 @@ func (x *checkCommand) reportJSON(r *check.Report, job *thaw.Job) error {
 		}
 		for _, h := range f.Harms {
 			j.Snapshots = append(j.Snapshots, newHarmJSON(h))
+		}
+		for _, id := range f.Upon {
+			j.Upon = append(j.Upon, id.String())
 		}
 		if err := x.c.object(j); err != nil {
 			return err

@@ -273,6 +273,8 @@ func TestRestoreBrokenChain(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 
+	b.wants(1, []string{"1 snapshot built upon that", shortID(b.newest().ID)}, "check", "--read-data")
+
 	// A snapshot in the middle is not there.
 	names, _ := filepath.Glob(filepath.Join(b.dir, "repo", "snapshots", "*", middle.String()+"*"))
 	for _, n := range names {
@@ -281,6 +283,7 @@ func TestRestoreBrokenChain(t *testing.T) {
 		}
 	}
 	b.wants(1, []string{"the chain of \"tank/home\"", "is not there", `hint: up to "state1" all is there: restore snapshot`}, "restore", "latest", "--to-command", "cat")
+	b.wants(1, []string{"nothing of it can be restored", "1 snapshot built upon that"}, "check")
 
 	// A base that is stored elsewhere.
 	b = newBench(t)
