@@ -136,6 +136,10 @@ func (s *ScopeState) Rebuild(ctx context.Context) error {
 func (s *ScopeState) addIndex(ctx context.Context, info store.Info) error {
 	name := info.Name
 	full := indexPrefix(s.kit.id) + name
+	if err := tooLong(sign.Index, full, info.Size); err != nil {
+		s.Damaged = append(s.Damaged, err)
+		return nil
+	}
 	body, author, err := s.kit.getIndex(ctx, full, info.Modified)
 	if errors.Is(err, ErrUntrusted) {
 		s.kit.r.note("index %s is left out: %v", name, err)

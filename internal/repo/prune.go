@@ -559,7 +559,7 @@ type sortedStates struct {
 const keptStates = 3
 
 // TidyStates deletes what hosts of this scope, and the proofs of the scope, have left behind below state/ and replaced since, as far as the store got it at or before a time. The newest few
-// that can be read and are signed by whom they are of stay: anybody may add objects there, so what cannot be verified counts for nothing. It takes who holds everything, else it does
+// that can be read and are signed by whom they are of stay: anybody may add objects there, so what cannot be verified counts for nothing, and goes. It takes who holds everything, else it does
 // nothing. It returns how many objects it deleted.
 func (p *Pruning) TidyStates(ctx context.Context, before time.Time) (deleted int, err error) {
 	if p.kit.r.secrets == nil {
@@ -573,19 +573,23 @@ func (p *Pruning) TidyStates(ctx context.Context, before time.Time) (deleted int
 		valid := 0
 		for _, info := range g.infos {
 			if valid < keptStates {
-				ok, err := p.validState(ctx, g.prefix, info.Name)
+				ok, err := p.validState(ctx, g.prefix, info)
 				if err != nil {
 					return deleted, err
 				}
 				if ok {
 					valid++
+					continue
 				}
-				continue
 			}
 			if info.Modified.After(before) {
 				continue
 			}
-			if err := p.purge(ctx, info.Name); err != nil {
+			err := p.purge(ctx, info.Name)
+			if errors.Is(err, store.ErrLocked) {
+				continue
+			}
+			if err != nil {
 				return deleted, err
 			}
 			deleted++

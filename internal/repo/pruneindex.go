@@ -284,21 +284,20 @@ func parseStateOwner(prefix string) (sign.Author, error) {
 }
 
 // validState reports whether an object below state/ says what it may, signed by whom it is of. It fails only where the store does not answer.
-func (p *Pruning) validState(ctx context.Context, prefix, name string) (bool, error) {
-	body, author, err := p.kit.getTrusted(ctx, sign.State, name)
-	var state *snapshot.State
-	if err == nil {
-		state, err = snapshot.ParseState(body)
-	}
-	var broken *ObjectError
-	if errors.As(err, &broken) || errors.Is(err, snapshot.ErrBody) || errors.Is(err, store.ErrNotExist) {
+func (p *Pruning) validState(ctx context.Context, prefix string, info store.Info) (bool, error) {
+	if tooLong(sign.State, info.Name, info.Size) != nil {
 		return false, nil
 	}
+	body, author, err := p.kit.getTrusted(ctx, sign.State, info.Name)
 	if err != nil {
-		return false, err
+		return false, unlessObject(err)
 	}
 	owner, err := parseStateOwner(prefix)
-	if err != nil || keys.HostID(state.Host) != keys.HostID(owner) {
+	if err != nil {
+		return false, nil
+	}
+	state, err := snapshot.ParseState(body) // one that cannot be parsed a later version may have written
+	if err == nil && keys.HostID(state.Host) != keys.HostID(owner) {
 		return false, nil
 	}
 	return author == owner || author.IsRoot() && prefix == proofPrefix(p.kit.id), nil

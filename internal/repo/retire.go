@@ -114,7 +114,7 @@ func (r *Repository) prunes(scope keys.ScopeID) bool {
 func (s *ScopeState) Forgotten() map[snapshot.ID]bool { return s.forgotten }
 
 // mayBeRecord reports whether an object below prune/ can be a record at all: other names are no objects of a repository (FORMAT §1), and no record is that long.
-func mayBeRecord(i store.Info) bool { return isGen(i.Name) && i.Size <= envelope.MaxBody+1<<20 }
+func mayBeRecord(i store.Info) bool { return isGen(i.Name) && i.Size <= objectLimit(sign.Prune) }
 
 func isGen(name string) bool {
 	_, _, err := parseGen(name)
@@ -129,7 +129,7 @@ func (s *ScopeState) neverRecord(ctx context.Context, info store.Info, err error
 	if !malformed || Culprit(err) != info.Name {
 		return false
 	}
-	raw, err := s.kit.r.fetch(ctx, info.Name, envelope.MaxBody+1<<20)
+	raw, err := s.kit.r.fetch(ctx, info.Name, objectLimit(sign.Prune))
 	_, sum, perr := parseGen(info.Name)
 	if err != nil || perr != nil || digest.SumObject(raw) != sum {
 		return false

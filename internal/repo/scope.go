@@ -106,9 +106,23 @@ func (k *scopeKit) open(kind sign.Kind, name string, object []byte) (body []byte
 	return body, author, nil
 }
 
+// objectLimit is how long an envelope of a kind can be, in bytes: no more is read, whoever has put what in the place of one.
+func objectLimit(kind sign.Kind) int64 {
+	n := envelope.Limit(kind)
+	return n + n/16 + 1<<20 // with padding and headers
+}
+
+// tooLong is an *ObjectError where an object is listed with more bytes than an envelope of its kind can have; it need not be read.
+func tooLong(kind sign.Kind, name string, size int64) error {
+	if limit := objectLimit(kind); size > limit {
+		return &ObjectError{name, fmt.Errorf("longer than %d bytes", limit)}
+	}
+	return nil
+}
+
 // get fetches and opens an envelope.
 func (k *scopeKit) get(ctx context.Context, kind sign.Kind, name string) (body []byte, author sign.Author, err error) {
-	object, err := k.r.fetch(ctx, name, envelope.MaxBody+1<<20)
+	object, err := k.r.fetch(ctx, name, objectLimit(kind))
 	if err != nil {
 		return nil, author, err
 	}
@@ -117,7 +131,7 @@ func (k *scopeKit) get(ctx context.Context, kind sign.Kind, name string) (body [
 
 // getTrusted is get for what only a certified host may have written.
 func (k *scopeKit) getTrusted(ctx context.Context, kind sign.Kind, name string) (body []byte, author sign.Author, err error) {
-	object, err := k.r.fetch(ctx, name, envelope.MaxBody+1<<20)
+	object, err := k.r.fetch(ctx, name, objectLimit(kind))
 	if err != nil {
 		return nil, author, err
 	}

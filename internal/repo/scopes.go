@@ -12,7 +12,6 @@ import (
 	"firn/internal/chunk"
 	"firn/internal/keys"
 	"firn/internal/sign"
-	"firn/internal/snapshot"
 	"firn/internal/store"
 )
 
@@ -117,12 +116,12 @@ func (r *Repository) opensAny(ctx context.Context, id keys.ScopeID, infos []stor
 		return false, err
 	}
 	for _, i := range infos {
-		if i.Size > snapshot.MaxBody+1<<20 {
-			continue
-		}
 		kind := sign.Snapshot
 		if strings.HasSuffix(i.Name, doneSuffix) {
 			kind = sign.Done
+		}
+		if tooLong(kind, i.Name, i.Size) != nil {
+			continue
 		}
 		_, _, err := k.get(ctx, kind, i.Name)
 		if err == nil || errors.Is(err, store.ErrCold) {

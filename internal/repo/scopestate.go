@@ -343,7 +343,10 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 					return nil
 				}
 			}
-			item, err := s.readSnapshot(gctx, cache, id, stored, done)
+			item, err := snapshot.Item{}, tooLong(sign.Snapshot, found[id].info.Name, found[id].info.Size)
+			if err == nil {
+				item, err = s.readSnapshot(gctx, cache, id, stored, done)
+			}
 			var broken *ObjectError
 			if errors.As(err, &broken) {
 				damaged[i] = err
