@@ -68,12 +68,12 @@ func (p *plan) letGo(ctx context.Context, q part, marked bool) error {
 		keep = max(keep, 1)
 	}
 	var errs []error
-	if q.from != nil && !q.from.bookmark && q.from.source != p.holder {
-		errs = append(errs, p.release(ctx, q.from.full()))
-	}
 	kept := 0
 	for i := len(q.dataset.states) - 1; i >= 0; i-- {
 		s := q.dataset.states[i]
+		if !s.bookmark && s.source != p.holder && s != q.target && s.txg <= q.target.txg && (s.held || s == q.from) {
+			errs = append(errs, p.release(ctx, s.full())) // somebody else's, which an increment has started from
+		}
 		if s.bookmark || s.source != p.holder || s.txg > q.target.txg {
 			continue
 		}

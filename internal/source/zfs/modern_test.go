@@ -163,12 +163,11 @@ func TestModern(t *testing.T) {
 	}
 	// Switched off.
 	c.week()
-	s.run("tank/home", host, map[string]string{"raw": "no", "large_blocks": "no", "embedded": "no", "compressed": "no", "properties": "yes", "intermediates": "yes"})
+	s.run("tank/home", host, map[string]string{"raw": "no", "embedded": "no", "compressed": "no", "properties": "yes", "intermediates": "yes"})
 	sends = p.calls("send")
-	if len(sends) != 2 || !strings.HasPrefix(sends[1], "send -i tank/home#") {
+	if len(sends) != 2 || !strings.HasPrefix(sends[1], "send -L -i tank/home#") {
 		t.Errorf("%q", sends) // what lies between a bookmark and a snapshot nobody can send, nor properties
 	}
-
 	links := s.links()
 	if n, err := restore(t, "tank/copy", links, nil); n != len(links) || err != nil {
 		t.Fatal(n, err)
@@ -181,6 +180,20 @@ func TestModern(t *testing.T) {
 	for _, call := range p.calls("receive") {
 		if !strings.HasPrefix(call, "receive -u ") || strings.Contains(call, "-F") { // what changes what is not mounted is somebody who wants to
 			t.Error(call)
+		}
+	}
+
+	// OpenZFS receives no stream without -L on top of one that has large blocks.
+	for i, want := range []string{"send tank/home@", "send -i tank/home@"} {
+		c.week()
+		small := s.run("tank/home", host, map[string]string{"large_blocks": "no", "embedded": "no", "compressed": "no"})
+		if sends = p.calls("send"); !strings.HasPrefix(sends[len(sends)-1], want) || len(small.batch.Notes) != 1-i {
+			t.Errorf("%q, %q", sends, small.batch.Notes)
+		}
+		for _, st := range small.batch.Streams {
+			if !strings.HasSuffix(st.Path, ".small.zfs") {
+				t.Error(st.Path)
+			}
 		}
 	}
 }

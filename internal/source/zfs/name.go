@@ -41,8 +41,11 @@ func (p *plan) streamName(q part) string {
 	}
 	below := strings.TrimPrefix(strings.TrimPrefix(q.dataset.name, p.dataset), "/")
 	ext := ".zfs"
-	if p.sendsRaw(q.dataset) {
+	switch {
+	case p.sendsRaw(q.dataset):
 		ext = rawExt
+	case p.sendsSmall():
+		ext = smallExt
 	}
 	return source.ChainName(path.Join(path.Base(p.dataset), below), from, to, sameDay, ext)
 }
@@ -50,17 +53,25 @@ func (p *plan) streamName(q part) string {
 // rawExt ends the names of streams that hold a dataset encrypted as it is, which can be received only on top of what was received so.
 const rawExt = ".raw.zfs"
 
+// smallExt ends the names of streams whose large blocks were split although zfs could send them whole: nothing else can be received on top of what has whole ones.
+const smallExt = ".small.zfs"
+
+// sendsSmall reports whether streams that are not raw hold small blocks only, because the user wants it so.
+func (p *plan) sendsSmall() bool { return !p.largeBlocks && p.has("send", 'L') }
+
 // sendsRaw reports whether the streams of a dataset are raw: of what is not encrypted there are none that are.
 func (p *plan) sendsRaw(d *dataset) bool {
 	return d.encrypted && p.raw != "no" && p.has("send", 'w')
 }
 
-// otherwise reports whether the stream that led to a base is raw and those of the dataset are not, or the other way round. Streams that lie elsewhere nobody knows.
+// otherwise reports whether nothing that is sent now can be received on top of a base: the stream that led there is raw and those of the dataset are not, or the other way round, or it may hold large blocks,
+// which are to be split from now on. Streams that lie elsewhere nobody knows.
 func (p *plan) otherwise(d *dataset, base source.Point) bool {
 	for _, h := range p.have {
 		for _, q := range h.Points {
 			if q.ID == base.ID && q.Of == base.Of && q.Stream != "" {
-				return strings.HasSuffix(q.Stream, rawExt) != p.sendsRaw(d)
+				raw, small := p.sendsRaw(d), strings.HasSuffix(q.Stream, smallExt)
+				return strings.HasSuffix(q.Stream, rawExt) != raw || !raw && !small && p.sendsSmall()
 			}
 		}
 	}

@@ -220,7 +220,7 @@ func (p *plan) split(all []*dataset) error {
 			case q.from == nil:
 				p.tellFull(d)
 			case q.from.guid != target.guid && p.otherwise(d, q.base):
-				p.note("%s is encrypted now where it was stored as it reads, or the other way round, and nothing can be received on top of that: its stream is a full one", d.name)
+				p.note("%s was stored raw, or with large blocks, and now is not, or the other way round, and nothing can be received on top of that: its stream is a full one", d.name)
 				q.from, q.base = nil, source.Point{}
 			}
 		}
