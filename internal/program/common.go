@@ -28,7 +28,8 @@ type Around struct {
 	Before, After string // commands of the system's shell
 	ReadFrom      string // folder to read instead
 	TempFile      bool
-	TempDir       string // empty: the system's
+	TempDir       string        // empty: the system's
+	Idle          time.Duration // after which a command that says nothing is given up; 0: never
 	// Note is told what the commands print; may be nil.
 	Note func(string)
 }
@@ -43,6 +44,7 @@ func ReadAround(o *source.Settings, host source.Host) Around {
 	a := ReadHooks(o, host)
 	a.TempDir = o.Text("temp_dir", "")
 	a.TempFile = o.Bool("use_temp_file", a.TempDir != "")
+	a.Idle = Timeout(o)
 	return a
 }
 
@@ -135,7 +137,7 @@ func (p *around) both(first, second error) error {
 // hook runs one of the commands.
 func (a Around) hook(ctx context.Context, name, command string, env ...string) error {
 	c := Shell(command)
-	c.Label, c.Notes = `command "`+name+`"`, a.Note
+	c.Label, c.Notes, c.Idle = `command "`+name+`"`, a.Note, a.Idle
 	c.Env = append(c.Env, env...)
 	if err := c.Run(ctx); err != nil {
 		return &HookError{When: name, Err: err}

@@ -224,13 +224,23 @@ func TestIdleAtTheEnd(t *testing.T) {
 func TestHeldOutput(t *testing.T) {
 	goroutines(t)
 	pid := filepath.Join(t.TempDir(), "pid")
+	clock := &clock{}
 	c := sh("printf abc; sleep 1000 & echo $! >" + pid)
-	c.grace = time.Millisecond
-	out, err := all(t, c)
-	if out != "abc" {
-		t.Error(out)
+	c.grace, c.after = time.Hour, clock.after
+	r, err := c.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	b := make([]byte, 3)
+	if _, err := io.ReadFull(r, b); err != nil || string(b) != "abc" {
+		t.Fatal(err, b)
+	}
+	go clock.until(time.Hour)
+	_, err = r.Read(b)
 	judge(t, err, errHeld.Error(), "")
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 	gone(t, pid)
 }
 
@@ -534,7 +544,11 @@ func TestLabel(t *testing.T) {
 
 func TestEnvironmentAndFolder(t *testing.T) {
 	t.Setenv("LC_ALL", "en_US.UTF-8")
+	t.Setenv("FIRN_PASSPHRASE", "secret")
 	dir := t.TempDir()
+	if out, err := all(t, sh(`printf "<$FIRN_PASSPHRASE>"`)); err != nil || out != "<>" {
+		t.Error(out, err) // it may run as somebody else
+	}
 	c := sh(`printf "$LC_ALL $A "; pwd -P | tr -d '\n'`)
 	c.Dir, c.Env = dir, []string{"A=1", "A=2"}
 	real, _ := filepath.EvalSymlinks(dir)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,11 @@ type running struct {
 }
 
 // start runs the program with what set says of its files.
+// withoutSecrets leaves the passphrase of the repository out of an environment: a program may run as somebody else, who could read it there, or hand it on.
+func withoutSecrets(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "FIRN_PASSPHRASE=") })
+}
+
 func (p Command) start(ctx context.Context, pipe *os.File, set func(*exec.Cmd)) (*running, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -53,7 +60,7 @@ func (p Command) start(ctx context.Context, pipe *os.File, set func(*exec.Cmd)) 
 	r.said.note = p.Notes
 	r.cmd = exec.Command(path, p.Args...)
 	r.cmd.Dir, r.cmd.Stderr = p.Dir, theirs
-	r.cmd.Env = append(append(os.Environ(), "LC_ALL=C"), p.Env...)
+	r.cmd.Env = append(append(withoutSecrets(os.Environ()), "LC_ALL=C"), p.Env...)
 	set(r.cmd)
 	alone(r.cmd)
 	err = r.cmd.Start()
