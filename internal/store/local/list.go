@@ -47,31 +47,48 @@ type lister struct {
 	failed        bool // the error is fn's
 }
 
-// folder lists the folder dir, "." for the root.
+// maxReads is how often a folder is read again as soon as something in it is gone; after that only at its end. Somebody who deletes much must not make listing slow.
+const maxReads = 64
+
+// folder lists the folder dir, "." for the root. Where a file is gone that was there when the folder was read, it is read again, for the names that come then: the file may have been merged into
+// another one meanwhile, and who lists has to see the one or the other.
 func (l *lister) folder(dir string) error {
 	names, err := l.read(dir)
+	reads, stale := 0, false
+	for err == nil && len(names) > 0 {
+		name := names[0]
+		names = names[1:]
+		var gone bool
+		if gone, err = l.entry(dir, name); err != nil {
+			return err
+		}
+		if stale = stale || gone; stale && (reads < maxReads || len(names) == 0) {
+			reads, stale = reads+1, false
+			if names, err = l.read(dir); err == nil {
+				next, same := slices.BinarySearch(names, name)
+				if names = names[next:]; same {
+					names = names[1:]
+				}
+			}
+		}
+	}
 	if errors.Is(err, store.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// entry lists what one name in a folder stands for. gone: it is a file that is not there any more.
+func (l *lister) entry(dir, name string) (gone bool, err error) {
+	if err := l.ctx.Err(); err != nil {
+		return false, err
 	}
-	for _, name := range names {
-		if err := l.ctx.Err(); err != nil {
-			return err
-		}
-		base, isFolder := strings.CutSuffix(name, "/")
-		full := path.Join(dir, base)
-		if isFolder {
-			err = l.folder(full)
-		} else {
-			err = l.file(full)
-		}
-		if err != nil {
-			return err
-		}
+	base, isFolder := strings.CutSuffix(name, "/")
+	full := path.Join(dir, base)
+	if isFolder {
+		return false, l.folder(full)
 	}
-	return nil
+	return l.file(full)
 }
 
 // read returns the sorted names in dir that matter, those of folders with a "/" behind.
@@ -131,15 +148,15 @@ func (l *lister) wanted(dir string, e fs.DirEntry) string {
 	return name + "/"
 }
 
-func (l *lister) file(name string) error {
+func (l *lister) file(name string) (gone bool, err error) {
 	info, err := l.root.Lstat(filepath.FromSlash(name))
 	if err = l.s.missing(err); errors.Is(err, store.ErrNotExist) {
-		return nil // deleted since the folder was read
+		return true, nil // deleted since the folder was read
 	}
 	if err != nil || !info.Mode().IsRegular() {
-		return err
+		return false, err
 	}
 	err = l.fn(store.Info{Name: name, Size: info.Size(), Modified: info.ModTime()})
 	l.failed = err != nil
-	return err
+	return false, err
 }
