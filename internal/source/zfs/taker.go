@@ -56,6 +56,10 @@ func (t *Taker) Missing(ctx context.Context, links []source.Link) ([]source.Link
 	if err := t.find(ctx, t.target, "receive"); err != nil {
 		return nil, err
 	}
+	if u := t.can["receive"]; !t.has("receive", 'u') {
+		u.flags += "u" // all versions that have holds take it; zfs-fuse does not say so
+		t.can["receive"] = u
+	}
 	chains, err := t.chains(links)
 	if err != nil {
 		return nil, err

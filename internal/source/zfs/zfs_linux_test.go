@@ -119,6 +119,17 @@ func TestFuseChain(t *testing.T) {
 	if n, err = restore(t, "tank/deep/restored", links, nil); n != 0 || err != nil {
 		t.Fatal("again: ", n, err)
 	}
+	// What stays unmounted stays as it was received, and takes what comes later without force.
+	unmounted := map[string]string{"unmounted": "yes"}
+	if n, err = restore(t, "tank/twin", links[:1], unmounted); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err = restore(t, "tank/twin", links, unmounted); n != len(links)-1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := f.do("zfs", "get", "-H", "-r", "-o", "value", "mounted", "tank/twin"); strings.Contains(got, "yes") {
+		t.Fatalf("mounted: %s", got)
+	}
 	var target *source.TargetError
 	f.do("zfs", "create", "tank/other")
 	if _, err = restore(t, "tank/other", links, nil); !errors.As(err, &target) || !target.Exists {
