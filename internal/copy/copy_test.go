@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,12 +92,12 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			if writeOnly {
 				a.Secrets = nil
 			}
-			left, killed := after/2, false
 			w.to.puts = map[string]int{}
-			w.to.st = &dying{Store: w.to.Store, left: &left, late: after%2 == 1, killed: &killed}
+			end := &dying{Store: w.to.Store, left: after / 2, late: after%2 == 1}
+			w.to.st = end
 			_, err := w.copy(a, func(o *copy.Options) { o.Parallel = 1 })
 			w.to.st = w.to.Store
-			if !killed {
+			if !end.killed {
 				w.must(err)
 				if after < 20 {
 					t.Fatalf("only %d writes", after/2)
@@ -126,19 +127,32 @@ func TestKilledAtEveryWrite(t *testing.T) {
 // dying lets so many writes through; the next one fails, before or after it was done, and all calls after it.
 type dying struct {
 	store.Store
-	left   *int
 	late   bool
-	killed *bool
+	mu     sync.Mutex // snapshots are put several at a time
+	left   int
+	killed bool
+}
+
+// dies counts a write, and says whether it is the last or comes after that.
+func (d *dying) dies() (last, after bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.killed {
+		return false, true
+	}
+	d.left--
+	d.killed = d.left < 0
+	return d.killed, false
 }
 
 func (d *dying) Put(c ctxt, name string, r seeker, size int64, o store.PutOptions) error {
-	if *d.killed {
+	last, after := d.dies()
+	if after {
 		return errKilled
 	}
-	if *d.left--; *d.left >= 0 {
+	if !last {
 		return d.Store.Put(c, name, r, size, o)
 	}
-	*d.killed = true
 	if d.late {
 		if err := d.Store.Put(c, name, r, size, o); err != nil {
 			return err
