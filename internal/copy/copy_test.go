@@ -80,12 +80,16 @@ var errKilled = errors.New("killed")
 
 // TestKilledAtEveryWrite ends a copy before and after each write, and copies again: everything is there, and nothing was stored twice.
 func TestKilledAtEveryWrite(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 3 // before and after, in turn
+	}
 	for _, writeOnly := range []bool{false, true} {
 		w := bareWorld(t, repo.InitOptions{Parity: format.Parity{Data: 10}})
 		for n := range 3 {
 			w.backup(w.access, 1, fmt.Sprint("text ", n), "the same")
 		}
-		for after := 0; ; after++ {
+		for after := 0; ; after += step {
 			w.to = w.clock.place()
 			w.must(w.open(w.from, w.access).InitLike(ctx, w.to.st, repo.LikeOptions{Parity: format.Parity{Data: 10}}))
 			a := w.access
