@@ -14,7 +14,8 @@ type chainJSON struct {
 	Base   string `json:"base,omitempty"` // id of the one before it
 	Whole  bool   `json:"whole"`          // all of them are there
 
-	base snapshot.ID
+	base    snapshot.ID
+	outside bool // the states are stored elsewhere, and nothing here
 }
 
 // pointJSON is a state of a source that a snapshot has (FORMAT §10.2).
@@ -35,7 +36,10 @@ func chainOf(items []snapshot.Item, it snapshot.Item) *chainJSON {
 		return nil
 	}
 	bases, err := snapshot.Bases(items, it)
-	c := &chainJSON{Length: len(bases), Whole: err == nil, base: it.Base}
+	c := &chainJSON{Length: len(bases), Whole: err == nil, base: it.Base, outside: len(it.Points) > 0}
+	for _, p := range it.Points {
+		c.outside = c.outside && p.Outside
+	}
 	if !it.Base.IsZero() {
 		c.Base = it.Base.String()
 	}
@@ -62,6 +66,8 @@ func (c *chainJSON) text() string {
 	switch {
 	case c == nil:
 		return ""
+	case c.outside:
+		return "elsewhere"
 	case c.Base == "":
 		return "full"
 	case !c.Whole:

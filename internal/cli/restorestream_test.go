@@ -288,6 +288,7 @@ func TestRestoreBrokenChain(t *testing.T) {
 	// A base that is stored elsewhere.
 	b = newBench(t)
 	b.chain(&growing{outside: true}, 2)
+	b.wants(0, []string{"  elsewhere  ", "  2, on "}, "snapshots")
 	b.wants(0, []string{"starts from state1 of tank/home, which another tool has stored"}, "restore", "latest", "--plan", "--to-command", "cat")
 	b.wants(0, []string{"replayed 1 stream"}, "restore", "latest", "--to-command", "cat >/dev/null")
 	b.wants(1, []string{"the snapshot has no streams"}, "restore", "latest~1", "--to-command", "cat")
