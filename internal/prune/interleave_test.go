@@ -218,14 +218,16 @@ func (s *stage) play(t *testing.T, actors ...func(d *door)) {
 		for len(s.delay) > 0 && s.rng.IntN(20) == 0 {
 			due, s.delay = append(due, s.delay[0]), s.delay[1:]
 		}
+		pause := time.Duration(0) // chosen before anybody goes on, who draws from rng, too
+		if s.rng.IntN(30) == 0 {
+			pause = time.Duration(s.rng.Int64N(int64(3 * time.Hour)))
+		}
 		s.mu.Unlock()
 		for _, do := range due {
 			do()
 		}
 		next.answer <- v
-		if s.rng.IntN(30) == 0 {
-			time.Sleep(time.Duration(s.rng.Int64N(int64(3 * time.Hour))))
-		}
+		time.Sleep(pause)
 	}
 	for _, do := range s.delay {
 		do()
