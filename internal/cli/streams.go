@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"firn/internal/advice"
 	"firn/internal/backup"
+	"firn/internal/program"
 	"firn/internal/repo"
 	"firn/internal/snapshot"
 	"firn/internal/source"
@@ -98,6 +100,8 @@ func (f *streamFlags) read(c *console, args []string, dash int) (specs []string,
 		return nil, usage("such as: firn backup --name db.sql -- pg_dump mydb; --source names a source", "--name is for --stdin, --command and a program behind --, and none is given")
 	case len(own) == 0 && len(args) == 0:
 		return nil, usage("firn backup --help shows how it is used", "firn backup wants at least one folder or file, or another source")
+	case len(own) == 0 && dash == 0 && onlyProgram(args[0]):
+		return nil, usage("such as: firn backup --name db.sql -- pg_dump mydb", "there is no folder or file %q; storing what the program of that name prints needs --name", args[0])
 	case f.stdin && c.terminal:
 		return nil, usage("such as: dump | firn backup --stdin --name db.sql", "--stdin, but standard input is a terminal")
 	}
@@ -110,6 +114,15 @@ func (f *streamFlags) read(c *console, args []string, dash int) (specs []string,
 		}
 	}
 	return args, nil
+}
+
+// onlyProgram reports whether text names a program, and no file.
+func onlyProgram(text string) bool {
+	if _, err := os.Lstat(text); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	_, err := program.Find(text)
+	return err == nil
 }
 
 // takeInput keeps standard input for the stream: what else may want to read it finds nothing.
