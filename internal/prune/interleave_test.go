@@ -388,7 +388,11 @@ func seedsOf(t *testing.T, n int) uint64 {
 // TestInterleaved: whatever order the requests of two writers and two pruners come in, cut off anywhere, with stores that come late and listings in pages, no snapshot
 // that is done lacks a pack.
 func TestInterleaved(t *testing.T) {
-	for seed := range seedsOf(t, 9) {
+	seeds := 9
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seedsOf(t, seeds) {
 		grace := []time.Duration{0, 3 * time.Hour, 24 * time.Hour}[seed%3]
 		b := bug{grace: grace}
 		if seed%4 == 3 {
@@ -409,6 +413,9 @@ func TestBugsAreFound(t *testing.T) {
 		{name: "refers to what is retired", grace: 2 * time.Hour, deaf: true},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			if testing.Short() && (b.faults.stale || b.faults.late) {
+				t.Skip("takes seeds that take long")
+			}
 			for seed := range seedsOf(t, 120) {
 				if err, _ := interleave(t, seed, b); err != nil {
 					t.Logf("seed %d: %v", seed, err)

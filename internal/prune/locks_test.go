@@ -2,6 +2,7 @@ package prune
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 
 // A pack that a lock keeps is asked for it once: later runs remember until when, and delete it then.
 func TestLocksAreRemembered(t *testing.T) {
-	asked := 0
+	var asked atomic.Int64
 	w := newWorld(t, nil, "", func(r mem.Request) error {
 		if r.Op != "list" && (strings.HasPrefix(r.Name, "data/") || strings.HasPrefix(r.Name, "meta/")) {
-			asked++
+			asked.Add(1)
 		}
 		return nil
 	})
@@ -31,12 +32,13 @@ func TestLocksAreRemembered(t *testing.T) {
 	memory, err := repo.OpenLockMemory(state.Open(state.Dirs{Cache: t.TempDir(), State: t.TempDir()}, [16]byte{1}, nil))
 	w.must(err)
 	defer memory.Close(w.now())
-	run := func() (*Result, int) {
+	run := func() (*Result, int64) {
 		o := w.options(w.mem, w.prunes())
 		o.Decide, o.Refresh.Off, o.Locks = keepLast(1), true, memory
-		asked = 0
+		asked.Store(0)
 		w.clock.pass(30 * time.Hour)
-		return w.prune(o), asked
+		res := w.prune(o)
+		return res, asked.Load()
 	}
 	run() // retires
 	locked := func(res *Result) (n int64) {
