@@ -315,7 +315,7 @@ type bug struct {
 }
 
 // interleave plays one world, and returns what is wrong at its end.
-func interleave(t *testing.T, seed uint64, b bug) (err error, log []string) {
+func interleave(t *testing.T, seed uint64, b bug) (log []string, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, time.Now, "", nil)
 		s := &stage{w: w, rng: rand.New(rand.NewPCG(seed, 1)), lag: b.lag, rare: 8, stored: map[string]time.Time{}}
@@ -370,7 +370,7 @@ func interleave(t *testing.T, seed uint64, b bug) (err error, log []string) {
 		}
 		log = s.log
 	})
-	return err, log
+	return log, err
 }
 
 // seedsOf is how many worlds a test plays: FIRN_PRUNE_SEEDS of them, else so many.
@@ -398,7 +398,7 @@ func TestInterleaved(t *testing.T) {
 		if seed%4 == 3 {
 			b.lag, b.grace = 2*time.Hour, 5*time.Hour
 		}
-		if err, log := interleave(t, seed, b); err != nil {
+		if log, err := interleave(t, seed, b); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(log[max(0, len(log)-400):], "\n"))
 		}
 	}
@@ -417,7 +417,7 @@ func TestBugsAreFound(t *testing.T) {
 				t.Skip("takes seeds that take long")
 			}
 			for seed := range seedsOf(t, 120) {
-				if err, _ := interleave(t, seed, b); err != nil {
+				if _, err := interleave(t, seed, b); err != nil {
 					t.Logf("seed %d: %v", seed, err)
 					return
 				}

@@ -273,7 +273,6 @@ type measuring struct {
 	of    map[uint32]*candidate // by place in view.listed.Packs
 	packs map[int]*candidate    // by number in the index set; nil: none of them
 	seen  filter
-	err   error
 }
 
 func (m *measuring) snapshot(ctx context.Context, r *repo.Repository, s *snapshot.Snapshot) error {

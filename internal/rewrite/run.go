@@ -92,7 +92,6 @@ type builder struct {
 	cache  *repo.ChunkCache
 	tree   *manifest.Builder
 	gone   map[string]*inode // by path, of entries without a hard link
-	line   manifest.Entry
 	stored int64
 }
 
