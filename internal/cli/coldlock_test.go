@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,6 +138,9 @@ func (x *cold) versions() (hidden []string) {
 // What is forgotten in a bucket that locks waits until its lock is over, and goes then by version.
 func TestColdPruneLocked(t *testing.T) {
 	x, _ := newLocked(t, 10)
+	large := make([]byte, 6<<20) // so that some pack has nothing of other folders, wherever chunks begin
+	_, _ = rand.NewChaCha8([32]byte{3}).Read(large)
+	x.write(x.src+"/d0/large", string(large))
 	x.begin("STANDARD")
 	before := len(x.keys("data/"))
 	out := x.ok("forget", "--path", "/d0", "--yes")
