@@ -38,12 +38,12 @@ type running struct {
 	killer  func() bool
 }
 
-// start runs the program with what set says of its files.
 // withoutSecrets leaves the passphrase of the repository out of an environment: a program may run as somebody else, who could read it there, or hand it on.
 func withoutSecrets(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "FIRN_PASSPHRASE=") })
 }
 
+// start runs the program with what set says of its files.
 func (p Command) start(ctx context.Context, pipe *os.File, set func(*exec.Cmd)) (*running, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
