@@ -416,17 +416,17 @@ func TestRetired(t *testing.T) {
 	}
 }
 
-// between does something once, before the first object with a prefix is stored.
+// between does something once, before the first object with a prefix is stored: who stores another one meanwhile waits for that.
 type between struct {
 	store.Store
-	at string
-	do func()
+	at   string
+	do   func()
+	once sync.Once
 }
 
 func (b *between) Put(c ctxt, name string, r seeker, size int64, o store.PutOptions) error {
-	if do := b.do; do != nil && strings.HasPrefix(name, b.at) {
-		b.do = nil
-		do()
+	if strings.HasPrefix(name, b.at) {
+		b.once.Do(b.do)
 	}
 	return b.Store.Put(c, name, r, size, o)
 }
