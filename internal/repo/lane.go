@@ -93,8 +93,7 @@ func (w *Writer) putShared(l *lane, kind chunk.Kind, id digest.Chunk, raw []byte
 	}
 	ref := chunk.Ref{ID: id, Frame: uint32(len(c.buf)), Raw: uint32(len(raw))}
 	if err := w.add(l, kind, ref, c.buf); err != nil {
-		w.fail(err)
-		return 0, err
+		return 0, w.failed(err)
 	}
 	w.count(kind, raw)
 	return len(c.buf), nil

@@ -124,7 +124,7 @@ func (r *Repository) NewWriter(ctx context.Context, scope *ScopeState, o WriterO
 }
 
 // Refresh learns what is retired, unless that is known.
-func (w *Writer) Refresh() error { return w.scope.Refresh(w.upCtx) }
+func (w *Writer) Refresh() error { return w.explain(w.scope.Refresh(w.upCtx)) }
 
 func (w *Writer) shard(id digest.Chunk, kind chunk.Kind) *claimShard {
 	return &w.claims[kind][id[0]%64]
@@ -213,14 +213,12 @@ func (w *Writer) seal(l *lane, kind chunk.Kind) error {
 	}
 	x, p, err := w.finishPack(l, kind)
 	if err != nil {
-		w.fail(err)
-		return err
+		return w.failed(err)
 	}
 	x.keep(p.Name)
 	if err := w.journalPack(&p); err != nil {
 		x.abort()
-		w.fail(err)
-		return err
+		return w.failed(err)
 	}
 	select {
 	case w.uploads <- struct{}{}:
@@ -416,6 +414,21 @@ func (w *Writer) Abort() {
 
 // cause is why the run has failed.
 func (w *Writer) cause() error { return context.Cause(w.upCtx) }
+
+// failed ends the run, unless it has ended, and returns why it did: what goes wrong at once after the first error, such as a pack that is no longer written,
+// follows from that.
+func (w *Writer) failed(err error) error {
+	w.fail(err)
+	return w.cause()
+}
+
+// explain returns why the run has failed in place of an error that came of it.
+func (w *Writer) explain(err error) error {
+	if err != nil && w.upCtx.Err() != nil {
+		return w.cause()
+	}
+	return err
+}
 
 // ScopeIDOf returns the scope in which this host writes.
 func (r *Repository) ScopeIDOf() keys.ScopeID { return r.host.ScopeID }
