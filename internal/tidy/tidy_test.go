@@ -34,8 +34,10 @@ var house = []room{
 	{"cli", 7, "one file per command: parses, calls a verb, renders; decides nothing"},
 
 	{"web", 6, "the local pages; call what the commands call"},
+	{"serve", 6, "the daemon: jobs by the clock, reloading, health; runs what the command line runs"},
 
 	{"job", 5, "named jobs, schedule, history: what both faces call"},
+	{"job/metrics", 5, "what jobs did, as Prometheus reads it"},
 	{"advice", 5, "turns errors into hints and exit codes; the lowest floor that knows commands and flags"},
 
 	{"backup", 4, "a verb: source to repository; verbs never import one another"},
@@ -52,6 +54,8 @@ var house = []room{
 	{"rewrite", 4, "a verb: snapshots without some of their paths, in the place of others"},
 	{"replay", 4, "a verb: streams of a snapshot, and of the chain that it needs, back into what they came from"},
 	{"sync", 4, "a verb: mirrors plain files, knows no repository"},
+	{"sync/inventory", 4, "listings of a bucket that S3 writes by itself, read in the place of asking for one"},
+	{"sync/ledger", 4, "what was last synced: a local file, all of which can be lost"},
 
 	{"repo", 3, "sole owner of object names, commit order, keys and format version"},
 	{"thaw", 3, "jobs that have cold objects thawed, window by window, and outlive the process; verbs share them"},
@@ -60,6 +64,7 @@ var house = []room{
 	{"store/local", 2, "adapter: a folder as a store"},
 	{"store/mem", 2, "adapter: memory as a store"},
 	{"store/s3", 2, "adapter: S3 and compatibles as a store"},
+	{"store/s3/plain", 2, "adapter: plain objects in a bucket, by the client of its parent"},
 	{"store/retry", 2, "wrapper around any store: repeats what may pass"},
 	{"store/limit", 2, "wrapper around any store: bandwidth and connections"},
 	{"store/cache", 2, "wrapper around any store: keeps hot objects near"},
@@ -72,9 +77,13 @@ var house = []room{
 	{"source/subversion", 2, "adapter: Subversion repositories as a source"},
 	{"source/command", 2, "adapter: the output of any command, or standard input, as a source"},
 	{"state", 2, "adapter: the local cache and state folders, all of which can be lost"},
+	{"notify", 2, "adapter: tells people and programs elsewhere: mail, webhooks and the like"},
+	{"logs", 2, "adapter: where log lines go: files that rotate, syslog, the journal"},
+	{"timer", 2, "adapter: the system's own scheduler: systemd, cron, launchd, periodic"},
 	{"target", 2, "adapter: writes files, links and metadata where a restore wants them"},
 
 	{"store", 1, "contract between firn and whatever keeps objects"},
+	{"bucket", 1, "contract between firn and whatever keeps plain objects under names that people choose"},
 	{"program", 1, "runs the programs of others, bounds and judges them, and keeps what they make in temporary files; the adapters that share it may not import one another"},
 	{"pack", 1, "format of packs and their tables"},
 	{"envelope", 1, "format of the sealed and signed small objects"},
@@ -86,6 +95,7 @@ var house = []room{
 	{"keys", 1, "format of key objects and key files; derives keys"},
 	{"format", 1, "format of firn.json"},
 	{"config", 1, "format of the configuration file"},
+	{"migrate", 1, "reads the configurations of other tools into ours"},
 
 	{"chunk", 0, "pure: what a chunk is to those who pack, index and list it"},
 	{"cdc", 0, "pure: cuts content"},
@@ -95,6 +105,8 @@ var house = []room{
 	{"par2", 0, "pure: PAR 2.0 recovery volumes"},
 	{"par2/gf16", 0, "pure: arithmetic of par2"},
 	{"retain", 0, "pure: which snapshots to keep"},
+	{"schedule", 0, "pure: when something is to happen"},
+	{"policy", 0, "pure: the least rights that a host needs, as documents for whoever grants them"},
 	{"price", 0, "pure: what things cost"},
 	{"glob", 0, "pure: patterns of paths"},
 	{"source", 0, "contract between the backup and whatever has the data; lower than other contracts, since what runs programs for adapters speaks in it"},
