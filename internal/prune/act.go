@@ -130,12 +130,14 @@ func (x *run) remove(ctx context.Context, v *view, pl *plan) error {
 	g.SetLimit(x.o.Parallel)
 	for _, i := range pl.remove {
 		if gctx.Err() != nil {
+			g.Go(ctx.Err) // the rest is left
 			break
 		}
 		g.Go(func() error { return r.pack(gctx, i) })
 	}
 	for _, n := range pl.removeParts {
 		if gctx.Err() != nil {
+			g.Go(ctx.Err) // the rest is left
 			break
 		}
 		g.Go(func() error { return r.part(gctx, n) })

@@ -731,3 +731,43 @@ func TestStates(t *testing.T) {
 		t.Errorf("%d states deleted; %q", res.States, w.names(prefix))
 	}
 }
+
+// stopping is a store whose user stops the run once a pack of content has been deleted.
+type stopping struct {
+	store.Store
+	stop func()
+}
+
+func (s stopping) Delete(ctx context.Context, name string) error {
+	err := s.Store.Delete(ctx, name)
+	if strings.HasPrefix(name, "data/") {
+		s.stop()
+	}
+	return err
+}
+
+// TestStopped: a prune that is stopped while it deletes says so, even where nothing went wrong, and the next one goes on.
+func TestStopped(t *testing.T) {
+	w := newWorld(t, nil, "", nil)
+	for i := range 4 {
+		w.backup(1, "shared", fmt.Sprint("only in ", i))
+		w.clock.pass(time.Hour)
+	}
+	for range 2 {
+		w.prune(w.options(w.mem, w.prunes()))
+		w.clock.pass(25 * time.Hour)
+	}
+	before := w.packs()
+	stopped, stop := context.WithCancel(ctx)
+	o := w.options(stopping{w.mem, stop}, w.prunes())
+	o.Parallel = 1
+	if res, err := Run(stopped, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	midway := w.packs()
+	w.prune(w.options(w.mem, w.prunes()))
+	if n := w.packs(); midway != before-1 || n >= midway {
+		t.Errorf("%d packs, then %d, then %d", before, midway, n)
+	}
+	w.must(w.sound(true))
+}

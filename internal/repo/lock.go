@@ -255,6 +255,7 @@ func (r *Repository) RunLock(ctx context.Context, p *LockPlan) (*LockResult, err
 	}
 	for _, t := range p.targets {
 		if gctx.Err() != nil {
+			g.Go(ctx.Err) // the rest is left
 			break
 		}
 		g.Go(func() error {

@@ -270,3 +270,16 @@ func TestLockMemoryIsKept(t *testing.T) {
 		t.Errorf("%d bytes are remembered of some 20 objects", n)
 	}
 }
+
+// TestLockStopped: who is stopped before all is locked is told so.
+func TestLockStopped(t *testing.T) {
+	w, _, _ := lockWorld(t)
+	r := w.open(w.access)
+	p, err := r.PlanLock(ctx, []*repo.ScopeState{w.load(r)}, repo.Locking{Least: 90 * day})
+	w.must(err)
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	if res, err := r.RunLock(stopped, p); !errors.Is(err, context.Canceled) || res.Extended != 0 {
+		t.Errorf("%+v, %v", res, err)
+	}
+}

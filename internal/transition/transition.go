@@ -258,20 +258,21 @@ func Run(ctx context.Context, o Options, p *Plan) (*Result, error) {
 		o.Parallel = 16
 	}
 	var moved, size, failed atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(o.Parallel)
 	for _, m := range p.Moves {
-		if ctx.Err() != nil {
+		if gctx.Err() != nil {
+			g.Go(ctx.Err) // the rest is left
 			break
 		}
 		g.Go(func() error {
-			err := move(ctx, mover, m.Object, m.To)
+			err := move(gctx, mover, m.Object, m.To)
 			switch {
 			case err == nil:
 				moved.Add(1)
 				size.Add(m.Size)
-			case ctx.Err() != nil:
-				return ctx.Err()
+			case gctx.Err() != nil:
+				return gctx.Err()
 			case errors.Is(err, store.ErrDenied), errors.Is(err, store.ErrAuth), errors.Is(err, ErrNoMover):
 				return err // no other pack fares better
 			default:

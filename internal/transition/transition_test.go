@@ -3,6 +3,7 @@ package transition_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -247,5 +248,22 @@ func TestTransitionUndone(t *testing.T) {
 		if !done && (len(p.Moves) != 1 || p.Unused != 1) {
 			t.Fatalf("%+v", p)
 		}
+	}
+}
+
+// TestStopped: a run that is stopped says so, even where no move failed.
+func TestStopped(t *testing.T) {
+	w := newWorld(t, mem.Options{})
+	w.write("a/file", 3<<20)
+	w.backup("a", snapshot.Storage{Class: "STANDARD", Then: "DEEP_ARCHIVE", HotFor: day})
+	w.now = w.now.Add(2 * day)
+	p, o := w.plan(false)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if res, err := transition.Run(stopped, o, p); !errors.Is(err, context.Canceled) || res.Moved != 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if res, err := transition.Run(t.Context(), o, p); err != nil || res.Moved != 1 {
+		t.Fatalf("%+v, %v", res, err)
 	}
 }
