@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"firn/internal/store/limit"
 	"firn/internal/store/s3"
 	"firn/internal/units"
 	"firn/internal/wire"
@@ -91,7 +92,7 @@ func (f *storeFlags) server() string {
 func (f *storeFlags) options(c *console) wire.StoreOptions {
 	o := wire.StoreOptions{
 		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
-		Connections: f.connections, Up: f.up, Down: f.down, Idle: f.timeout, Retry: c.retrying(), GetEndpoint: cmp.Or(f.getEndpoint, os.Getenv("FIRN_GET_ENDPOINT")), Known: f.known(),
+		Connections: f.connections, Up: limit.Always(f.up), Down: limit.Always(f.down), Idle: f.timeout, Retry: c.retrying(), GetEndpoint: cmp.Or(f.getEndpoint, os.Getenv("FIRN_GET_ENDPOINT")), Known: f.known(),
 	}
 	o.Trace = f.made.note
 	if c.debug {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"firn/internal/store"
@@ -123,7 +124,8 @@ type StoreOptions struct {
 	Known                     *store.Abilities // s3: what a probe found out about the endpoint (store.Examine); nil: nothing
 
 	Connections int           // transfers at once in each direction; s3: 16, others: no limit
-	Up, Down    units.Size    // bytes a second; 0: no limit
+	Up, Down    limit.Rate    // bytes a second, over all connections; nil: no limit
+	Sent        *atomic.Int64 // gets what is handed on to be sent, in bytes, repetitions included; nil: nobody counts
 	Tries       int           // of each call; s3: 10, others: 1
 	Idle        time.Duration // s3: how long the server may be silent; 0: 90 s, and 30 s until it has answered once
 
@@ -178,8 +180,8 @@ func OpenStore(ctx context.Context, location string, o StoreOptions) (store.Stor
 	if err != nil {
 		return nil, err
 	}
-	if o.Connections > 0 || o.Up > 0 || o.Down > 0 {
-		s = limit.New(s, limit.Options{Connections: o.Connections, Up: o.Up, Down: o.Down})
+	if o.Connections > 0 || o.Up != nil || o.Down != nil || o.Sent != nil {
+		s = limit.New(s, limit.Options{Connections: o.Connections, Up: o.Up, Down: o.Down, Sent: o.Sent})
 	}
 	if o.Tries > 1 {
 		s = retry.New(s, retry.Options{Tries: o.Tries, Notify: o.Retry})

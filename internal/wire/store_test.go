@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"firn/internal/store"
+	"firn/internal/store/limit"
 	"firn/internal/store/mem"
 )
 
@@ -62,7 +63,7 @@ func TestOpenStore(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	for _, location := range []string{filepath.Join(dir, "new"), "mem:" + t.Name()} {
-		s, err := OpenStore(ctx, location, StoreOptions{Connections: 2, Up: 1 << 30, Tries: 3, CacheDir: t.TempDir()})
+		s, err := OpenStore(ctx, location, StoreOptions{Connections: 2, Up: limit.Always(1 << 30), Tries: 3, CacheDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +109,7 @@ func TestPretendingHides(t *testing.T) {
 
 // What thaws is found behind all wrappers.
 func TestPowersBehindWrappers(t *testing.T) {
-	s, err := OpenStore(t.Context(), "s3://bucket/prefix", StoreOptions{Endpoint: "http://127.0.0.1:1", Up: 1 << 20, CacheDir: t.TempDir(),
+	s, err := OpenStore(t.Context(), "s3://bucket/prefix", StoreOptions{Endpoint: "http://127.0.0.1:1", Up: limit.Always(1 << 20), CacheDir: t.TempDir(),
 		GetEndpoint: "https://cdn.example/x", MaxParts: 1000, Known: &store.Abilities{Tiers: store.No}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,5 @@
-// Package limit bounds what a store is asked at once and how many bytes flow in each direction.
+// Package limit bounds what a store is asked at once and how many bytes flow in each direction, which may change with the hour (Rate), also while bytes flow; and it counts
+// what is sent.
 //
 // Where the store says that it is asked too much (store.IsThrottled) the number of slots is halved, and it grows again by one with every round of calls that go
 // well (the way in which TCP shares a line), up to what was configured.
@@ -10,50 +11,45 @@ package limit
 import (
 	"context"
 	"io"
-
-	"golang.org/x/time/rate"
+	"sync/atomic"
+	"time"
 
 	"firn/internal/store"
-	"firn/internal/units"
 )
 
 // Options of a limited store; zero values are no limit.
 type Options struct {
-	Connections int        // most Puts at once, and Gets at once
-	Up, Down    units.Size // bytes a second, over all connections
+	Connections int              // most Puts at once, and Gets at once
+	Up, Down    Rate             // over all connections
+	Now         func() time.Time // the clock of Up and Down; nil: the system's
+	Sent        *atomic.Int64    // gets what content was handed on to be sent, in bytes, each time that it was; nil: nobody counts
 }
-
-// burst is the longest piece that passes at once, so that waits stay short: a tenth of a second, within these bounds.
-const (
-	minBurst = 1 << 10
-	maxBurst = 128 << 10
-)
 
 // Store limits another store. Optional powers (store.As) other than store.Creator go past the limits.
 type Store struct {
 	s          store.Store
-	puts, gets *gate         // nil: no limit
-	up, down   *rate.Limiter // nil: no limit
+	puts, gets *gate // nil: no limit
+	up, down   *pace // nil: no limit
+	sent       *atomic.Int64
 }
 
 // New returns a store that asks s within the limits of o. It is a store.Creator where s is one.
 func New(s store.Store, o Options) store.Store {
-	l := &Store{s: s, up: bucket(o.Up), down: bucket(o.Down)}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	l := &Store{s: s, up: newPace(o.Up, o.Now), down: newPace(o.Down, o.Now), sent: o.Sent}
 	if o.Connections > 0 {
 		l.puts, l.gets = newGate(o.Connections), newGate(o.Connections)
 	}
-	if c, ok := store.As[store.Creator](s); ok && l.up != nil {
+	if c, ok := store.As[store.Creator](s); ok && l.watchesPuts() {
 		return &creator{l, c}
 	}
 	return l
 }
 
-func bucket(perSecond units.Size) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), int(min(max(perSecond/10, minBurst), maxBurst)))
-}
+// watchesPuts reports whether content that is sent has to pass by here.
+func (s *Store) watchesPuts() bool { return s.up != nil || s.sent != nil }
 
 // Unwrap implements store.Wrapper.
 func (s *Store) Unwrap() store.Store { return s.s }
@@ -64,8 +60,8 @@ func (s *Store) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 	if err != nil {
 		return store.Fail("put", name, err)
 	}
-	if s.up != nil {
-		r = paced(ctx, r, s.up)
+	if s.watchesPuts() {
+		r = paced(ctx, r, s.up, s.sent)
 	}
 	err = s.s.Put(ctx, name, r, size, o)
 	leave(err)
@@ -83,30 +79,34 @@ func (s *Store) Get(ctx context.Context, name string, offset, length int64) (io.
 		leave(err)
 		return nil, err
 	}
-	return &reader{r: slow{ctx, r, s.down}, c: r, leave: leave}, nil
+	return &reader{r: slow{ctx, r, s.down, nil}, c: r, leave: leave}, nil
 }
 
-// slow reads no faster than its bucket fills.
+// slow reads no faster than its bucket fills, and counts.
 type slow struct {
-	ctx context.Context
-	r   io.Reader
-	b   *rate.Limiter // nil: no limit
+	ctx  context.Context
+	r    io.Reader
+	b    *pace         // nil: no limit
+	sent *atomic.Int64 // nil: nobody counts
 }
 
 func (s slow) Read(p []byte) (int, error) {
-	if s.b == nil {
-		return s.r.Read(p)
+	if s.b != nil {
+		p = p[:min(len(p), s.b.piece())]
 	}
-	n, err := s.r.Read(p[:min(len(p), s.b.Burst())])
-	return n, s.wait(n, err)
+	n, err := s.r.Read(p)
+	return n, s.passed(n, err)
 }
 
-// wait waits until n bytes may pass, and returns err or why it did not wait to the end.
-func (s slow) wait(n int, err error) error {
-	if wait := s.b.WaitN(s.ctx, n); wait != nil && err == nil {
-		if err = s.ctx.Err(); err == nil {
-			err = context.DeadlineExceeded // the bucket will not be full in time
+// passed waits until n bytes may pass, and returns err or why it did not wait to the end.
+func (s slow) passed(n int, err error) error {
+	if s.b != nil {
+		if wait := s.b.wait(s.ctx, n); wait != nil && err == nil {
+			return wait
 		}
+	}
+	if s.sent != nil {
+		s.sent.Add(int64(n))
 	}
 	return err
 }
@@ -118,8 +118,8 @@ type slowSeeker struct {
 	behind io.ReadSeeker
 }
 
-func paced(ctx context.Context, r io.ReadSeeker, b *rate.Limiter) io.ReadSeeker {
-	s := &slowSeeker{slow{ctx, r, b}, r, r}
+func paced(ctx context.Context, r io.ReadSeeker, b *pace, sent *atomic.Int64) io.ReadSeeker {
+	s := &slowSeeker{slow{ctx, r, b, sent}, r, r}
 	if at, ok := r.(io.ReaderAt); ok {
 		return &slowReaderAt{s, at}
 	}
@@ -138,9 +138,9 @@ type slowReaderAt struct {
 func (s *slowReaderAt) ReadAt(p []byte, offset int64) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
-		m, err = s.at.ReadAt(p[n:min(len(p), n+s.b.Burst())], offset+int64(n))
+		m, err = s.at.ReadAt(p[n:min(len(p), n+s.b.piece())], offset+int64(n))
 		n += m
-		if end := s.wait(m, nil); end != nil {
+		if end := s.passed(m, nil); end != nil {
 			return n, end
 		}
 	}
@@ -202,24 +202,30 @@ func (c *creator) Create(ctx context.Context, o store.PutOptions) (store.Pending
 	if err != nil {
 		return nil, err
 	}
-	return &pending{p, ctx, c.up}, nil
+	return &pending{p, ctx, c.up, c.sent}, nil
 }
 
 // pending takes bytes no faster than its bucket fills.
 type pending struct {
 	store.Pending
-	ctx context.Context
-	b   *rate.Limiter
+	ctx  context.Context
+	b    *pace
+	sent *atomic.Int64
 }
 
 func (p *pending) Write(b []byte) (n int, err error) {
 	for n < len(b) {
-		part := b[n:min(len(b), n+p.b.Burst())]
-		if err := p.b.WaitN(p.ctx, len(part)); err != nil {
-			return n, store.Fail("put", "", err)
+		part := b[n:min(len(b), n+p.b.piece())]
+		if p.b != nil {
+			if err := p.b.wait(p.ctx, len(part)); err != nil {
+				return n, store.Fail("put", "", err)
+			}
 		}
 		m, err := p.Pending.Write(part)
 		n += m
+		if p.sent != nil {
+			p.sent.Add(int64(m))
+		}
 		if err != nil {
 			return n, err
 		}

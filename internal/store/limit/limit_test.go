@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"firn/internal/store"
@@ -74,30 +75,37 @@ func TestConnections(t *testing.T) {
 }
 
 func TestRates(t *testing.T) {
-	const rate, size = 1 << 20, 400 << 10
-	s := New(mem.New(mem.Options{}), Options{Up: rate, Down: rate})
-	content := storetest.Content(1, size)
-	begin := time.Now()
-	storetest.Put(t, s, "a", content)
-	up := time.Since(begin)
-	begin = time.Now()
-	if _, err := storetest.Get(t.Context(), s, "a", 0, -1); err != nil {
-		t.Fatal(err)
-	}
-	down := time.Since(begin)
-	for direction, took := range map[string]time.Duration{"up": up, "down": down} {
-		if took < 250*time.Millisecond || took > 3*time.Second {
-			t.Errorf("%s: %d bytes at %d a second took %v", direction, size, rate, took)
+	synctest.Test(t, func(t *testing.T) {
+		const rate, size = 1 << 20, 400 << 10
+		s := New(mem.New(mem.Options{}), Options{Up: Always(rate), Down: Always(rate)})
+		content := storetest.Content(1, size)
+		want := time.Duration(float64(size-burstOf(rate)) / rate * float64(time.Second))
+		for _, way := range []struct {
+			name     string
+			transfer func()
+		}{
+			{"up", func() { storetest.Put(t, s, "a", content) }},
+			{"down", func() {
+				if _, err := storetest.Get(t.Context(), s, "a", 0, -1); err != nil {
+					t.Error(err)
+				}
+			}},
+		} {
+			begin := time.Now()
+			way.transfer()
+			if took := time.Since(begin); took < want || took > want+time.Millisecond {
+				t.Errorf("%s: %d bytes at %d a second took %v, want %v", way.name, size, rate, took, want)
+			}
 		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
-	slow := New(mem.New(mem.Options{}), Options{Up: 1024})
-	begin = time.Now()
-	err := slow.Put(ctx, "b", bytes.NewReader(content), size, store.PutOptions{})
-	if !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
-		t.Errorf("%v after %v", err, time.Since(begin))
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Second, cancel)
+		slow := New(mem.New(mem.Options{}), Options{Up: Always(1024)})
+		begin := time.Now()
+		err := slow.Put(ctx, "b", bytes.NewReader(content), size, store.PutOptions{})
+		if !errors.Is(err, context.Canceled) || time.Since(begin) != 20*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
 }
 
 // shown keeps the content that it was given to put.
@@ -115,7 +123,7 @@ func (s *shown) Put(_ context.Context, _ string, r io.ReadSeeker, _ int64, _ sto
 func TestPaced(t *testing.T) {
 	content := storetest.Content(1, 300<<10)
 	base := &shown{Store: mem.New(mem.Options{})}
-	s := New(base, Options{Up: units.GiB})
+	s := New(base, Options{Up: Always(units.GiB)})
 	if err := s.Put(t.Context(), "a", bytes.NewReader(content), int64(len(content)), store.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +161,7 @@ func TestPaced(t *testing.T) {
 		t.Error("content that cannot be read at several places")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	slow := New(base, Options{Up: 1024})
+	slow := New(base, Options{Up: Always(1024)})
 	if err := slow.Put(ctx, "a", bytes.NewReader(content), int64(len(content)), store.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -195,7 +195,7 @@ func TestPartsThroughFaults(t *testing.T) {
 			"CompleteMultipartUpload * embedded times=1\nCompleteMultipartUpload * cut-after p=0.3"})
 		s := openCold(t, server, server.User(), nil)
 		m := &slip{}
-		wrapped := retry.New(limit.New(s, limit.Options{Up: units.GiB, Connections: 2}), retry.Options{Tries: 30, Sleep: func(context.Context, time.Duration) error { return nil }})
+		wrapped := retry.New(limit.New(s, limit.Options{Up: limit.Always(units.GiB), Connections: 2}), retry.Options{Tries: 30, Sleep: func(context.Context, time.Duration) error { return nil }})
 		o := store.PutOptions{Sum: sha256.Sum256(content), Class: "STANDARD_IA", Parts: part, Memory: m}
 		if err := wrapped.Put(t.Context(), "data/a", bytes.NewReader(content), int64(len(content)), o); err != nil && !errors.Is(err, store.ErrExist) {
 			t.Fatalf("seed %d: %v", seed, err)

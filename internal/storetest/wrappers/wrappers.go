@@ -17,7 +17,7 @@ func All() map[string]func(*testing.T, store.Store) store.Store {
 		"bare":  func(_ *testing.T, s store.Store) store.Store { return s },
 		"retry": func(_ *testing.T, s store.Store) store.Store { return retry.New(s, retry.Options{}) },
 		"limit": func(_ *testing.T, s store.Store) store.Store {
-			return limit.New(s, limit.Options{Connections: 3, Up: 1 << 30, Down: 1 << 30})
+			return limit.New(s, limit.Options{Connections: 3, Up: limit.Always(1 << 30), Down: limit.Always(1 << 30)})
 		},
 		"cache": func(t *testing.T, s store.Store) store.Store {
 			return cache.New(s, cache.Options{Dir: t.TempDir(), Hot: func(string) bool { return true }})
