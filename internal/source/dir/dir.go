@@ -48,6 +48,10 @@ type Options struct {
 	Problem func(path []byte, err error)
 	// Note is told what was left out for a reason other than Exclude, in the way of Problem.
 	Note func(path []byte, n Note)
+	// KeyOrder delivers entries in the order in which an object store lists the keys that their paths would be: bytewise, where the name of a folder counts with a
+	// slash behind it and every other name with KeySuffix. Otherwise a folder comes where its bare name stands.
+	KeyOrder  bool
+	KeySuffix string
 	// Workers is how many goroutines read, the one that runs Walk included; 0 chooses by the number of cores.
 	Workers int
 }

@@ -99,7 +99,11 @@ func (r *reader) readUnit(u *unit) {
 	if u.err = r.list(fd); u.err != nil {
 		u.err = failed("readdir", u.err)
 	}
-	r.sort()
+	if r.w.t.opts.KeyOrder {
+		r.sortKeys(fd)
+	} else {
+		r.sort()
+	}
 	if r.w.t.opts.CacheTags && r.onlyTag(fd) {
 		u.note = Note{Reason: CacheFolder}
 	}
@@ -204,6 +208,23 @@ func (r *reader) sort() {
 	})
 }
 
+// sortKeys is sort for Options.KeyOrder. Where the file system does not tell what is a folder, each name is asked for.
+func (r *reader) sortKeys(fd int) {
+	a, o := arena{r.blocks}, &r.w.t.opts
+	for i := range r.keys {
+		if k := &r.keys[i]; k.ref.kind == unix.DT_UNKNOWN {
+			var st source.Stat
+			if r.stat.at(fd, a.pointer(k.ref), &st) == 0 && st.Type == source.Dir {
+				k.ref.kind = unix.DT_DIR
+			}
+		}
+	}
+	slices.SortFunc(r.keys, func(x, y key) int {
+		return compareKeys(a.bytes(x.ref), o.ending(x.ref.kind == unix.DT_DIR), a.bytes(y.ref), o.ending(y.ref.kind == unix.DT_DIR))
+	})
+	r.keys = slices.CompactFunc(r.keys, func(x, y key) bool { return bytes.Equal(a.bytes(x.ref), a.bytes(y.ref)) })
+}
+
 const (
 	cacheTag       = "CACHEDIR.TAG"
 	cacheSignature = "Signature: 8a477f597d28d172789f06886806bc55"
@@ -212,10 +233,8 @@ const (
 // onlyTag drops all names but that of a valid cache tag, if there is one.
 func (r *reader) onlyTag(fd int) bool {
 	a := arena{r.blocks}
-	i, ok := slices.BinarySearchFunc(r.keys, cacheTag, func(k key, want string) int {
-		return bytes.Compare(a.bytes(k.ref), []byte(want))
-	})
-	if !ok {
+	i := slices.IndexFunc(r.keys, func(k key) bool { return string(a.bytes(k.ref)) == cacheTag })
+	if i < 0 {
 		return false
 	}
 	c, err := openRegular(fd, cacheTag, nil)

@@ -120,7 +120,12 @@ func (w *walker) folder(abs string, path []byte, dev uint64) error {
 		}
 		w.problem(path, err)
 	}
-	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(list, func(a, b fs.DirEntry) int {
+		if o := &w.t.opts; o.KeyOrder {
+			return compareKeys([]byte(a.Name()), o.ending(a.IsDir()), []byte(b.Name()), o.ending(b.IsDir()))
+		}
+		return strings.Compare(a.Name(), b.Name())
+	})
 	if w.t.opts.CacheTags && tagged(abs, list) {
 		list = slices.DeleteFunc(list, func(e fs.DirEntry) bool { return e.Name() != cacheTag })
 		defer func() { w.note(path, Note{Reason: CacheFolder}) }()
