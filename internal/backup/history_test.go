@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
-	"time"
 
 	"firn/internal/backup"
 	"firn/internal/digest"
@@ -23,10 +23,13 @@ import (
 
 // notes collects what the user is told.
 func (w *world) notes() *[]string {
+	var mu sync.Mutex
 	var out []string
 	w.opts = func(o *backup.Options) {
 		o.Report = func(e event.Event) {
 			if n, ok := e.(event.Note); ok {
+				mu.Lock()
+				defer mu.Unlock()
 				out = append(out, n.Text)
 			}
 		}
@@ -203,10 +206,8 @@ func TestCancelledRunLeavesPartial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cancelling{Store: st, cancel: cancel}
-	c.left.Store(8)
-	w.st = c
-	w.opts = func(o *backup.Options) { o.PackSize = 1 << 20 }
+	w.st = &cancelling{Store: st, cancel: cancel}
+	w.opts = func(o *backup.Options) { o.PackSize, o.Workers, o.FlushPacks = 1<<20, 1, 1 } // a pack is sent long before the last file is met
 	res, err := w.try(ctx)
 	if !errors.Is(err, context.Canceled) || res == nil || !res.Partial {
 		t.Fatalf("%v, %v", res, err)
@@ -225,17 +226,20 @@ func TestCancelledRunLeavesPartial(t *testing.T) {
 	w.checkScope(again.Snapshot.ID)
 }
 
-// cancelling ends the run at some pack.
+// cancelling ends the run once a snapshot is stored, the first partial one.
 type cancelling struct {
 	store.Store
-	left   atomic.Int64
 	cancel func()
 }
 
 func (c *cancelling) Create(ctx context.Context, o store.PutOptions) (store.Pending, error) {
-	if c.left.Add(-1) == 0 {
-		c.cancel()
-		time.Sleep(50 * time.Millisecond)
-	}
 	return c.Store.(store.Creator).Create(ctx, o)
+}
+
+func (c *cancelling) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	err := c.Store.Put(ctx, name, r, size, o)
+	if strings.HasPrefix(name, "snapshots/") {
+		c.cancel()
+	}
+	return err
 }

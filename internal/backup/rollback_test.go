@@ -3,6 +3,7 @@ package backup_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"firn/internal/backup"
@@ -36,16 +37,17 @@ func TestRollback(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			told := false
+			var told atomic.Bool
 			w.opts = func(o *backup.Options) {
 				o.Report = func(e event.Event) {
-					_, note := e.(event.Note)
-					told = told || note
+					if _, note := e.(event.Note); note {
+						told.Store(true)
+					}
 				}
 			}
 			next := w.backup().Snapshot
-			if next.Sequence != 4 || next.Previous == nil || next.Previous.ID != made[2].ID || !told {
-				t.Errorf("number %d behind %+v, told %v", next.Sequence, next.Previous, told)
+			if next.Sequence != 4 || next.Previous == nil || next.Previous.ID != made[2].ID || !told.Load() {
+				t.Errorf("number %d behind %+v, told %v", next.Sequence, next.Previous, told.Load())
 			}
 			_, s := w.open()
 			for _, h := range snapshot.Histories(s.Items) {

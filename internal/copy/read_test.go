@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"firn/internal/event"
@@ -34,12 +35,15 @@ func TestReadAlso(t *testing.T) {
 		t.Fatal("no snapshot")
 		return nil, nil
 	}
+	var mu sync.Mutex
 	var notes []string
 	open := func(near, far []store.Store) *repo.Repository {
 		notes = nil
 		r, err := repo.Open(ctx, w.from.st, w.access, repo.Options{Now: w.clock.now, Report: func(e event.Event) {
 			if n, ok := e.(event.Note); ok {
+				mu.Lock()
 				notes = append(notes, n.Text)
+				mu.Unlock()
 			}
 		}})
 		w.must(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,13 +38,13 @@ func TestChainsAreNotRefreshed(t *testing.T) {
 // asking calls before, once, when a record is about to be stored that says something: the first of a run only tells the time.
 type asking struct {
 	store.Store
-	records int
+	records atomic.Int64
 	before  func()
 }
 
 func (a *asking) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
 	if strings.HasPrefix(name, "prune/") {
-		if a.records++; a.records == 2 {
+		if a.records.Add(1) == 2 {
 			a.before()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,7 +63,7 @@ type door struct {
 	store.Store
 	s     *stage
 	actor int
-	cut   bool
+	cut   atomic.Bool
 	hides string // objects below this are never listed
 	weak  bool
 }
@@ -75,7 +76,7 @@ func (d *door) Weakness() []string {
 }
 
 func (d *door) ask(what string, put bool) (verdict, error) {
-	if d.cut {
+	if d.cut.Load() {
 		return cut, errCut
 	}
 	t := &turn{actor: d.actor, what: what, put: put, answer: make(chan verdict, 1)}
@@ -85,7 +86,7 @@ func (d *door) ask(what string, put bool) (verdict, error) {
 	v := <-t.answer
 	switch v {
 	case cut:
-		d.cut = true
+		d.cut.Store(true)
 		return v, errCut
 	case late:
 		return v, store.Fail("put", what, store.ErrTimeout)
@@ -257,7 +258,7 @@ func (s *stage) awake() (ready []*turn) {
 func (s *stage) writer(d *door, source byte, runs int, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, uint64(source)))
 	for range runs {
-		d.cut = false
+		d.cut.Store(false)
 		time.Sleep(time.Duration(rng.Int64N(int64(30 * time.Hour))))
 		_ = s.oneBackup(d, source, rng)
 	}
@@ -326,7 +327,7 @@ func interleave(t *testing.T, seed uint64, b bug) (log []string, err error) {
 		pruner := func(d *door) {
 			rng := rand.New(rand.NewPCG(seed, uint64(100+d.actor)))
 			for !stop {
-				d.cut = false
+				d.cut.Store(false)
 				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Hour))))
 				r, e := repo.Open(ctx, d, repo.Access{Host: w.pruner}, repo.Options{Now: time.Now})
 				if e != nil {

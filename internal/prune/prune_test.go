@@ -766,7 +766,7 @@ func TestStopped(t *testing.T) {
 	}
 	midway := w.packs()
 	w.prune(w.options(w.mem, w.prunes()))
-	if n := w.packs(); midway != before-1 || n >= midway {
+	if n := w.packs(); midway >= before || n >= midway { // one more may be under way when the run is stopped
 		t.Errorf("%d packs, then %d, then %d", before, midway, n)
 	}
 	w.must(w.sound(true))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestMovedWithRevokedHost(t *testing.T) {
 	w.clock.pass(24 * time.Hour)
 	w = w.moved()
 	before := w.packs()
-	told := 0
+	var told atomic.Int64
 	access := repo.Access{Secrets: w.access.Secrets, Host: w.pruner}
 	for range 4 {
 		w.clock.pass(9 * 24 * time.Hour)
@@ -45,7 +46,7 @@ func TestMovedWithRevokedHost(t *testing.T) {
 		o.Decide = keepLast(0)
 		o.Report = func(e event.Event) {
 			if n, ok := e.(event.Note); ok && strings.Contains(n.Text, "counts for nothing") {
-				told++
+				told.Add(1)
 			}
 		}
 		w.prune(o)
@@ -53,8 +54,8 @@ func TestMovedWithRevokedHost(t *testing.T) {
 	if n := w.packs(); n < before {
 		t.Errorf("%d of %d packs of a done snapshot are left", n, before)
 	}
-	if told != 8 {
-		t.Errorf("told %d times", told)
+	if n := told.Load(); n != 8 {
+		t.Errorf("told %d times", n)
 	}
 	for _, id := range []snapshot.ID{item.ID, base.ID} { // what it is built on is needed by it
 		o := w.options(w.mem, access)

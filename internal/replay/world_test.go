@@ -36,6 +36,7 @@ type world struct {
 	base     string
 	pack     int64
 	content  map[string][]byte // by stream path
+	mu       sync.Mutex
 	problems []string
 }
 
@@ -141,7 +142,9 @@ func (w *world) options(it snapshot.Item) replay.Options {
 	w.problems = nil
 	return replay.Options{Repo: r, Scope: s, Items: s.Items, Item: it, Report: func(e event.Event) {
 		if p, ok := e.(event.Problem); ok {
+			w.mu.Lock()
 			w.problems = append(w.problems, p.Path)
+			w.mu.Unlock()
 		}
 	}}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"firn/internal/chunk"
@@ -19,9 +20,16 @@ import (
 )
 
 // journal keeps records in memory.
-type journal struct{ records [][]byte }
+type journal struct {
+	mu      sync.Mutex
+	records [][]byte
+}
 
-func (j *journal) Append(rec []byte) { j.records = append(j.records, slices.Clone(rec)) }
+func (j *journal) Append(rec []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.records = append(j.records, slices.Clone(rec))
+}
 
 // TestPartial: a snapshot of a backup that has not ended restores and does not count as done.
 func TestPartial(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,7 +181,8 @@ func TestLockGoesOn(t *testing.T) {
 	for stop := range 12 {
 		w, _, _ := lockWorld(t)
 		m := w.memory()
-		f := &stopAfter{Store: w.mem, left: stop}
+		f := &stopAfter{Store: w.mem}
+		f.left.Store(int64(stop))
 		w.st = f
 		_, _, err := w.lockUp(repo.Locking{Least: 90 * day, Memory: m, Parallel: 1})
 		if !errors.Is(err, store.ErrAuth) {
@@ -197,7 +199,7 @@ func TestLockGoesOn(t *testing.T) {
 // stopAfter is a store whose credentials expire after so many locks.
 type stopAfter struct {
 	store.Store
-	left int
+	left atomic.Int64
 }
 
 func (s *stopAfter) Unwrap() store.Store { return s.Store }
@@ -211,7 +213,7 @@ func (s *stopAfter) LockOf(c context.Context, name string) (store.Lock, error) {
 }
 
 func (s *stopAfter) Extend(c context.Context, name string, mode store.LockMode, until time.Time) (store.Lock, error) {
-	if s.left--; s.left < 0 {
+	if s.left.Add(-1) < 0 {
 		return store.Lock{}, store.Fail("lock", name, store.ErrAuth)
 	}
 	return s.Store.(store.Locker).Extend(c, name, mode, until)

@@ -126,11 +126,14 @@ func TestLostPart(t *testing.T) {
 		plain := w.options("plain")
 		want := w.clean(plain)
 		o := w.options("out")
+		var mu sync.Mutex
 		var notes []string
 		report := o.Report
 		o.Report = func(e event.Event) {
 			if n, ok := e.(event.Note); ok {
+				mu.Lock()
 				notes = append(notes, n.Text)
+				mu.Unlock()
 			}
 			report(e)
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"firn/internal/chunk"
@@ -320,13 +321,14 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			w := newWorld(t, mem.Options{})
 			w.history()
 			before := w.items()
-			cut := &cutting{Store: w.mem, left: n, late: after}
+			cut := &cutting{Store: w.mem, late: after}
+			cut.left.Store(int64(n))
 			w.st = cut
 			o := w.options("/secret")
 			p, err := rewrite.Make(ctx, o)
 			w.must(err)
 			_, err = rewrite.Run(ctx, o, p)
-			if ended := cut.left >= 0; ended != (err == nil) {
+			if ended := cut.left.Load() >= 0; ended != (err == nil) {
 				t.Fatalf("cut at %d: %v", n, err)
 			}
 			w.st = w.mem
@@ -370,17 +372,18 @@ func TestKilledAtEveryWrite(t *testing.T) {
 // cutting is a store that takes so many writes and fails from then on; late: the write that fails has its effect.
 type cutting struct {
 	store.Store
-	left int
+	left atomic.Int64
 	late bool
 }
 
 var errCut = errors.New("cut off")
 
 func (c *cutting) Put(cx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
-	if c.left--; c.left >= 0 {
+	left := c.left.Add(-1)
+	if left >= 0 {
 		return c.Store.Put(cx, name, r, size, o)
 	}
-	if c.left == -1 && c.late {
+	if left == -1 && c.late {
 		if err := c.Store.Put(cx, name, r, size, o); err != nil {
 			return err
 		}

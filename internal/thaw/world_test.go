@@ -270,11 +270,11 @@ func (s *simStore) List(ctx context.Context, prefix, after string, fn func(store
 }
 
 func (s *simStore) list(ctx context.Context, prefix, after string, copies bool, fn func(store.Info) error) error {
-	at := sort.Search(len(s.objects), func(k int) bool { return s.objects[k].name > after && s.objects[k].name >= prefix })
 	for {
 		if err := s.begin(ctx, "list"); err != nil {
 			return err
 		}
+		at := sort.Search(len(s.objects), func(k int) bool { return s.objects[k].name > after && s.objects[k].name >= prefix })
 		fail := s.rand.Float64() < s.faults.list
 		var page []store.Info
 		for ; at < len(s.objects) && len(page) < pageSize && strings.HasPrefix(s.objects[at].name, prefix); at++ {
@@ -292,6 +292,7 @@ func (s *simStore) list(ctx context.Context, prefix, after string, copies bool, 
 		if len(page) < pageSize {
 			return nil
 		}
+		after = page[len(page)-1].Name
 	}
 }
 
