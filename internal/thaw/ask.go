@@ -417,7 +417,7 @@ func (e *engine) reply(ctx context.Context, s *sending, r reply) {
 		it.unsure = true
 		s.queue = append(s.queue, r.order)
 		e.pace.bad(now)
-		if endsRun(r.err) || ctx.Err() != nil || now.Sub(s.good) > e.o.Patience {
+		if s.fatal == nil && (endsRun(r.err) || ctx.Err() != nil || now.Sub(s.good) > e.o.Patience) {
 			s.fatal = r.err
 		}
 		return
