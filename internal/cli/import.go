@@ -19,9 +19,9 @@ import (
 func newImport(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import", Short: "Take over what other backup tools have made",
-		Example: "  firn import zfs-baseline tank/home@offsite-20260719",
+		Example: "  firn import s3napback /etc/s3napback.conf\n  firn import zfs-baseline tank/home@offsite-20260719",
 	}
-	cmd.AddCommand(newImportZFS(c))
+	cmd.AddCommand(newImportS3napback(c), newImportPasswords(c), newImportZFS(c))
 	return asFolder(cmd)
 }
 
