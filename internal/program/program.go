@@ -42,12 +42,14 @@ type Command struct {
 
 // Reasons why a program that did not fail by itself counts as failed.
 var (
-	errIdle   = errors.New("nothing has come from it for too long, so it was stopped")
-	errFull   = errors.New("it has taken nothing for too long, so it was stopped")
-	errHeld   = errors.New("it has ended, but something that it started still holds its output open, so nobody can tell whether that is whole")
-	errUnread = errors.New("it ended without reading all that it was given")
-	errStuck  = errors.New("it was stopped, but does not end")
+	errIdle  = errors.New("nothing has come from it for too long, so it was stopped")
+	errFull  = errors.New("it has taken nothing for too long, so it was stopped")
+	errHeld  = errors.New("it has ended, but something that it started still holds its output open, so nobody can tell whether that is whole")
+	errStuck = errors.New("it was stopped, but does not end")
 )
+
+// ErrUnread tells, inside the *source.ProducerError of Feed, that a program ended well without reading all that it was given. Who feeds what need not be read does not mind.
+var ErrUnread = errors.New("it ended without reading all that it was given")
 
 // errClosed stands for the wish of the caller; nobody sees it.
 var errClosed = errors.New("closed")
@@ -189,7 +191,7 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 	case readErr != nil:
 		return readErr
 	case err == nil && unread:
-		return run.failed(errUnread)
+		return run.failed(ErrUnread)
 	}
 	return err
 }

@@ -425,7 +425,7 @@ func TestFeed(t *testing.T) {
 		{"all", "wc -c | tr -d ' \n'", bytes.NewReader(big), "3200000", ""},
 		{"fails early", "exit 5", bytes.NewReader(big), "", "exit status 5"},
 		{"fails late", "cat >/dev/null; exit 6", bytes.NewReader(big), "", "exit status 6"},
-		{"reads half", "head -c 10", bytes.NewReader(big), "0123456789", errUnread.Error()},
+		{"reads half", "head -c 10", bytes.NewReader(big), "0123456789", ErrUnread.Error()},
 		{"the reader fails", "cat >/dev/null", io.MultiReader(bytes.NewReader(big), &failing{why}), "", "lost"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
