@@ -65,6 +65,12 @@ func (em *emitter) step(s *step) error {
 		if err := em.awaitLarge(s.large); err != nil {
 			return err
 		}
+		if s.large.short { // the snapshot needs what there is of it, but does not have it
+			if err := em.start(); err != nil {
+				return err
+			}
+			return em.referenceSettled(s.large)
+		}
 		return em.member(&s.large.member, s.large)
 	}
 	if err := em.run.await(s.unit.done); err != nil {
@@ -84,11 +90,11 @@ func (em *emitter) awaitLarge(l *large) error {
 		case <-em.run.ctx.Done():
 			return em.run.ctx.Err()
 		case <-tick.C:
-			if err := em.referenceUnderWay(); err != nil {
-				return err
-			}
 			if em.run.writer.Unindexed() == 0 {
 				continue
+			}
+			if err := em.referenceUnderWay(); err != nil {
+				return err
 			}
 			if err := em.start(); err != nil {
 				return err

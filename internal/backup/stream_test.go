@@ -402,10 +402,11 @@ func TestBaseForgotten(t *testing.T) {
 // watched tells of the objects that are put.
 type watched struct {
 	store.Store
-	put func(name string)
+	before, put func(name string)
 }
 
 func (s *watched) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
+	s.before(name)
 	err := s.Store.Put(ctx, name, r, size, o)
 	if err == nil {
 		s.put(name)
@@ -416,13 +417,17 @@ func (s *watched) Put(ctx context.Context, name string, r io.ReadSeeker, size in
 // TestLongStreamIsKept: a partial snapshot appears while a stream runs, and names what was stored of that until then, so that nobody takes it away.
 func TestLongStreamIsKept(t *testing.T) {
 	w := newWorld(t)
-	w.opts = func(o *backup.Options) { o.FlushPacks = 1 }
+	w.opts = func(o *backup.Options) { o.FlushPacks, o.Workers, o.Uploads = 1, 1, 32 }
 	rng := rand.New(rand.NewPCG(5, 5))
-	content := noise(rng, 8<<20)
-	partial := make(chan struct{})
-	var once sync.Once
+	content := noise(rng, 20<<20)
+	partial, midway := make(chan struct{}), make(chan struct{}) // no pack lands before so much was read that some chunks are done with
+	var once, passed sync.Once
 	healthy := w.st
 	w.st = &watched{healthy, func(name string) {
+		if strings.HasPrefix(name, "data/") {
+			<-midway
+		}
+	}, func(name string) {
 		if strings.HasPrefix(name, "snapshots/") {
 			once.Do(func() { close(partial) })
 		}
@@ -430,6 +435,9 @@ func TestLongStreamIsKept(t *testing.T) {
 	long := &faucet{path: "s", content: content, failAt: -1, step: 1 << 20}
 	var named int
 	long.at = func(off int) {
+		if off >= 14<<20 {
+			passed.Do(func() { close(midway) })
+		}
 		if off != len(content) {
 			return
 		}

@@ -91,9 +91,11 @@ func (w *worker) unit(u *unit) error {
 	}
 	if len(w.buf) > 0 {
 		u.id = w.hash.Sum(w.buf)
-		if _, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf); err != nil {
+		frame, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf)
+		if err != nil {
 			return err
 		}
+		w.run.put(frame)
 	}
 	close(u.done)
 	return nil
@@ -204,7 +206,8 @@ func (w *worker) readPieces(f source.Content, m *member) error {
 // store puts one chunk of a large file.
 func (w *worker) store(content []byte) (digest.Chunk, error) {
 	id := w.hash.Sum(content)
-	_, err := w.run.writer.Put(w.number, chunk.Data, id, content)
+	frame, err := w.run.writer.Put(w.number, chunk.Data, id, content)
+	w.run.put(frame)
 	return id, err
 }
 
