@@ -1,0 +1,42 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	api "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"firn/internal/store"
+)
+
+// What follows lends the requests of a Store to package plain, which keeps something else in a bucket.
+
+// Ask makes a request as all methods of s make theirs: call may be called twice, once more with other credentials. An error is an *Error, or why ctx has ended.
+func Ask[O any](ctx context.Context, s *Store, call func() (*O, error)) (*O, error) {
+	return ask(ctx, s, call)
+}
+
+// Client is what makes the requests of s. It repeats none.
+func (s *Store) Client() *api.Client { return s.client }
+
+// Cause tells what an error means that came while an answer was read: an *Error, or why ctx has ended.
+func (s *Store) Cause(ctx context.Context, err error) error { return s.fail(ctx, err) }
+
+// Amazon reports whether the server is Amazon's.
+func (s *Store) Amazon() bool { return s.amazon }
+
+// ParseRestore reads the header x-amz-restore.
+func ParseRestore(header string) store.Copy { return parseRestore(header) }
+
+// MaxParts is into how many parts the server lets an object be cut.
+func (s *Store) MaxParts() int { return s.maxParts() }
+
+// Told is an error that an answer tells of one of several objects.
+func (s *Store) Told(code, message string) error {
+	e := &Error{Code: code, Message: message, Status: http.StatusBadRequest, Cause: errTold}
+	e.answered()
+	return e
+}
+
+var errTold = errors.New("the server says so")
