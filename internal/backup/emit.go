@@ -65,12 +65,6 @@ func (em *emitter) step(s *step) error {
 		if err := em.awaitLarge(s.large); err != nil {
 			return err
 		}
-		if s.large.short { // the snapshot needs what there is of it, but does not have it
-			if err := em.start(); err != nil {
-				return err
-			}
-			return em.referenceSettled(s.large)
-		}
 		return em.member(&s.large.member, s.large)
 	}
 	if err := em.run.await(s.unit.done); err != nil {

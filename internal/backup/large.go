@@ -86,7 +86,6 @@ type large struct {
 	member
 	done   chan struct{}
 	stored settled
-	short  bool // only a part of it was read since the run was ending
 }
 
 // settled is which chunks of a large file are stored, for a partial snapshot that is published before its end.
@@ -150,11 +149,6 @@ func (r *run) readLargeTold(f source.Content, st *source.Stat, pool *bufferPool,
 		read = l.readStream
 	}
 	if err := read(); err != nil {
-		if errors.Is(err, errEnough) {
-			if failed := l.settleAll(); failed != nil {
-				err = failed
-			}
-		}
 		return nil, err
 	}
 	if after, err := f.Stat(); l.res.err == nil && err == nil && changed(st, &after) {
@@ -220,11 +214,6 @@ func (l *largeReader) last(buf *buffer) error {
 	} else if err := l.cut(buf); err != nil {
 		return err
 	}
-	return l.settleAll()
-}
-
-// settleAll waits for all chunks.
-func (l *largeReader) settleAll() error {
 	for len(l.pending) > 0 {
 		if err := l.settle(); err != nil {
 			return err
@@ -232,9 +221,6 @@ func (l *largeReader) settleAll() error {
 	}
 	return nil
 }
-
-// enough reports whether to read no further. Who is told of no chunks reads a small file, to its end.
-func (l *largeReader) enough() bool { return l.stored != nil && l.run.ending() }
 
 // readStream reads to the end. What the producer reports ends the run: half of what it makes is nothing.
 func (l *largeReader) readStream() error {
@@ -249,9 +235,6 @@ func (l *largeReader) readStream() error {
 		if err := l.run.ctx.Err(); err != nil {
 			return err
 		}
-		if l.enough() {
-			return errEnough
-		}
 		n := min(readStep, l.run.cut.Max-len(buf.data))
 		buf.grow(n)
 		got, rerr := l.f.Read(buf.data[len(buf.data) : len(buf.data)+n])
@@ -262,9 +245,6 @@ func (l *largeReader) readStream() error {
 		var err error
 		if buf, err = l.cutAll(buf); err != nil {
 			return err
-		}
-		if rerr != nil && l.enough() {
-			return errEnough // also at an end: whoever closes a stream may make one
 		}
 		if rerr == io.EOF { // and nothing that speaks of one
 			break
@@ -314,9 +294,6 @@ func (l *largeReader) readExtent(buf *buffer, off, end int64) (*buffer, error) {
 	for off < end {
 		if err := l.run.ctx.Err(); err != nil {
 			return buf, err
-		}
-		if l.enough() {
-			return buf, errEnough
 		}
 		n := min(readStep, end-off, int64(l.run.cut.Max-len(buf.data)))
 		buf.grow(int(n))
@@ -409,15 +386,7 @@ func (l *largeReader) settle() error {
 
 // readLargeFile is the goroutine of one large file.
 func (r *run) readLargeFile(l *large) error {
-	err := errEnough
-	if !r.ending() {
-		err = r.readMember(&l.member, &l.stored)
-	}
-	if errors.Is(err, errEnough) {
-		r.shorten()
-		l.short, err = true, r.ctx.Err()
-	}
-	if err != nil {
+	if err := r.readMember(&l.member, &l.stored); err != nil {
 		return err // done stays open: the run ends
 	}
 	close(l.done)
@@ -441,7 +410,7 @@ func (r *run) readMember(m *member, stored *settled) error {
 	}
 	defer func() { _ = f.Close() }()
 	if m.stat.Size == source.UnknownSize { // a producer may be silent for as long as it likes, and a run that has failed waits for no one
-		defer context.AfterFunc(r.soft, func() { _ = f.Close() })()
+		defer context.AfterFunc(r.ctx, func() { _ = f.Close() })()
 	}
 	st, err := f.Stat()
 	if err != nil {
@@ -487,7 +456,6 @@ func (r *run) putMeta(content []byte) (digest.Chunk, error) {
 	r.metaMu.Lock()
 	id := r.metaHash.Sum(content)
 	r.metaMu.Unlock()
-	frame, err := r.writer.Put(0, chunk.Meta, id, content)
-	r.put(frame)
+	_, err := r.writer.Put(0, chunk.Meta, id, content)
 	return id, err
 }

@@ -91,11 +91,9 @@ func (w *worker) unit(u *unit) error {
 	}
 	if len(w.buf) > 0 {
 		u.id = w.hash.Sum(w.buf)
-		frame, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf)
-		if err != nil {
+		if _, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf); err != nil {
 			return err
 		}
-		w.run.put(frame)
 	}
 	close(u.done)
 	return nil
@@ -206,8 +204,7 @@ func (w *worker) readPieces(f source.Content, m *member) error {
 // store puts one chunk of a large file.
 func (w *worker) store(content []byte) (digest.Chunk, error) {
 	id := w.hash.Sum(content)
-	frame, err := w.run.writer.Put(w.number, chunk.Data, id, content)
-	w.run.put(frame)
+	_, err := w.run.writer.Put(w.number, chunk.Data, id, content)
 	return id, err
 }
 
