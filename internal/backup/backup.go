@@ -63,6 +63,15 @@ type Options struct {
 	FlushAfter time.Duration // time until the first one; 0: 10 s
 	Grace      time.Duration // how long a run that was stopped may take to keep what it has done; 0: 2 minutes
 
+	// The run ends in order, with a *LimitError and a partial snapshot, where it reaches one of these limits before it is through.
+	Until     <-chan struct{} // closed when its time is over; nil: never
+	MaxUpload int64           // bytes that may be sent, those of what is under way when that is noticed come on top; 0: any number
+	Sent      func() int64    // bytes that count and were sent so far, here and elsewhere; nil: what packs of this run have
+
+	// The run fails with a *ShrinkError, and publishes nothing, where the source has lost more since its last snapshot than it may. Of streams only whether there are any counts.
+	NotEmpty  bool     // there were files, and there are none
+	MaxShrink *float64 // the share of files, or of bytes, that may be gone, 0 to 1; nil: any, 1: any
+
 	// Ready is awaited before anything is stored, and before a manifest is read: it is for what may still be checked while the walk
 	// begins, such as a passphrase. It is called once; nil: there is nothing to wait for.
 	Ready func(ctx context.Context) error
@@ -109,9 +118,10 @@ func (o *Options) display(path []byte) string {
 // Result is what a backup did.
 type Result struct {
 	Snapshot  *snapshot.Snapshot
-	Unchanged bool // nothing differed from the last backup
-	Partial   bool // the run was stopped; the snapshot holds what was done until then
-	Resumed   int  // packs of an interrupted run that were taken up
+	Unchanged bool  // nothing differed from the last backup
+	Partial   bool  // the run was stopped; the snapshot holds what was done until then, and is nil where a limit ended the run before there was anything to keep
+	Limit     Limit // that ended the run; empty: none
+	Resumed   int   // packs of an interrupted run that were taken up
 
 	Class           string // storage class of the packs of content that were sent; empty: the store's default
 	Packs, Bytes    int64  // of content that were sent
@@ -125,6 +135,8 @@ type run struct {
 	packs  repo.WriterOptions
 	ctx    context.Context
 	group  *errgroup.Group
+	soft   context.Context // ends with ctx, or where a limit is reached: then nothing more is begun
+	enough context.CancelCauseFunc
 	tree   source.Tree
 	writer *repo.Writer
 	history
@@ -162,8 +174,9 @@ type run struct {
 	largeMu sync.Mutex
 	larges  []*large // that are being read
 
-	started time.Time
-	voids   []snapshot.ID
+	started  time.Time
+	voids    []snapshot.ID
+	cutShort atomic.Bool // something was left out since the run was ending
 }
 
 // maxRestarts bounds how often a run starts over because packs were retired under it or its cache failed.
@@ -314,6 +327,9 @@ func (r *run) do(ctx context.Context, cautious bool) (*Result, error) {
 	if err != nil {
 		return r.rescue(ctx, em, res, err)
 	}
+	if limit := r.reached(); limit != nil {
+		return r.keep(ctx, em, res, limit)
+	}
 	err = r.finish(ctx, em, res)
 	if err == nil {
 		journal.Clear()
@@ -339,6 +355,14 @@ func outlive(ctx context.Context, grace time.Duration) (late context.Context, en
 // pipeline runs all stages to their end.
 func (r *run) pipeline(ctx context.Context, em *emitter) error {
 	r.group, r.ctx = errgroup.WithContext(ctx)
+	r.soft, r.enough = context.WithCancelCause(r.ctx)
+	defer r.enough(context.Canceled)
+	if r.o.Until != nil {
+		var watching sync.WaitGroup
+		watching.Go(r.watchTime)
+		defer watching.Wait()
+		defer r.enough(context.Canceled)
+	}
 	p := &planner{run: r, links: map[inode]*linked{}}
 	for i := range r.o.Workers {
 		w := &worker{run: r, number: i, hash: digest.NewHasher(r.chunkKey), buf: make([]byte, 0, r.bundleRoom)}
@@ -346,10 +370,7 @@ func (r *run) pipeline(ctx context.Context, em *emitter) error {
 	}
 	r.group.Go(func() error {
 		defer close(r.batches)
-		if err := r.tree.Walk(r.ctx, p.entry); err != nil {
-			return err
-		}
-		if err := p.dispatch(); err != nil {
+		if err := p.walk(); err != nil {
 			return err
 		}
 		for range cap(r.largeSlots) { // the last large files

@@ -65,12 +65,32 @@ func (em *emitter) step(s *step) error {
 		if err := em.awaitLarge(s.large); err != nil {
 			return err
 		}
+		if s.large.short {
+			return em.skip(&s.large.member, s.large)
+		}
 		return em.member(&s.large.member, s.large)
 	}
 	if err := em.run.await(s.unit.done); err != nil {
 		return err
 	}
-	return em.member(&s.unit.members[s.index], nil)
+	if m := &s.unit.members[s.index]; !s.unit.skipped {
+		return em.member(m, nil)
+	}
+	return em.skip(&s.unit.members[s.index], nil)
+}
+
+// skip leaves out an entry that the run did not get to before a limit ended it. What there is of a large file the snapshot needs, but does not have.
+func (em *emitter) skip(m *member, l *large) error {
+	if err := em.start(); err != nil {
+		return err
+	}
+	if m.stat.Nlink > 1 && m.stat.Type != source.Dir {
+		em.run.lose(m.path)
+	}
+	if l == nil {
+		return nil
+	}
+	return em.referenceSettled(l)
 }
 
 // awaitLarge waits for a large file. That can take weeks, so what was sent meanwhile is named in indexes, and a partial snapshot keeps a prune from taking it.
@@ -157,7 +177,7 @@ func (em *emitter) copyRecords(p *previous, first, count int64) error {
 			return fmt.Errorf("%w: %w", errCache, err)
 		}
 		if len(em.entry.Hardlink) > 0 && em.run.lost(em.entry.Hardlink) {
-			em.run.tell(em.entry.Path, errFirstGone, false)
+			em.run.tellFirstGone(em.entry.Path)
 			continue
 		}
 		if err := em.reference(extra); errors.Is(err, repo.ErrUnknownChunk) {
@@ -214,7 +234,7 @@ func (em *emitter) member(m *member, l *large) error {
 		return err
 	}
 	if len(e.Hardlink) > 0 && em.run.lost(e.Hardlink) {
-		em.run.tell(m.path, errFirstGone, false)
+		em.run.tellFirstGone(m.path)
 		return nil
 	}
 	if err := e.Check(); err != nil { // such as attributes longer than a line can be: named, and the rest goes on
@@ -375,8 +395,22 @@ func (r *run) tell(path []byte, err error, lost bool) {
 // errFirstGone tells that the entry which was to hold the content of a hard-linked file could not be read.
 var errFirstGone = errors.New("the first of its names could not be read")
 
+// tellFirstGone tells of a name of a hard-linked file that has nothing to refer to, unless that is because the run ended early.
+func (r *run) tellFirstGone(path []byte) {
+	if !r.cutShort.Load() {
+		r.tell(path, errFirstGone, false)
+	}
+}
+
 // errVanished tells that a file was listed and then gone.
 var errVanished = errors.New("vanished while the backup ran")
+
+// lose notes that later hard links cannot refer to a path.
+func (r *run) lose(path []byte) {
+	r.problemMu.Lock()
+	r.lostPaths[string(path)] = true
+	r.problemMu.Unlock()
+}
 
 // lost reports whether the first name of a hard-linked file could not be read, so that its other names have nothing to refer to.
 func (r *run) lost(first []byte) bool {

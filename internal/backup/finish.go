@@ -141,27 +141,37 @@ func (r *run) heads() []snapshot.Head {
 func (r *run) rescue(ctx context.Context, em *emitter, res *Result, cause error) (*Result, error) {
 	var retired *repo.RetiredError
 	var producer *source.ProducerError
-	if errors.As(cause, &retired) || errors.Is(cause, errCache) || errors.As(cause, &producer) || !em.started || em.broken || em.tree.Lines() == 0 {
+	var shrunk *ShrinkError
+	if errors.As(cause, &retired) || errors.Is(cause, errCache) || errors.As(cause, &producer) || errors.As(cause, &shrunk) || !em.started || em.broken || em.tree.Lines() == 0 {
 		return nil, cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)
 	defer cancel()
 	r.ctx = ctx
-	em.close()
-	tree, err := em.tree.Finish()
-	if err == nil {
-		err = r.writer.SendPacks(ctx)
-	}
+	err := r.publishPartial(ctx, em, res)
 	if errors.Is(cause, err) {
 		return nil, cause // said once
 	}
 	if err != nil {
 		return nil, errors.Join(cause, err)
 	}
+	return res, cause
+}
+
+// publishPartial sends what is sealed, and publishes what was emitted as a partial snapshot.
+func (r *run) publishPartial(ctx context.Context, em *emitter, res *Result) error {
+	em.close()
+	tree, err := em.tree.Finish()
+	if err != nil {
+		return err
+	}
+	if err := r.writer.SendPacks(ctx); err != nil {
+		return err
+	}
 	snap := r.newSnapshot(tree, false)
 	if _, err := r.writer.Publish(ctx, snap); err != nil {
-		return nil, errors.Join(cause, err)
+		return err
 	}
 	res.Snapshot, res.Partial = snap, true
-	return res, cause
+	return nil
 }

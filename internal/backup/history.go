@@ -20,6 +20,7 @@ import (
 type history struct {
 	epoch    uint32
 	last     snapshot.Item // newest done snapshot; Snapshot is nil where there is none
+	before   snapshot.Item // the same, also for a full backup, which builds on none
 	sequence uint64        // of the newest snapshot
 	link     *snapshot.Link
 	open     []snapshot.ID  // partial and undone snapshots that a done one will void
@@ -52,6 +53,7 @@ func (r *run) findHistory() error {
 			r.open = append(r.open, it.ID)
 		}
 	}
+	r.before = r.last
 	switch {
 	case r.last.Snapshot != nil:
 		r.sequence, r.epoch = r.last.Sequence, r.last.Epoch

@@ -86,6 +86,7 @@ type large struct {
 	member
 	done   chan struct{}
 	stored settled
+	short  bool // only a part of it was read since the run was ending
 }
 
 // settled is which chunks of a large file are stored, for a partial snapshot that is published before its end.
@@ -149,6 +150,11 @@ func (r *run) readLargeTold(f source.Content, st *source.Stat, pool *bufferPool,
 		read = l.readStream
 	}
 	if err := read(); err != nil {
+		if errors.Is(err, errEnough) {
+			if failed := l.abandon(); failed != nil {
+				err = failed
+			}
+		}
 		return nil, err
 	}
 	if after, err := f.Stat(); l.res.err == nil && err == nil && changed(st, &after) {
@@ -214,6 +220,11 @@ func (l *largeReader) last(buf *buffer) error {
 	} else if err := l.cut(buf); err != nil {
 		return err
 	}
+	return l.settleAll()
+}
+
+// settleAll waits for all chunks.
+func (l *largeReader) settleAll() error {
 	for len(l.pending) > 0 {
 		if err := l.settle(); err != nil {
 			return err
@@ -221,6 +232,24 @@ func (l *largeReader) last(buf *buffer) error {
 	}
 	return nil
 }
+
+// abandon waits for the chunks that are with workers, and notes those that were stored.
+func (l *largeReader) abandon() error {
+	for _, p := range l.pending {
+		id, err := p.wait()
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		if err == nil && l.stored != nil {
+			l.stored.add(id)
+		}
+	}
+	l.pending = nil
+	return nil
+}
+
+// enough reports whether to read no further. Who is told of no chunks reads a small file, to its end.
+func (l *largeReader) enough() bool { return l.stored != nil && l.run.ending() }
 
 // readStream reads to the end. What the producer reports ends the run: half of what it makes is nothing.
 func (l *largeReader) readStream() error {
@@ -235,6 +264,9 @@ func (l *largeReader) readStream() error {
 		if err := l.run.ctx.Err(); err != nil {
 			return err
 		}
+		if l.enough() {
+			return errEnough
+		}
 		n := min(readStep, l.run.cut.Max-len(buf.data))
 		buf.grow(n)
 		got, rerr := l.f.Read(buf.data[len(buf.data) : len(buf.data)+n])
@@ -245,6 +277,9 @@ func (l *largeReader) readStream() error {
 		var err error
 		if buf, err = l.cutAll(buf); err != nil {
 			return err
+		}
+		if rerr != nil && l.enough() {
+			return errEnough // also at an end: whoever closes a stream may make one
 		}
 		if rerr == io.EOF { // and nothing that speaks of one
 			break
@@ -294,6 +329,9 @@ func (l *largeReader) readExtent(buf *buffer, off, end int64) (*buffer, error) {
 	for off < end {
 		if err := l.run.ctx.Err(); err != nil {
 			return buf, err
+		}
+		if l.enough() {
+			return buf, errEnough
 		}
 		n := min(readStep, end-off, int64(l.run.cut.Max-len(buf.data)))
 		buf.grow(int(n))
@@ -386,7 +424,15 @@ func (l *largeReader) settle() error {
 
 // readLargeFile is the goroutine of one large file.
 func (r *run) readLargeFile(l *large) error {
-	if err := r.readMember(&l.member, &l.stored); err != nil {
+	err := errEnough
+	if !r.ending() {
+		err = r.readMember(&l.member, &l.stored)
+	}
+	if errors.Is(err, errEnough) {
+		r.shorten()
+		l.short, err = true, r.ctx.Err()
+	}
+	if err != nil {
 		return err // done stays open: the run ends
 	}
 	close(l.done)
@@ -410,7 +456,7 @@ func (r *run) readMember(m *member, stored *settled) error {
 	}
 	defer func() { _ = f.Close() }()
 	if m.stat.Size == source.UnknownSize { // a producer may be silent for as long as it likes, and a run that has failed waits for no one
-		defer context.AfterFunc(r.ctx, func() { _ = f.Close() })()
+		defer context.AfterFunc(r.soft, func() { _ = f.Close() })()
 	}
 	st, err := f.Stat()
 	if err != nil {
@@ -445,9 +491,16 @@ func (r *run) dispatchChunk(b *buffer) (*pendingChunk, error) {
 // chunk stores one chunk of a large file.
 func (w *worker) chunk(p *pendingChunk) error {
 	defer close(p.done)
-	p.id, p.err = w.store(p.buf.data)
+	if w.run.ending() {
+		p.err = errEnough // its file hears of it and goes on in the next run
+	} else {
+		p.id, p.err = w.store(p.buf.data)
+	}
 	w.run.buffers.put(p.buf)
 	p.buf = nil
+	if p.err == errEnough {
+		return nil
+	}
 	return p.err
 }
 
@@ -456,6 +509,7 @@ func (r *run) putMeta(content []byte) (digest.Chunk, error) {
 	r.metaMu.Lock()
 	id := r.metaHash.Sum(content)
 	r.metaMu.Unlock()
-	_, err := r.writer.Put(0, chunk.Meta, id, content)
+	frame, err := r.writer.Put(0, chunk.Meta, id, content)
+	r.put(frame)
 	return id, err
 }

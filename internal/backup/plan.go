@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 
 	"firn/internal/manifest"
 	"firn/internal/source"
@@ -47,9 +48,25 @@ const maxWaiting = 16 << 20
 // maxSteps is how many steps gather before they are handed on with the unit they belong to.
 const maxSteps = 4 * maxMembers
 
+// walk plans all that there is, or, where a limit is reached, what there was until then.
+func (p *planner) walk() error {
+	err := p.run.tree.Walk(p.run.ctx, p.entry)
+	if err == nil {
+		err = p.run.judge()
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return p.dispatch()
+}
+
 func (p *planner) entry(e *source.Entry) error {
 	if err := p.run.ctx.Err(); err != nil {
 		return err
+	}
+	if p.run.ending() {
+		p.run.shorten()
+		return errEnough
 	}
 	p.run.count(&e.Stat)
 	known, why := false, "new"

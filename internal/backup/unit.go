@@ -33,6 +33,7 @@ type unit struct {
 	*bundle // on its own, since files elsewhere may refer to it long after the unit is gone
 	members []member
 	bytes   int64
+	skipped bool // nothing of it was read since the run was ending
 }
 
 // job says what is to be done for a member.
@@ -73,6 +74,12 @@ type worker struct {
 
 // unit processes all members of u and stores their chunk.
 func (w *worker) unit(u *unit) error {
+	if w.run.ending() {
+		w.run.shorten()
+		u.skipped = true
+		close(u.done)
+		return nil
+	}
 	w.buf = w.buf[:0]
 	for i := range u.members {
 		m := &u.members[i]
@@ -91,9 +98,11 @@ func (w *worker) unit(u *unit) error {
 	}
 	if len(w.buf) > 0 {
 		u.id = w.hash.Sum(w.buf)
-		if _, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf); err != nil {
+		frame, err := w.run.writer.Put(w.number, chunk.Data, u.id, w.buf)
+		if err != nil {
 			return err
 		}
+		w.run.put(frame)
 	}
 	close(u.done)
 	return nil
@@ -204,7 +213,8 @@ func (w *worker) readPieces(f source.Content, m *member) error {
 // store puts one chunk of a large file.
 func (w *worker) store(content []byte) (digest.Chunk, error) {
 	id := w.hash.Sum(content)
-	_, err := w.run.writer.Put(w.number, chunk.Data, id, content)
+	frame, err := w.run.writer.Put(w.number, chunk.Data, id, content)
+	w.run.put(frame)
 	return id, err
 }
 

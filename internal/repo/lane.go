@@ -95,7 +95,7 @@ func (w *Writer) putShared(l *lane, kind chunk.Kind, id digest.Chunk, raw []byte
 	if err := w.add(l, kind, ref, c.buf); err != nil {
 		return 0, w.failed(err)
 	}
-	w.count(kind, raw)
+	w.count(kind, raw, len(c.buf))
 	return len(c.buf), nil
 }
 

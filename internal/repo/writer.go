@@ -80,6 +80,7 @@ type Writer struct {
 
 	sent  [2]struct{ packs, bytes, volumes, volumeBytes atomic.Int64 } // by chunk.Kind
 	added atomic.Int64                                                 // bytes of content of new data chunks
+	waits atomic.Int64                                                 // bytes of frames whose pack is not in the store
 }
 
 type claimShard struct {
@@ -193,11 +194,12 @@ func (w *Writer) Put(laneNo int, kind chunk.Kind, id digest.Chunk, raw []byte) (
 		}
 	}
 	ref := l.b.Add(id, raw, l.enc)
-	w.count(kind, raw)
+	w.count(kind, raw, int(ref.Frame))
 	return int(ref.Frame), nil
 }
 
-func (w *Writer) count(kind chunk.Kind, raw []byte) {
+func (w *Writer) count(kind chunk.Kind, raw []byte, frame int) {
+	w.waits.Add(int64(frame))
 	if kind == chunk.Data {
 		w.added.Add(int64(len(raw)))
 	}
@@ -296,6 +298,9 @@ func (w *Writer) send(x parcel, p index.Pack) error {
 		return err
 	}
 	w.wasSent(&p)
+	for i := range p.Chunks {
+		w.waits.Add(-int64(p.Chunks[i].Frame))
+	}
 	if err := w.sendVolume(w.upCtx, x.volume, &p); err != nil {
 		return err
 	}
@@ -385,6 +390,9 @@ func (w *Writer) Counts() (added, stored, packs int64) {
 	}
 	return w.added.Load(), stored, packs
 }
+
+// Unsent returns how many bytes of chunks were put whose packs are not in the store yet; those on their way count whole.
+func (w *Writer) Unsent() int64 { return w.waits.Load() }
 
 // Sent returns how many packs of one kind the run has sent so far, and their bytes.
 func (w *Writer) Sent(kind chunk.Kind) (packs, bytes int64) {
