@@ -117,6 +117,7 @@ var house = []room{
 	{"units", words, "sizes, rates and times as people write them"},
 
 	{"storetest", testsOnly, "one conformance suite for every store"},
+	{"bucket/buckettest", testsOnly, "one conformance suite for every keeper of plain objects, and one in memory that fails as it is told"},
 	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
 	{"storetest/wrappers", testsOnly, "every wrapper around a store, to run the suite through"},
 	{"dbtest", testsOnly, "real database servers for the adapters that store databases, and for whoever runs these"},
