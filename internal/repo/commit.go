@@ -469,7 +469,7 @@ func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
 	for i := range packs {
 		p := &packs[i]
 		g.Go(func() error {
-			info, err := w.r.st.Stat(gctx, packName(p.Kind, w.kit.id, p.Name))
+			info, err := w.r.lookFor(gctx, packName(p.Kind, w.kit.id, p.Name))
 			if errors.Is(err, store.ErrNotExist) {
 				stored[i], err = w.resend(gctx, p)
 				return err
@@ -498,6 +498,33 @@ func (w *Writer) Adopt(ctx context.Context, records [][]byte) (int, error) {
 		adopted++
 	}
 	return adopted, nil
+}
+
+// errFound ends a listing.
+var errFound = errors.New("found")
+
+// lookFor is Stat for who may write only. S3 tells of a pack to those who may read it, and that something is not there to those who may list everything; a listing tells enough.
+func (r *Repository) lookFor(ctx context.Context, name string) (store.Info, error) {
+	info, denied := r.st.Stat(ctx, name)
+	if !errors.Is(denied, store.ErrDenied) {
+		return info, denied
+	}
+	err := r.st.List(ctx, name, "", func(i store.Info) error {
+		if i.Name != name {
+			return nil
+		}
+		info = i
+		return errFound
+	})
+	switch {
+	case err == nil:
+		return info, store.Fail("stat", name, store.ErrNotExist)
+	case errors.Is(err, errFound):
+		return info, nil
+	case errors.Is(err, store.ErrDenied):
+		return info, denied
+	}
+	return info, err
 }
 
 // PutState stores what this host needs to go on if its disk dies (FORMAT §11).

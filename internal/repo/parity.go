@@ -225,7 +225,7 @@ func (w *Writer) adoptVolume(ctx context.Context, p *index.Pack, class string) e
 	if p.Par2 == nil {
 		return nil
 	}
-	info, err := w.r.st.Stat(ctx, volumeName(packName(p.Kind, w.kit.id, p.Name)))
+	info, err := w.r.lookFor(ctx, volumeName(packName(p.Kind, w.kit.id, p.Name)))
 	switch {
 	case err == nil && info.Size == p.Par2.Size:
 		return nil

@@ -206,7 +206,7 @@ func (k *scopeKit) trust(ctx context.Context, author sign.Author) error {
 // revokedSince is when the store got the revocation of an author; zero: there is none. What lies in its place and is none counts for nothing: anybody can put an object there, and a host must not be
 // ended by who may only add.
 func (k *scopeKit) revokedSince(ctx context.Context, author sign.Author) (time.Time, error) {
-	info, err := k.r.st.Stat(ctx, hostsPrefix+author.String()+revokeSuffix)
+	info, err := k.r.lookFor(ctx, hostsPrefix+author.String()+revokeSuffix)
 	if err == nil {
 		_, err = k.revocation(ctx, author)
 	}
