@@ -259,6 +259,9 @@ type Request struct {
 	Code      string    // of the error, or empty
 	Fault     string    // what a rule did, or empty
 	In, Out   int64     // bytes of content
+
+	Action     string   // of policies, that the operation takes
+	Statements []string // names (Sid) of the statements of the user's policy that allowed it and what it did besides
 }
 
 // Requests returns the log so far, in the order in which requests ended.

@@ -129,6 +129,7 @@ func (q *request) allowed(action, key string) error {
 	if key != "" {
 		resource += "/" + key
 	}
+	by := ""
 	allowed := false
 	for _, s := range q.user.Policy.Statement {
 		matches := func(text string, fold bool) func(string) bool {
@@ -145,9 +146,13 @@ func (q *request) allowed(action, key string) error {
 		if s.Effect == "Deny" {
 			return denied("User is not authorized to perform: " + action + " on resource: \"" + resource + "\" with an explicit deny in an identity-based policy")
 		}
-		allowed = true
+		if !allowed {
+			allowed, by = true, s.Sid
+		}
 	}
-	if !allowed {
+	if allowed {
+		q.entry.Statements = append(q.entry.Statements, by)
+	} else {
 		return denied("User is not authorized to perform: " + action + " on resource: \"" + resource + "\" because no identity-based policy allows the " + action + " action")
 	}
 	return nil

@@ -192,7 +192,7 @@ func (q *request) serve() (err error) {
 	if q.user, q.sig, err = q.s.authenticate(q.r); err != nil {
 		return err
 	}
-	q.entry.User = q.user.Access
+	q.entry.User, q.entry.Action = q.user.Access, q.op.action
 	if err := q.fault.refusal(); err != nil {
 		return err
 	}
