@@ -25,6 +25,7 @@ type view struct {
 	parts   []repo.StoredPart
 	classes []class // of listed.Classes
 
+	places  places                 // of listed.Packs
 	needed  bits                   // of listed.Packs
 	indexed bits                   //
 	named   map[digest.Object]bool // pack-set objects
@@ -116,7 +117,7 @@ func (v *view) findIndexed() error {
 // needs does not count only where its pack set was retired and is gone: it was stored after somebody had listed the snapshots without it, and its writer has found, or will find, the
 // record.
 func (x *run) findNeeded(ctx context.Context, v *view) error {
-	v.needed = newBits(len(v.listed.Packs))
+	v.needed, v.places = newBits(len(v.listed.Packs)), newPlaces(v.listed.Packs)
 	var parts []snapshot.Part
 	owner := map[digest.Object]snapshot.Item{} // the one that counts most
 	for _, it := range slices.Concat(v.items, v.late) {
@@ -163,20 +164,17 @@ func (v *view) take(object digest.Object, names []digest.Object, remember bool) 
 	if remember {
 		members = make([]uint32, 0, len(names))
 	}
-	packs := v.listed.Packs
-	base := 0
 	for _, n := range names {
-		i, ok := slices.BinarySearchFunc(packs[base:], n, func(s repo.Stored, n digest.Object) int { return bytes.Compare(s.Name[:], n[:]) })
-		base += i
-		if !ok || packs[base].Size < 0 {
+		i, ok := v.places.find(n)
+		if !ok || v.listed.Packs[i].Size < 0 {
 			v.lost[n] = true
 			if !ok {
 				continue
 			}
 		}
-		v.needed.set(base)
+		v.needed.set(i)
 		if remember {
-			members = append(members, uint32(base))
+			members = append(members, uint32(i))
 		}
 	}
 	if remember {
