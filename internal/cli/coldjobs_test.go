@@ -83,7 +83,7 @@ func TestColdJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tries := 0; !strings.Contains(x.ok("thaw", "list"), fmt.Sprintf("process %d", cmd.Process.Pid)); tries++ {
-		if tries > 200 {
+		if tries > 6000 {
 			t.Fatal("the job is not shown to be worked on")
 		}
 		time.Sleep(10 * time.Millisecond)

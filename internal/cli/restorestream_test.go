@@ -303,7 +303,7 @@ func TestRestoreStreamInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer cancel()
-		for range 1000 {
+		for range 30_000 {
 			if _, err := os.Stat(begun); err == nil {
 				return
 			}

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a run may go on after it was cancelled, besides its grace; much, since the tests of many packages share the machine.
-const patience = 10 * time.Second
+const patience = 5 * time.Minute
 
 // settled waits until no more goroutines are there than before.
 func settled(t *testing.T, what string, before int) {

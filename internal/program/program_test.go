@@ -29,7 +29,7 @@ func sh(script string) Command {
 func goroutines(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
-		for range 1000 {
+		for range 30_000 {
 			buf := make([]byte, 1<<20)
 			if !strings.Contains(string(buf[:runtime.Stack(buf, true)]), "program.(*running)") {
 				return
@@ -309,7 +309,7 @@ func gone(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3000 {
+	for range 30_000 {
 		if !lives(n) {
 			return
 		}

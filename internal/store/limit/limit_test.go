@@ -18,10 +18,12 @@ import (
 	"firn/internal/units"
 )
 
-// busy counts the calls under way.
+// busy counts the calls under way, which last until they may end.
 type busy struct {
 	store.Store
 	now, most atomic.Int64
+	came      chan struct{}
+	end       chan struct{}
 }
 
 func (b *busy) Put(ctx context.Context, name string, r io.ReadSeeker, size int64, o store.PutOptions) error {
@@ -29,12 +31,13 @@ func (b *busy) Put(ctx context.Context, name string, r io.ReadSeeker, size int64
 	defer b.now.Add(-1)
 	for m := b.most.Load(); n > m && !b.most.CompareAndSwap(m, n); m = b.most.Load() {
 	}
-	time.Sleep(time.Millisecond)
+	b.came <- struct{}{}
+	<-b.end
 	return b.Store.Put(ctx, name, r, size, o)
 }
 
 func TestConnections(t *testing.T) {
-	b := &busy{Store: mem.New(mem.Options{})}
+	b := &busy{Store: mem.New(mem.Options{}), came: make(chan struct{}, 21), end: make(chan struct{})}
 	s := New(b, Options{Connections: 3})
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -44,6 +47,10 @@ func TestConnections(t *testing.T) {
 			}
 		})
 	}
+	for range 3 {
+		<-b.came
+	}
+	close(b.end)
 	wg.Wait()
 	if m := b.most.Load(); m != 3 {
 		t.Errorf("%d puts at once", m)

@@ -27,7 +27,7 @@ import (
 const (
 	program      = "github.com/versity/versitygw/cmd/versitygw"
 	buildTimeout = 9 * time.Minute
-	startTimeout = 20 * time.Second
+	startTimeout = 5 * time.Minute
 	startTries   = 3
 )
 
@@ -160,7 +160,8 @@ func (s *Server) run(path string) (stop func(), err error) {
 	s.Endpoint = "http://" + address
 	var output bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
-	args := []string{"--port", address, "--region", s.Region, "--health", "/healthy", "--keep-alive", "--quiet", "posix"}
+	health := "/" + secret(10) // another server may have taken the port meanwhile, and answers something else
+	args := []string{"--port", address, "--region", s.Region, "--health", health, "--keep-alive", "--quiet", "posix"}
 	if s.versions != "" {
 		args = append(args, "--versioning-dir", s.versions)
 	}
@@ -186,7 +187,7 @@ func (s *Server) run(path string) (stop func(), err error) {
 			return nil, fmt.Errorf("server ended: %w: %s", err, strings.TrimSpace(output.String()))
 		case <-time.After(20 * time.Millisecond):
 		}
-		if healthy(s.Endpoint) {
+		if healthy(s.Endpoint + health) {
 			return stop, nil
 		}
 	}
@@ -203,10 +204,10 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-func healthy(endpoint string) bool {
+func healthy(url string) bool {
 	client := http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(endpoint + "/healthy")
+	resp, err := client.Get(url)
 	if err != nil {
 		return false
 	}
