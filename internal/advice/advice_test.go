@@ -102,6 +102,7 @@ func TestHints(t *testing.T) {
 		"name of a stream":    {&command.NameError{Name: "/x"}, "--name"},
 		"no command":          {command.ErrNoCommand, "--name"},
 		"renamed chain":       {backup.ErrChained, "--full"},
+		"shrunk":              {&backup.ShrinkError{LastFiles: 1}, "--max-shrink 100%"},
 		"base":                {&backup.BaseError{Err: errors.New("x")}, "--full"},
 		"no permission":       {&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, "owner and mode"},
 	} {

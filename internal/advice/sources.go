@@ -38,6 +38,7 @@ func sourceRules() []rule {
 		say[*command.NameError]("such as --name db.sql or --name dumps/db.sql"),
 		is(command.ErrNoCommand, "such as: firn backup --name db.sql -- pg_dump mydb"),
 		is(backup.ErrChained, "back it up once with --full, then its history can go on elsewhere"),
+		say[*backup.ShrinkError]("is it mounted? The last snapshot stays the latest; firn backup --max-shrink 100% takes it as it is"),
 		say[*backup.BaseError]("with --full everything is stored anew, depending on nothing older"),
 		say[*zfs.TakenError]("take another pattern with -o pattern=PATTERN, or store that snapshot with -o snapshot=NAME"),
 		say[*zfs.DeniedError]("run firn as root, or let its user: zfs allow USER send,snapshot,hold,release,destroy,mount,bookmark,userprop,receive,create DATASET"),

@@ -32,6 +32,7 @@ type backupCommand struct {
 	streams streamFlags
 	storage storageFlags
 	also    alsoFlags
+	limits  limitFlags
 	prices  priceFlags
 	region  *price.Region // nil: what the store asks is not known
 
@@ -95,6 +96,7 @@ Patterns are those of gitignore: a name matches anywhere, a path with a slash fr
 	fl.BoolVar(&x.dryRun, "dry-run", false, "read and count, store nothing")
 	fl.StringVar(&x.detect, "detect", "size,mtime,ctime,inode", "what shows that a file is as it was, or always: read every file")
 	fl.BoolVar(&x.forceRead, "force-read", false, "the same as --detect always")
+	x.limits.register(cmd)
 	x.storage.register(cmd)
 	x.prices.register(cmd)
 	fl.StringVar(&x.compression, "compression", "fastest", "fastest, default, better or best")
@@ -164,6 +166,7 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 		return err
 	}
 	x.store.recall = true
+	defer x.limits.begin(&x.store)()
 	s, scope, err := x.open(ctx, p)
 	if errors.Is(err, errMoved) {
 		x.store.recall = false
@@ -182,19 +185,11 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 	}
 	x.limitMemory()
 	s.tellDamaged(scope)
-	worst := error(nil)
-	for _, r := range p.roots {
-		err := x.backUp(ctx, s, scope, p, r)
-		if wrong := s.ready(ctx); wrong != nil {
-			return wrong
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		worst = worse(worst, err)
-	}
-	x.choose.tellUnmatched(x.c)
-	if x.dryRun {
+	worst, err := x.backUpAll(ctx, s, scope, p)
+	switch {
+	case err != nil:
+		return err
+	case x.dryRun || x.limits.reached != "":
 		return worst
 	}
 	if err := x.also.fill(ctx, x.c, s); err != nil && worst != nil {
@@ -206,6 +201,26 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 		x.c.explain("local cache: %v deleted", units.Size(freed))
 	}
 	return worst
+}
+
+// backUpAll backs up one source after the other, until a limit is reached. worst is what went wrong with one of them, err what ends the command.
+func (x *backupCommand) backUpAll(ctx context.Context, s *session, scope *repo.ScopeState, p plan) (worst, err error) {
+	for i, r := range p.roots {
+		err := x.backUp(ctx, s, scope, p, r)
+		if wrong := s.ready(ctx); wrong != nil {
+			return worst, wrong
+		}
+		if ctx.Err() != nil {
+			return worst, err
+		}
+		worst = worse(worst, err)
+		if x.limits.reached != "" {
+			x.limits.leave(x.c, p.roots[i+1:])
+			break
+		}
+	}
+	x.choose.tellUnmatched(x.c)
+	return worst, nil
 }
 
 // open opens the repository and loads the scope of this host.
@@ -305,6 +320,8 @@ func (x *backupCommand) readFolder(ctx context.Context, s *session, scope *repo.
 	x.choose.walked(err == nil)
 	x.show(o, res, err, x.c.now().Sub(started))
 	switch {
+	case x.limits.stopped(x.c, res, err):
+		return false, nil
 	case err != nil && (ctx.Err() != nil || res != nil && res.Partial):
 		hint := "run the same command again: it goes on where it stopped"
 		if x.dryRun {
@@ -312,7 +329,7 @@ func (x *backupCommand) readFolder(ctx context.Context, s *session, scope *repo.
 		}
 		return false, &advice.Error{Text: stopped(ctx, err), Hint: hint, Err: err}
 	case err != nil:
-		return false, err
+		return false, named(o.Source, err)
 	case res.Snapshot.Stats.Problems > 0:
 		return true, incomplete()
 	}
@@ -368,20 +385,23 @@ func (x *backupCommand) options(s *session, scope *repo.ScopeState, p plan, r ro
 		origin.Kind, origin.Path = r.made.kind, []byte(r.made.path)
 	}
 	origin.ID = snapshot.SourceID(host.Scope().SourceKey(), origin.Kind, name, origin.Name, origin.Path)
-	return backup.Options{
+	o := backup.Options{
 		Repo: s.repo, Scope: scope, State: s.state, Source: origin, Host: name, Tags: x.tags, Full: x.full, Detect: p.detect,
 		Workers: x.workers, PackSize: int64(x.packSize), Memory: int64(x.memory), Level: p.level,
 		Storage: p.storage, IsCold: coldIn(x.region), Ready: s.ready, Program: "firn " + Version, Now: x.c.now,
-	}, nil
+	}
+	x.limits.set(&o, x.dryRun)
+	return o, nil
 }
 
 // backupJSON is what backup prints for each source with --json.
 type backupJSON struct {
 	Event     string             `json:"event"` // result
 	Source    sourceJSON         `json:"source"`
-	Snapshot  string             `json:"snapshot"`       // id; empty: none was made
-	State     string             `json:"state"`          // done, partial, failed, dry run, not due
-	Next      *time.Time         `json:"next,omitempty"` // with a cycle, where none is due: when one will be
+	Snapshot  string             `json:"snapshot"`        // id; empty: none was made
+	State     string             `json:"state"`           // done, partial, failed, dry run, not due
+	Limit     backup.Limit       `json:"limit,omitempty"` // partial: what ended it in order, time or upload
+	Next      *time.Time         `json:"next,omitempty"`  // with a cycle, where none is due: when one will be
 	Unchanged bool               `json:"unchanged"`
 	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
 	Seconds   float64            `json:"seconds"`
@@ -411,7 +431,10 @@ func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, to
 				j.State = "partial"
 			}
 		}
-		if err != nil {
+		switch {
+		case res != nil && res.Limit != "":
+			j.State, j.Limit = "partial", res.Limit
+		case err != nil:
 			j.Error = err.Error()
 		}
 		_ = x.c.object(j) // marshals; errors of writing are kept by the console

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"firn/internal/schedule"
 	"firn/internal/store/limit"
 	"firn/internal/store/s3"
 	"firn/internal/units"
@@ -25,7 +27,8 @@ type storeFlags struct {
 	pathStyle                 string
 	connections               int
 	timeout                   time.Duration
-	up, down                  units.Size
+	up, down                  schedule.Timetable
+	sent                      *atomic.Int64 // no flag: counts what is sent; nil: nobody does
 	cacheMax                  units.Size
 	noCache                   bool
 	made                      tally
@@ -51,7 +54,7 @@ func (f *storeFlags) registerStore(cmd *cobra.Command) {
 	complete(cmd, "path-style", "on", "off")
 	fl.IntVar(&f.connections, "connections", 0, "transfers at once in each direction (16 for S3)")
 	fl.DurationVar(&f.timeout, "timeout", 0, "how long an S3 server may be silent, such as 2m (30s until it has answered once, then 90s)")
-	fl.Var(&f.up, "limit-upload", "bytes a second to the store, such as 2M")
+	fl.Var(&f.up, "limit-upload", "bytes a second to the store: 2M, or by the hour, \"Mon-Fri 08:00-18:00 2M, else off\"")
 	fl.Var(&f.down, "limit-download", "bytes a second from the store")
 	fl.Var(&f.cacheMax, "cache-max", "size of the local cache of a repository")
 	for _, name := range []string{"limit-upload", "limit-download"} {
@@ -92,7 +95,7 @@ func (f *storeFlags) server() string {
 func (f *storeFlags) options(c *console) wire.StoreOptions {
 	o := wire.StoreOptions{
 		Endpoint: f.endpoint, Region: f.region, Profile: f.profile, PathStyle: f.pathStyle,
-		Connections: f.connections, Up: limit.Always(f.up), Down: limit.Always(f.down), Idle: f.timeout, Retry: c.retrying(), GetEndpoint: cmp.Or(f.getEndpoint, os.Getenv("FIRN_GET_ENDPOINT")), Known: f.known(),
+		Connections: f.connections, Up: byHour(f.up), Down: byHour(f.down), Sent: f.sent, Idle: f.timeout, Retry: c.retrying(), GetEndpoint: cmp.Or(f.getEndpoint, os.Getenv("FIRN_GET_ENDPOINT")), Known: f.known(),
 	}
 	o.Trace = f.made.note
 	if c.debug {
@@ -106,6 +109,15 @@ func (f *storeFlags) options(c *console) wire.StoreOptions {
 		}
 	}
 	return o
+}
+
+// byHour is a timetable as stores have it, by the clock on the wall here.
+func byHour(t schedule.Timetable) limit.Rate {
+	now := time.Now()
+	if t.At(now, time.Local) == 0 && t.Changes(now, time.Local).IsZero() {
+		return nil
+	}
+	return func(now time.Time) (units.Size, time.Time) { return t.At(now, time.Local), t.Changes(now, time.Local) }
 }
 
 // secretFlags are the ways to give what opens a repository. Nothing secret stands in an argument.

@@ -6,6 +6,7 @@ import (
 
 	"firn/internal/backup"
 	"firn/internal/price"
+	"firn/internal/schedule"
 	"firn/internal/state"
 	"firn/internal/store/s3"
 	"firn/internal/units"
@@ -117,13 +118,30 @@ func (c *console) dues(region *price.Region, files, bytes int64, most price.Sent
 // linkOf is how fast the way to the store is: as the user limits it, else as it was measured.
 func linkOf(s *state.State, f *storeFlags) state.Link {
 	l := s.Link()
-	if f.up > 0 {
-		l.Up = float64(f.up)
-	}
-	if f.down > 0 {
-		l.Down = float64(f.down)
-	}
+	now := time.Now()
+	l.Up, l.Down = overWeek(f.up, l.Up, now), overWeek(f.down, l.Down, now)
 	return l
+}
+
+// overWeek is what a way that takes so many bytes a second, 0 where nothing tells, takes on the average of the coming week with a timetable on it; 0: nothing tells.
+func overWeek(t schedule.Timetable, link float64, now time.Time) float64 {
+	sum := 0.0
+	for at, end, n := now, now.Add(units.Week), 0; at.Before(end) && n < 1000; n++ {
+		next := t.Changes(at, time.Local)
+		if next.IsZero() || next.After(end) || !next.After(at) {
+			next = end
+		}
+		rate := float64(t.At(at, time.Local))
+		if rate == 0 {
+			rate = link
+		}
+		if rate == 0 {
+			return 0
+		}
+		sum += rate * next.Sub(at).Seconds()
+		at = next
+	}
+	return sum / units.Week.Seconds()
 }
 
 // longDuration prints a stretch of time roughly: 3 days, 5 h, 12 min.

@@ -400,10 +400,13 @@ func (x *backupCommand) readStreams(ctx context.Context, s *session, o backup.Op
 		return false, err // it is tried again
 	}
 	x.show(o, res, err, x.c.now().Sub(started))
+	if x.limits.stopped(x.c, res, err) {
+		return false, nil
+	}
 	if err == nil && res.Snapshot.Stats.Bytes == 0 && len(batch.Streams) > 0 {
 		x.c.warn("%s: there was nothing in it: 0 bytes", r.given)
 	}
-	return err == nil, x.resumable(ctx, res, err)
+	return err == nil, named(o.Source, x.resumable(ctx, res, err))
 }
 
 // resumable says of a run that was stopped how it goes on.
