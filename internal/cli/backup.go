@@ -187,7 +187,7 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 	s.tellDamaged(scope)
 	worst, err := x.backUpAll(ctx, s, scope, p)
 	switch {
-	case err != nil:
+	case err != nil || ctx.Err() != nil:
 		return err
 	case x.dryRun || x.limits.reached != "":
 		return worst
