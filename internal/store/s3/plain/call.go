@@ -39,7 +39,8 @@ func failed(err error) error {
 	switch {
 	case e.Code == "NoSuchUpload":
 		other.Reason = bucket.ErrNoUpload
-	case e.Code == "KeyTooLongError", e.Code == "InvalidObjectName", e.Code == "InvalidURI", e.Code == "XMinioInvalidObjectName", e.Code == "XMinioInvalidResourceName":
+	case e.Code == "KeyTooLongError", e.Code == "InvalidObjectName", e.Code == "InvalidURI", e.Code == "XMinioInvalidObjectName", e.Code == "XMinioInvalidResourceName",
+		e.Code == "DirectoryObjectContainsData", e.Code == "ObjectParentIsFile", e.Code == "ExistingObjectIsDirectory": // the last of servers that keep objects as files
 		other.Reason = bucket.ErrKey
 	case errors.Is(e.Reason, store.ErrExist):
 		other.Reason = &meanings[len(meanings)-1]

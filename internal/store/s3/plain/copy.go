@@ -33,6 +33,12 @@ func (b *Bucket) copy(ctx context.Context, fromBucket, from, key string, size in
 			return bucket.Info{}, err
 		}
 	}
+	if err := b.awkward(ctx, key); err != nil {
+		return bucket.Info{}, err
+	}
+	if err := b.lookFirst(ctx, key, o.PutOptions, !b.s.Amazon()); err != nil { // few others look at conditions of a copy
+		return bucket.Info{}, err
+	}
 	if fromBucket == "" {
 		fromBucket = b.o.S3.Bucket
 	}
@@ -49,6 +55,9 @@ func (b *Bucket) copy(ctx context.Context, fromBucket, from, key string, size in
 		err = c.inParts(ctx)
 	} else {
 		err = c.whole(ctx)
+	}
+	if err == nil {
+		err = b.kept(ctx, key)
 	}
 	return c.info, err
 }

@@ -235,6 +235,10 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, r.end()
 	}
+	if err := r.ctx.Err(); err != nil { // what has arrived by now could be read on
+		r.err = bucket.Fail("get", r.key, err)
+		return 0, r.err
+	}
 	p = p[:min(int64(len(p)), r.left)]
 	if down := r.b.o.Down; down != nil {
 		p = p[:min(len(p), max(1, down.Burst()))]

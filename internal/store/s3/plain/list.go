@@ -37,8 +37,8 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, fn func(bucket.
 			if !strings.HasPrefix(o.Key, prefix) || !shown && o.Key <= after {
 				continue
 			}
-			if o.Key <= last {
-				return bucket.Fail("list", prefix, fmt.Errorf("server does not list in bytewise order: %q after %q", o.Key, last))
+			if o.Key <= last && shown {
+				return bucket.Fail("list", prefix, disorder(last, o.Key))
 			}
 			last, shown = o.Key, true
 			if err := fn(o); err != nil {
@@ -47,6 +47,16 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, fn func(bucket.
 		}
 	}
 	return bucket.Fail("list", prefix, ctx.Err())
+}
+
+// disorder tells why a key comes where it should not. Servers that do not encode keys put U+FFFD into the place of what XML cannot carry.
+func disorder(last, key string) error {
+	for _, k := range []string{last, key} {
+		if strings.ContainsRune(k, '\ufffd') {
+			return fmt.Errorf("%w: the server does not tell what an object is called, but %q", bucket.ErrKey, k)
+		}
+	}
+	return fmt.Errorf("server does not list in bytewise order: %q after %q", key, last)
 }
 
 // page is one of a listing.

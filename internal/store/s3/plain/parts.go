@@ -32,6 +32,9 @@ func (b *Bucket) begin(ctx context.Context, key string, o bucket.PutOptions) (id
 	if err := checkKey(key); err != nil {
 		return "", err
 	}
+	if err := b.awkward(ctx, key); err != nil {
+		return "", err
+	}
 	metadata, err := toHeaders(o.Metadata)
 	if err != nil {
 		return "", err
@@ -51,6 +54,7 @@ func (b *Bucket) begin(ctx context.Context, key string, o bucket.PutOptions) (id
 			out, err := s3.Ask(ctx, b.s, func() (*api.CreateMultipartUploadOutput, error) { return b.c.CreateMultipartUpload(ctx, in, tolerant) })
 			if err == nil {
 				id = aws.ToString(out.UploadId)
+				summed = summed && (out.ChecksumAlgorithm != "" || b.verifies())
 			}
 			return err
 		})
@@ -97,7 +101,7 @@ func (b *Bucket) putPart(ctx context.Context, key, id string, n int, r io.ReadSe
 	if b.summedUpload(id) {
 		level = byCRC
 	}
-	s, err := sumsOf(c, level, nil)
+	s, err := sumsOf(c, level, nil, true)
 	if err != nil {
 		return part, err
 	}
@@ -170,6 +174,9 @@ func (b *Bucket) complete(ctx context.Context, key, id string, parts []bucket.Pa
 	if len(parts) == 0 || len(parts) > maxParts {
 		return bucket.Info{}, fmt.Errorf("%d parts are not within 1 and %d", len(parts), maxParts)
 	}
+	if err := b.lookFirst(ctx, key, o, b.unconditional); err != nil {
+		return bucket.Info{}, err
+	}
 	c := &completion{b: b, o: o, parts: parts}
 	c.in = &api.CompleteMultipartUploadInput{Bucket: b.name, Key: &key, UploadId: &id, IfMatch: quoted(o.IfMatch), MpuObjectSize: &c.size,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: make([]types.CompletedPart, len(parts))}}
@@ -182,7 +189,7 @@ func (b *Bucket) complete(ctx context.Context, key, id string, parts []bucket.Pa
 		return bucket.Info{}, err
 	}
 	b.uploads.Delete(id)
-	return c.info, nil
+	return c.info, b.kept(ctx, key)
 }
 
 // completion is a Complete under way.

@@ -26,13 +26,11 @@ package plain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	api "github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -92,7 +90,10 @@ type Bucket struct {
 	raw      atomic.Bool  // listings cannot be URL-encoded
 	single   atomic.Bool  // objects can be deleted one by one only
 	uploads  sync.Map     // ids of uploads, and whether their parts have a CRC64NVME
-	observed atomic.Bool  // the server has told a CRC64NVME
+	observed atomic.Bool  // the server has told a sum that it was sent
+
+	unconditional bool // the server does not look at conditions
+	naming        atomic.Int32
 }
 
 var (
@@ -112,6 +113,10 @@ func Open(ctx context.Context, o Options) (*Bucket, error) {
 		return nil, err
 	}
 	b := &Bucket{o: o, s: s, c: s.Client(), name: &o.S3.Bucket, puts: newGate(o.Connections), gets: newGate(o.Connections), asks: newGate(2 * o.Connections)}
+	b.unconditional = o.S3.Known.Refused(store.Conditions)
+	if b.s.Amazon() {
+		b.naming.Store(namesKept)
+	}
 	if o.S3.Known.Refused(store.Sums) {
 		b.level.Store(byMD5)
 	}
@@ -168,16 +173,6 @@ func (b *Bucket) Requests() map[string]int64 { return b.s.Requests() }
 
 // Close implements bucket.Bucket.
 func (b *Bucket) Close() error { return b.s.Close() }
-
-var errKey = errors.New("a key is UTF-8 of 1 to 1,024 bytes")
-
-// checkKey refuses what no server takes as a key.
-func checkKey(key string) error {
-	if key == "" || len(key) > bucket.MaxKey || !utf8.ValidString(key) {
-		return fmt.Errorf("%w: %w", bucket.ErrKey, errKey)
-	}
-	return nil
-}
 
 // class is how the parent and this package speak of classes: empty is STANDARD.
 func class(name string) string {

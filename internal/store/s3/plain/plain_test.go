@@ -1,29 +1,36 @@
 package plain
 
 import (
-	"bytes"
 	"context"
-	"io"
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
 	"testing"
 	"time"
 
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 
 	"firn/internal/bucket"
+	"firn/internal/bucket/buckettest"
 	"firn/internal/coldtest"
 	"firn/internal/store/s3"
-	"firn/internal/storetest"
+	"firn/internal/storetest/versitygw"
 )
 
-// open makes a new bucket of a server.
-func open(t testing.TB, server *coldtest.Server, change func(*Options)) *Bucket {
+func randomName() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return "plain-" + hex.EncodeToString(b[:])
+}
+
+// atOnce does not wait between tries.
+func atOnce(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// made opens a bucket, and makes it.
+func made(t testing.TB, o Options) *Bucket {
 	t.Helper()
-	u := server.User()
-	o := Options{S3: s3.Options{Bucket: "plain", Endpoint: server.Endpoint(), Region: server.Region(),
-		Credentials: awscredentials.NewStaticCredentialsProvider(u.Access, u.Secret, u.Token)},
-		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
-	if change != nil {
-		change(&o)
+	if o.Sleep == nil {
+		o.Sleep = atOnce
 	}
 	b, err := Open(t.Context(), o)
 	if err != nil {
@@ -32,72 +39,79 @@ func open(t testing.TB, server *coldtest.Server, change func(*Options)) *Bucket 
 	if err := b.Make(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return b
 }
 
-func TestSmoke(t *testing.T) {
-	server := coldtest.Start(t, coldtest.Options{PageKeys: 2})
-	b := open(t, server, nil)
-	for _, key := range []string{"/lead", "a//b", "a/../b", "../x", "a b+c%20", "trail/", "ü/\x01\r\n\t\ufffe", "&<>\"'"} {
-		for _, size := range []int{0, 100, 3 << 20} {
-			content := storetest.Content(1, size)
-			info, err := b.Put(t.Context(), key, bytes.NewReader(content), int64(size), bucket.PutOptions{ContentType: "text/plain", Metadata: map[string]string{"a": "bär  x "}})
-			if err != nil {
-				t.Fatal(err)
+// open makes a new bucket of a server.
+func open(t testing.TB, server *coldtest.Server, change func(*Options)) *Bucket {
+	t.Helper()
+	u := server.User()
+	o := Options{S3: s3.Options{Bucket: randomName(), Endpoint: server.Endpoint(), Region: server.Region(),
+		Credentials: awscredentials.NewStaticCredentialsProvider(u.Access, u.Secret, u.Token)}}
+	if change != nil {
+		change(&o)
+	}
+	return made(t, o)
+}
+
+// The contract, over a server as Amazon's and over those with every weakness that a provider has.
+func TestSuite(t *testing.T) {
+	for name, c := range map[string]struct {
+		o     coldtest.Options
+		suite buckettest.Suite
+		tune  func(*Options)
+	}{
+		"amazon":     {suite: buckettest.Suite{Cold: "DEEP_ARCHIVE"}},
+		"pages":      {o: coldtest.Options{PageKeys: 7}, suite: buckettest.Suite{Objects: 60}},
+		"copies":     {suite: buckettest.Suite{Objects: 5}, tune: func(o *Options) { o.CopyPart = 5 << 20 }},
+		"scaleway":   {o: coldtest.Options{Provider: coldtest.Scaleway}, suite: buckettest.Suite{Objects: 5}},
+		"ceph":       {o: coldtest.Options{Provider: coldtest.Ceph}, suite: buckettest.Suite{Objects: 5}},
+		"versity":    {o: coldtest.Options{Provider: coldtest.Versity}, suite: buckettest.Suite{Objects: 5}},
+		"conditions": {o: coldtest.Options{Provider: coldtest.Provider{ConditionsIgnored: true}}, suite: buckettest.Suite{Objects: 5, NoConditions: true, NoCopyConditions: true}},
+		"no sums":    {o: coldtest.Options{Provider: coldtest.Provider{Checksums: coldtest.ChecksumsRefused}}, suite: buckettest.Suite{Objects: 5, NoSums: true}},
+		"old":        {o: coldtest.Options{Provider: coldtest.Old}, suite: buckettest.Suite{Objects: 5, NoConditions: true, NoCopyConditions: true, NoSums: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := coldtest.Start(t, c.o)
+			c.suite.Open = func(t *testing.T) bucket.Bucket { return open(t, server, c.tune) }
+			c.suite.Beside = func(t *testing.T, _ bucket.Bucket) (bucket.Bucket, string) {
+				b := open(t, server, nil)
+				return b, b.o.S3.Bucket
 			}
-			if info.Sum == nil || info.ETag == "" {
-				t.Errorf("%+v", info)
-			}
-			r, got, err := b.Get(t.Context(), key, bucket.GetOptions{Length: -1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			have, err := io.ReadAll(r)
-			if err != nil || !bytes.Equal(have, content) || got.Metadata["a"] != "bär  x " {
-				t.Errorf("%q: %v %+v", key, err, got)
-			}
-			r.Close()
+			c.suite.Wait = server.Advance
+			c.suite.Run(t)
+		})
+	}
+}
+
+// The contract, over a real server that keeps its objects as files.
+func TestServer(t *testing.T) {
+	server := versitygw.Start(t)
+	fresh := func(t *testing.T) *Bucket {
+		return made(t, Options{S3: s3.Options{Bucket: randomName(), Endpoint: server.Endpoint, Region: server.Region,
+			Credentials: awscredentials.NewStaticCredentialsProvider(server.Access, server.Secret, "")}})
+	}
+	buckettest.Suite{
+		Open: func(t *testing.T) bucket.Bucket { return fresh(t) },
+		Beside: func(t *testing.T, _ bucket.Bucket) (bucket.Bucket, string) {
+			b := fresh(t)
+			return b, b.o.S3.Bucket
+		},
+		Objects: 100, Refuse: noPath, Skip: func(key string) bool { return !inXMLText(key) },
+	}.Run(t)
+}
+
+// noPath tells what cannot be a path below a folder.
+func noPath(key string) bool {
+	for _, part := range strings.Split(key, "/") {
+		if part == "" || part == "." || part == ".." || len(part) > 255 {
+			return true
 		}
 	}
-	var keys []string
-	if err := b.List(t.Context(), "", "", func(o bucket.Object) error { keys = append(keys, o.Key); t.Logf("%+v", o); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if len(keys) != 8 {
-		t.Errorf("%q", keys)
-	}
-	for _, key := range keys {
-		if _, err := b.Copy(t.Context(), "", key, key+"copy", 3<<20, bucket.CopyOptions{}); err != nil {
-			t.Error(err)
-		}
-		id, err := b.Begin(t.Context(), key, bucket.PutOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var parts []bucket.Part
-		content := storetest.Content(1, 11<<20)
-		for n, from := 1, 0; from < len(content); n, from = n+1, from+5<<20 {
-			size := min(5<<20, len(content)-from)
-			p, err := b.PutPart(t.Context(), key, id, n, bytes.NewReader(content[from:]), int64(size))
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts = append(parts, p)
-		}
-		again, err := b.Parts(t.Context(), key, id)
-		if err != nil || len(again) != 3 {
-			t.Errorf("%v %v", again, err)
-		}
-		info, err := b.Complete(t.Context(), key, id, parts, bucket.PutOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%+v", info)
-	}
-	failed, err := b.Delete(t.Context(), keys)
-	if err != nil || len(failed) > 0 {
-		t.Errorf("%v %v", failed, err)
-	}
-	t.Log(b.Requests())
+	return false
 }

@@ -3,6 +3,8 @@ package plain
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +44,12 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return bucket.Info{}, err
 	}
 	defer free()
+	if err := b.awkward(ctx, key); err != nil {
+		return bucket.Info{}, err
+	}
+	if err := b.lookFirst(ctx, key, o, b.unconditional); err != nil {
+		return bucket.Info{}, err
+	}
 	in := &api.PutObjectInput{Bucket: b.name, Key: &key, ContentLength: &size, Metadata: metadata, StorageClass: types.StorageClass(b.classOf(o.Class)), IfMatch: quoted(o.IfMatch)}
 	if o.ContentType != "" {
 		in.ContentType = &o.ContentType
@@ -51,12 +59,18 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	}
 	p := &putting{b: b, in: in, c: c, o: o}
 	err = b.summed(o.Sum, func(level int32) error {
-		if p.sums, err = sumsOf(c, level, o.Sum); err != nil {
+		if p.sums, err = sumsOf(c, level, o.Sum, b.verifies()); err != nil {
 			return err
 		}
 		in.ChecksumCRC64NVME, in.ChecksumSHA256, in.ContentMD5 = p.sums.crc, p.sums.sha, p.sums.md5
-		return b.do(ctx, b.puts, "put", key, func() error { return p.send(ctx) })
+		if err := b.do(ctx, b.puts, "put", key, func() error { return p.send(ctx) }); err != nil || level == byMD5 {
+			return err
+		}
+		return p.confirmed(ctx)
 	})
+	if err == nil {
+		err = b.kept(ctx, key)
+	}
 	if err != nil {
 		return bucket.Info{}, err
 	}
@@ -89,6 +103,28 @@ func (b *Bucket) summed(want *bucket.Sum, call func(level int32) error) error {
 		}
 	}
 	return first
+}
+
+// verifies reports whether the server is known to compare sums, and not only to take them.
+func (b *Bucket) verifies() bool { return b.s.Amazon() || b.observed.Load() }
+
+// confirmed looks whether the server tells the sum that it was sent. One that does not ignores it: it is sent MD5s from now on, and what it has by now is compared by its ETag, or sent again.
+func (p *putting) confirmed(ctx context.Context) error {
+	b := p.b
+	if p.info.Sum != nil || b.s.Amazon() {
+		b.observed.Store(true)
+		return nil
+	}
+	b.level.Store(byMD5)
+	s, err := sumsOf(p.c, byMD5, nil, true)
+	if err != nil {
+		return err
+	}
+	if raw, err := base64.StdEncoding.DecodeString(*s.md5); err == nil && p.info.ETag == hex.EncodeToString(raw) || p.in.IfMatch != nil || p.in.IfNoneMatch != nil {
+		return nil
+	}
+	p.in.ChecksumCRC64NVME, p.in.ChecksumSHA256, p.in.ContentMD5 = nil, nil, s.md5
+	return b.do(ctx, b.puts, "put", *p.in.Key, func() error { return p.send(ctx) })
 }
 
 // putting is a Put under way.

@@ -28,7 +28,6 @@ const (
 // sums are those that go with one request; nil: not that one.
 type sums struct {
 	crc, sha, md5 *string // in base64
-	want          []byte  // what the caller gave could not be sent, and was compared here
 }
 
 // level is how this content is summed first.
@@ -84,9 +83,9 @@ func (s *sums) set(level int32, sum []byte) {
 	}
 }
 
-// sumsOf finds what goes with content at a level: the sum that the caller gave, or one of the content. A sum that was given and does not go along is compared here.
-func sumsOf(c content, level int32, want *bucket.Sum) (s sums, err error) {
-	if fits(want, level) {
+// sumsOf finds what goes with content at a level: the sum that the caller gave, or one of the content. A sum that was given, and that the server does not compare, is compared here.
+func sumsOf(c content, level int32, want *bucket.Sum, verified bool) (s sums, err error) {
+	if verified && fits(want, level) {
 		s.set(level, want.Value)
 		return s, nil
 	}
