@@ -15,10 +15,13 @@
 //
 // A source is one job of the same name: it is backed up. A repository has jobs of its own, which look after it: prune, check, drill and copies, where they have a schedule.
 //
-// include names more files, relative to the file that names them, with * and ? (default "conf.d/*.toml" beside the first file). What an included file says is merged: tables
-// are joined, a value that two files give is an error that names both.
+// What stands before the first table holds for all sources, as what stands in [defaults] does, or for all repositories (how they are reached, what opens them, what looks after them).
+// A source with cycle = "NAME" also takes what [cycles.NAME] says. Of two that say something the nearer one counts: a source before its cycle, that before [defaults] and the beginning.
 //
-// Text may hold ${NAME} and ${NAME:-default}, which stand for variables of the environment where the value is read as text; $$ is a dollar. Secrets never stand in the file: they
+// include names more files, relative to the file that names them, with * and ? (default "conf.d/*.toml" beside the first file). What an included file says is merged: tables
+// are joined, a value that two files give is an error that names both, and so is a source, repository, cycle or channel of which two files speak.
+//
+// Paths are absolute or begin with ~/. Text may hold ${NAME} and ${NAME:-default}, which stand for variables of the environment where the value is read as text; $$ is a dollar. Secrets never stand in the file: they
 // come from a file, a command or the environment (Secret).
 package config
 
@@ -33,6 +36,7 @@ import (
 // Config is all that the files say, checked, with defaults applied.
 type Config struct {
 	Files        []string // absolute paths, in the order in which they were read
+	Default      string   // name of the repository of whoever names none; empty: there is none
 	Repositories []*Repository
 	Sources      []*Source
 	Notify       []*Channel
@@ -40,6 +44,8 @@ type Config struct {
 	Metrics      Metrics
 	Serve        Serve
 	Run          Run
+
+	said map[string]string // texts that variables or ~ are part of, as they stand in the file
 }
 
 // Place is where something was said.
@@ -128,6 +134,8 @@ type Source struct {
 	As       string            // key "source": name of the source in snapshots, in the place of its path; empty: none
 
 	Exclude, ExcludeFrom, ExcludeIfPresent, Include []string
+	ExcludeAnyCase                                  []string   // key "iexclude"
+	ExcludeLargerThan                               units.Size // 0: no limit
 	OneFileSystem                                   bool
 	ExcludeCaches                                   bool
 	Options                                         []string // key "flags": more flags of backup, each as on the command line, for what has no key
@@ -175,8 +183,9 @@ type Channel struct {
 	Server  string // mail: host:port
 	TLS     string // mail: starttls (default), tls, none
 	User    string
-	Secret  Secret // mail: password; others: bearer token, or the URL itself, which often is the secret (url_file …)
+	Secret  Secret // mail: password; others: bearer token
 	URL     string
+	URLFrom Secret            // the URL, where it is the secret itself (url_file, url_command, url_env); URL is empty then
 	Method  string            // webhook; default POST
 	Headers map[string]string // webhook
 	Subject string            // template
