@@ -175,6 +175,9 @@ func (q *request) fill(b *body, k *sink) (received, error) {
 		}
 		r = chunks
 	}
+	if q.fault.flipsIn() {
+		r = &flipper{r: r, at: b.size / 2}
+	}
 	tag := md5.New()
 	writers := []io.Writer{k, tag}
 	var sum, payload hash.Hash

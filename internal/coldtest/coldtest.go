@@ -6,7 +6,7 @@
 // such as "3-5 hours", the seed chooses within it. What other providers do otherwise is switched on piece by piece, see Provider.
 //
 // Implemented are objects (Put, Get, Head, Delete, DeleteObjects, Copy, GetObjectAttributes), multipart uploads, RestoreObject, versions, Object Lock, lifecycle rules,
-// listings (ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads, ListParts) and what goes with buckets. Left out are encryption, ACLs, tags, replication,
+// listings (ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads, ListParts) and what goes with buckets. Left out are encryption (but for what KMS does to ETags), ACLs, tags, replication,
 // websites and everything else: asking for them is an error.
 //
 // Time: objects age, thaw and expire by Options.Clock. Signatures are compared with the machine's clock, since the client signs by it.
@@ -47,7 +47,9 @@ type Options struct {
 	PageKeys int           // at most so many keys on a page of a listing; 0: 1,000
 	// Expedited is how many expedited retrievals may be under way; further ones are refused until one is done. 0: any number.
 	Expedited int
-	Skew      time.Duration // by which the clock that signatures are compared with is wrong
+	// KMS has the server encrypt everything by keys of KMS, as a bucket does by its default: ETags are then no MD5, of objects and of parts (User Guide, "Checking object integrity").
+	KMS  bool
+	Skew time.Duration // by which the clock that signatures are compared with is wrong
 
 	Prices *price.Region // nil: Amazon's in us-east-1
 	Route  string        // by which answers leave, for the bill; empty: price.Direct

@@ -23,13 +23,16 @@ import (
 //	internal     500 InternalError
 //	denied       403 AccessDenied
 //	expired      400 ExpiredToken
+//	moved        301 PermanentRedirect, and where to
 //	conflict     409 ConditionalRequestConflict, of writes with a condition that holds
 //	capacity     503 GlacierExpeditedRetrievalNotAvailable, of expedited restores
 //	embedded     200 with an InternalError in it, of CompleteMultipartUpload, which is not done, and CopyObject, which is
+//	partly       200 with an InternalError for every second key, of DeleteObjects
 //	cut-in       the connection is cut in the middle of what is sent to the server
 //	cut-out      the connection is cut in the middle of the answer
 //	cut-after    it is done, and the connection is cut before the answer
 //	flip         the content that is got has one bit wrong
+//	flip-in      the content that is sent to the server has one bit wrong
 //	slow         takes delay longer, by the clock
 //	pages        a listing has at most n keys on a page
 //
@@ -48,7 +51,8 @@ type Fault struct {
 	From, Until time.Duration // Until 0: no end
 }
 
-var kinds = []string{"slowdown", "unavailable", "internal", "denied", "expired", "conflict", "capacity", "embedded", "cut-in", "cut-out", "cut-after", "flip", "slow", "pages"}
+var kinds = []string{"slowdown", "unavailable", "internal", "denied", "expired", "moved", "conflict", "capacity", "embedded", "partly", "cut-in", "cut-out",
+	"cut-after", "flip", "flip-in", "slow", "pages"}
 
 // ParseFaults reads rules, one a line; empty lines and lines that begin with # are left out.
 func ParseFaults(text string) ([]Fault, error) {
@@ -226,6 +230,11 @@ func (f *fault) refusal() error {
 			return denied("Access Denied")
 		case "expired":
 			return fail(http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
+		case "moved":
+			e := fail(http.StatusMovedPermanently, "PermanentRedirect",
+				"The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.")
+			e.header = http.Header{"X-Amz-Bucket-Region": {"eu-west-3"}}
+			return e
 		}
 	}
 	return nil
@@ -245,6 +254,15 @@ func (f *fault) conflict() error {
 func (f *fault) capacity() bool { _, ok := f.has("capacity"); return ok }
 func (f *fault) cutsOut() bool  { _, ok := f.has("cut-out"); return ok }
 func (f *fault) flips() bool    { _, ok := f.has("flip"); return ok }
+func (f *fault) flipsIn() bool  { _, ok := f.has("flip-in"); return ok }
+
+// partly is what becomes of one of several keys.
+func (f *fault) partly(i int) error {
+	if _, ok := f.has("partly"); ok && i%2 == 0 {
+		return internal()
+	}
+	return nil
+}
 
 // cutIn tells after how many bytes of size the connection is cut; less than 0: it is not.
 func (f *fault) cutIn(size int64) int64 {

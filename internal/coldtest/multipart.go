@@ -2,6 +2,7 @@ package coldtest
 
 import (
 	"crypto/md5"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -144,11 +145,12 @@ func (q *request) uploadPart() error {
 		got.content.drop()
 		return err
 	}
-	p := &part{Number: n, Size: got.size, MD5: got.md5, Sum: got.sum, content: got.content}
+	p := &part{Number: n, Size: got.size, MD5: q.s.partTag(got.md5), Sum: got.sum, content: got.content}
 	if err := q.keepPart(u, p); err != nil {
 		got.content.drop()
 		return err
 	}
+	q.encryption()
 	h := q.w.Header()
 	h.Set("ETag", quoted(hexOf(p.MD5[:])))
 	if p.Sum.Value != "" {
@@ -157,6 +159,14 @@ func (q *request) uploadPart() error {
 	h.Set("Content-Length", "0")
 	q.answer(http.StatusOK)
 	return nil
+}
+
+// partTag is what a part has as its ETag: its MD5, or nothing that means anything.
+func (s *Server) partTag(sum [md5.Size]byte) [md5.Size]byte {
+	if s.o.KMS {
+		_, _ = rand.Read(sum[:])
+	}
+	return sum
 }
 
 // partSum holds a part to the algorithm of its upload. Where the upload has none, any will do, as Amazon's own client needs it.
@@ -267,6 +277,7 @@ func (q *request) copyPart(u *upload, n *snapshot, offset, length int64) (*part,
 		p.Sum.Value = encode(sum.Sum(nil))
 	}
 	tag.Sum(p.MD5[:0])
+	p.MD5 = q.s.partTag(p.MD5)
 	p.content, err = k.done()
 	return p, err
 }

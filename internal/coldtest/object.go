@@ -1,6 +1,7 @@
 package coldtest
 
 import (
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func (q *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	v := &version{Key: q.key, Size: got.size, Tag: hexOf(got.md5[:]), Class: class, Sum: got.sum, Header: q.keep(), content: got.content}
+	v := &version{Key: q.key, Size: got.size, Tag: q.s.tag(got.md5), Class: class, Sum: got.sum, Header: q.keep(), content: got.content}
 	if err := q.create(v, got.sawSum); err != nil {
 		got.content.drop()
 		return err
@@ -137,8 +138,25 @@ func (q *request) putAnswer(v *version) {
 	h := q.w.Header()
 	h.Set("ETag", quoted(v.Tag))
 	q.sumHeader(v)
+	q.encryption()
 	if v.ID != "null" {
 		h.Set("x-amz-version-id", v.ID)
+	}
+}
+
+// tag is the ETag of content by its MD5, where it is one.
+func (s *Server) tag(sum [md5.Size]byte) string {
+	if s.o.KMS {
+		return random(md5.Size)
+	}
+	return hexOf(sum[:])
+}
+
+// encryption tells how an object is encrypted.
+func (q *request) encryption() {
+	if q.s.o.KMS {
+		q.w.Header().Set("x-amz-server-side-encryption", "aws:kms")
+		q.w.Header().Set("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:"+q.s.o.Region+":111122223333:key/coldtest")
 	}
 }
 
@@ -273,6 +291,7 @@ func (q *request) describe(n *snapshot, v *version, wholeSum bool) {
 	if n.restoring != "" {
 		h.Set("x-amz-restore", n.restoring)
 	}
+	q.encryption()
 	if n.ID != "null" {
 		h.Set("x-amz-version-id", n.ID)
 	}
@@ -307,9 +326,6 @@ func (q *request) fresh(n *snapshot) error {
 }
 
 func (q *request) headObject() error {
-	if q.query.Has("partNumber") {
-		return notImplemented("partNumber")
-	}
 	n, v, err := q.snapshot(q.key, q.query.Get("versionId"))
 	if err != nil {
 		return err
@@ -318,10 +334,55 @@ func (q *request) headObject() error {
 	if err := q.fresh(n); err != nil {
 		return err
 	}
-	q.describe(n, v, true)
-	q.w.Header().Set("Content-Length", strconv.FormatInt(n.Size, 10))
-	q.answer(http.StatusOK)
+	offset, length, part, err := q.stretch(n)
+	if err != nil {
+		return err
+	}
+	q.describe(n, v, !part)
+	q.answer(q.extent(n, offset, length, part))
 	return nil
+}
+
+// stretch finds which bytes a GET or HEAD is about: all, a part (partNumber) or a range.
+func (q *request) stretch(n *snapshot) (offset, length int64, part bool, err error) {
+	text := q.query.Get("partNumber")
+	if text == "" {
+		return byteRange(q.r.Header.Get("Range"), n.Size)
+	}
+	if q.r.Header.Get("Range") != "" {
+		return 0, 0, false, invalidRequest("Cannot specify both Range header and partNumber query parameter")
+	}
+	number, bad := strconv.Atoi(text)
+	if bad != nil || number < 1 || number > maxParts {
+		return 0, 0, false, invalidArgument(fmt.Sprintf("Part number must be an integer between 1 and %d, inclusive", maxParts), "partNumber", text)
+	}
+	if number > max(1, len(n.Parts)) {
+		return 0, 0, false, fail(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable",
+			[2]string{"PartNumberRequested", text}, [2]string{"ActualPartCount", strconv.Itoa(max(1, len(n.Parts)))})
+	}
+	if len(n.Parts) == 0 {
+		return 0, n.Size, n.Size > 0, nil
+	}
+	q.w.Header().Set("x-amz-mp-parts-count", strconv.Itoa(len(n.Parts)))
+	for _, p := range n.Parts[:number-1] {
+		offset += p.Size
+	}
+	p := n.Parts[number-1]
+	if p.Sum.Value != "" && strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		q.w.Header().Set(p.Sum.a().header(), p.Sum.Value)
+	}
+	return offset, p.Size, true, nil
+}
+
+// extent sets the headers that tell which bytes follow, and returns the status.
+func (q *request) extent(n *snapshot, offset, length int64, part bool) int {
+	h := q.w.Header()
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	if !part {
+		return http.StatusOK
+	}
+	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+length-1, n.Size))
+	return http.StatusPartialContent
 }
 
 // unthawed is the answer to whoever reads what is not thawed.
@@ -330,9 +391,6 @@ func unthawed(class string) *apiError {
 }
 
 func (q *request) getObject() error {
-	if q.query.Has("partNumber") {
-		return notImplemented("partNumber")
-	}
 	n, v, err := q.snapshot(q.key, q.query.Get("versionId"))
 	if err != nil {
 		return err
@@ -344,18 +402,12 @@ func (q *request) getObject() error {
 	if !n.readable {
 		return unthawed(n.Class)
 	}
-	offset, length, part, err := byteRange(q.r.Header.Get("Range"), n.Size)
+	offset, length, part, err := q.stretch(n)
 	if err != nil {
 		return err
 	}
 	q.describe(n, v, !part)
-	h := q.w.Header()
-	h.Set("Content-Length", strconv.FormatInt(length, 10))
-	status := http.StatusOK
-	if part {
-		status = http.StatusPartialContent
-		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+length-1, n.Size))
-	}
+	status := q.extent(n, offset, length, part)
 	r, err := n.content.open(offset, length)
 	if err != nil {
 		return err
@@ -491,10 +543,14 @@ func (q *request) copyObject() error {
 			return err
 		}
 	}
+	if q.s.o.KMS {
+		v.Tag = random(md5.Size)
+	}
 	if err := q.create(v, true); err != nil {
 		n.content.drop()
 		return err
 	}
+	q.encryption()
 	q.s.mu.Lock()
 	q.s.meter.read(q.s.billed(q.s.moment), n.Class, n.Size*q.s.scale(n.Class))
 	q.s.mu.Unlock()
@@ -650,13 +706,16 @@ func (q *request) deleteObjects() error {
 	}
 	p := newPage()
 	p.root("DeleteResult")
-	for _, o := range d.Objects {
+	for i, o := range d.Objects {
 		var v *version
 		action := q.op.action
 		if o.VersionId != "" {
 			action = ofVersion(action)
 		}
 		err := q.allowed(action, o.Key)
+		if err == nil {
+			err = q.fault.partly(i)
+		}
 		if err == nil {
 			v, err = q.delete(b, o.Key, o.VersionId)
 		}
