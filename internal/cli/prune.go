@@ -26,6 +26,8 @@ type pruneCommand struct {
 	read    readFlags
 	prices  priceFlags
 	keep    retentionFlags
+	file    string
+	rules   keepRules // of the file or the configuration; nil: the flags say what is kept
 	all     bool
 	source  string
 	hostKey string
@@ -67,6 +69,7 @@ terminal you are asked first; elsewhere it goes on, but for --keep-none, which t
 	}
 	x.keep.register(cmd)
 	fl := cmd.Flags()
+	fl.StringVar(&x.file, "keep-file", "", "policies of sources, as JSON: [{\"source\": \"/home\", \"keep\": [\"--keep-daily=7\"]}]; what is not named stays")
 	fl.BoolVar(&x.all, "keep-all", false, "forget none: only delete what is not needed any more")
 	fl.StringVar(&x.source, "source", "", "forget only snapshots of this source: its name, path or id")
 	fl.BoolVarP(&x.dryRun, "dry-run", "n", false, "tell what would be done, and do nothing")
@@ -101,6 +104,7 @@ func (x *pruneCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	policy.None = policy.None || x.rules.forgetsAll()
 	if x.lock != "" {
 		if _, _, err := parseLock("--lock", x.lock, "--mode", ""); err != nil {
 			return err
@@ -171,6 +175,9 @@ func (x *pruneCommand) remembering(ctx context.Context, s *session, o prune.Opti
 // policy is what the flags say is kept.
 func (x *pruneCommand) policy() (retain.Policy, error) {
 	p, err := x.keep.policy()
+	if x.file != "" {
+		return x.readRules(err == nil || !errors.Is(p.Check(), retain.ErrEmpty))
+	}
 	var bad *advice.Error
 	empty := errors.As(err, &bad) && errors.Is(p.Check(), retain.ErrEmpty)
 	switch {
@@ -188,8 +195,25 @@ func (x *pruneCommand) policy() (retain.Policy, error) {
 	return p, err
 }
 
+// readRules reads --keep-file; said tells that other flags say what is kept, too.
+func (x *pruneCommand) readRules(said bool) (p retain.Policy, err error) {
+	if said || x.all || x.source != "" {
+		return p, usage("write it into the file", "--keep-file says what is kept of each source, and so does another flag")
+	}
+	x.rules, err = readKeepFile(x.file)
+	return p, err
+}
+
 // decide puts the policy into the words of package prune.
 func (x *pruneCommand) decide(ctx context.Context, s *session, policy retain.Policy) (prune.Decide, error) {
+	if x.rules != nil {
+		items, err := s.items(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x.rules.tell(x.c, items)
+		return func(items []snapshot.Item, now time.Time) ([]snapshot.ID, error) { return x.rules.decide(items, now, time.Local), nil }, nil
+	}
 	filters := filterFlags{source: x.source}
 	filter := filters.filter()
 	if x.source != "" {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,8 @@ type retentionCommand struct {
 	host    hostFlags
 	filters filterFlags
 	keep    retentionFlags
+	file    string
+	rules   keepRules // of the file; nil: the flags say what is kept
 	prices  priceFlags
 	year    int
 }
@@ -72,6 +75,7 @@ decided, and those with the tag are shown.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return x.run(cmd.Context()) },
 	}
 	x.keep.register(cmd)
+	cmd.Flags().StringVar(&x.file, "keep-file", "", "policies of sources, as JSON (firn prune --help)")
 	cmd.Flags().IntVar(&x.year, "year", 0, "draw this year (the newest that has a snapshot)")
 	cmd.Flags().StringVar(&x.host.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
 	x.filters.register(cmd)
@@ -90,7 +94,7 @@ type explained struct {
 }
 
 func (x *retentionCommand) run(ctx context.Context) error {
-	policy, err := x.keep.policy()
+	policy, err := x.policy()
 	if err != nil {
 		return err
 	}
@@ -113,7 +117,7 @@ func (x *retentionCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources := explainAll(items, policy, x.c.now())
+	sources := x.explainAll(items, policy)
 	shown := 0
 	for i := range sources {
 		e := &sources[i]
@@ -145,6 +149,40 @@ func contentClass(r *repo.Repository, s snapshot.Storage) string {
 		return s.Class
 	}
 	return r.Config().Class.Data
+}
+
+// policy is what the flags say is kept, or rules where a file does.
+func (x *retentionCommand) policy() (retain.Policy, error) {
+	p, err := x.keep.policy()
+	if x.file == "" {
+		return p, err
+	}
+	if err == nil || !errors.Is(p.Check(), retain.ErrEmpty) {
+		return p, usage("write it into the file", "--keep-file says what is kept of each source, and so does another flag")
+	}
+	x.rules, err = readKeepFile(x.file)
+	return p, err
+}
+
+// explainAll is explainAll by the rules where there are some.
+func (x *retentionCommand) explainAll(items []snapshot.Item, policy retain.Policy) []explained {
+	sources := explainAll(items, policy, x.c.now())
+	if x.rules == nil {
+		return sources
+	}
+	var all []snapshot.Item
+	for i := range sources {
+		all = append(all, sources[i].items...)
+	}
+	verdicts := x.rules.verdicts(all, x.c.now(), time.Local)
+	for i := range sources {
+		for k := range sources[i].snaps {
+			if v, named := verdicts[sources[i].snaps[k].ID]; named {
+				sources[i].verdicts[k] = v
+			}
+		}
+	}
+	return sources
 }
 
 // explainAll decides all snapshots and groups them by source, as package prune does: of one whose paths were taken out only what stands in its place counts.
