@@ -100,7 +100,7 @@ func TestColdStreamKill(t *testing.T) {
 	link := 4_000_000 * 10 / 7 / 86_400 / days
 	to := filepath.Join(x.dir, "restored")
 	// Whose giver is killed sees the end of its input, as if that were all.
-	args := []string{"restore", "latest", "--to-command", fmt.Sprintf("cat >%[1]s.part && [ $(wc -c <%[1]s.part) = %d ] && mv %[1]s.part %[1]s", to, len(content)), "--yes", "--tier", "standard", "--days", fmt.Sprint(days), "--link", fmt.Sprint(max(link, 1)), "--poll", "200ms", "-q"}
+	args := []string{"restore", "latest", "--to-command", fmt.Sprintf("cat >%[1]s.$$ && [ $(wc -c <%[1]s.$$) = %d ] && mv %[1]s.$$ %[1]s", to, len(content)), "--yes", "--tier", "standard", "--days", fmt.Sprint(days), "--link", fmt.Sprint(max(link, 1)), "--poll", "200ms", "-q"}
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 4))
 	for k := range 4 {

@@ -91,7 +91,7 @@ func (k *killed) command(work string, args ...string) *exec.Cmd {
 	cmd := exec.Command(k.program, args...)
 	w := k.path(work)
 	cmd.Env = append(os.Environ(), "FIRN_REPO="+filepath.Join(w, "repo"), "FIRN_CACHE_DIR="+filepath.Join(w, "cache"), "FIRN_STATE_DIR="+filepath.Join(w, "state"),
-		"FIRN_IDENTITY="+filepath.Join(k.dir, "key"), "FIRN_PASSPHRASE=")
+		"FIRN_IDENTITY="+filepath.Join(k.dir, "key"), "FIRN_PASSPHRASE=", "GOMAXPROCS=4") // what a kill loses grows with the workers
 	return cmd
 }
 

@@ -20,10 +20,13 @@ func TestVanishingSource(t *testing.T) {
 		h.write(fmt.Sprintf("many/%03d", i), strings.Repeat(fmt.Sprintf("%d %x\n", i, i*i*i), 2000))
 	}
 	cmd, errs := h.command("backup", "many", "src", "--limit-upload", "2M", "--workers", "1", "--compression", "fastest")
+	before := len(h.objects("world", "data"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(150 * time.Millisecond)
+	for tries := 0; len(h.objects("world", "data")) == before && tries < 30_000; tries++ { // what comes first has been sent
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err := os.Rename(filepath.Join(h.dir, "src"), filepath.Join(h.dir, "gone")); err != nil {
 		t.Fatal(err)
 	}
