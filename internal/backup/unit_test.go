@@ -62,7 +62,7 @@ func TestFailedUnitStaysOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{ctx: ctx, writer: writer, tree: &oneFile{content: "content"}, files: newFileMap(), bundleRoom: 1 << 20}
+	r := &run{ctx: ctx, soft: ctx, writer: writer, tree: &oneFile{content: "content"}, files: newFileMap(), bundleRoom: 1 << 20}
 	r.o.Now = time.Now
 	w := &worker{run: r, hash: digest.NewHasher(access.Host.Scope().ChunkKey(0))}
 	unitOf := func(name string) *unit {
