@@ -42,7 +42,7 @@ func (s *Secrets) Add(texts ...string) {
 		}
 		raw, _ := json.Marshal(text)
 		quoted := strconv.Quote(text)
-		s.texts = append(s.texts, text, string(raw[1:len(raw)-1]), quoted[1:len(quoted)-1], url.QueryEscape(text), url.PathEscape(text))
+		s.texts = append(s.texts, text, string(raw[1:len(raw)-1]), plainJSON.Replace(string(raw[1:len(raw)-1])), quoted[1:len(quoted)-1], url.QueryEscape(text), url.PathEscape(text))
 	}
 	slices.SortFunc(s.texts, func(a, b string) int {
 		if d := len(b) - len(a); d != 0 {
@@ -57,6 +57,9 @@ func (s *Secrets) Add(texts ...string) {
 	}
 	s.hide = strings.NewReplacer(pairs...)
 }
+
+// plainJSON undoes what encoding/json does for the sake of web pages, and slog does not.
+var plainJSON = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 // Hide takes the secrets out of a text.
 func (s *Secrets) Hide(text string) string {

@@ -23,6 +23,7 @@ var (
 	ErrBusy        = errors.New("it is too busy")
 	ErrRefused     = errors.New("it was refused")
 	ErrCommand     = errors.New("the command failed")
+	ErrStopped     = errors.New("it was stopped before that was done")
 )
 
 // Error tells that a notice did not get through. It holds no secret, and wraps a reason from above and context.Canceled where that was it.
@@ -66,7 +67,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Reason}
 }
 
-// OptionError tells what is wrong with the settings of a channel. It does not show them.
+// OptionError tells what is wrong with the settings of a channel. It shows no secret.
 type OptionError struct{ Channel, Key, Text string }
 
 func (e *OptionError) Error() string {

@@ -46,7 +46,7 @@ func newMail(c *Channel) (sender, error) {
 	if err != nil {
 		host, port = strings.Trim(c.o.Server, "[]"), ""
 	}
-	if host == "" || strings.ContainsAny(host, "/@ \r\n") {
+	if host == "" || strings.ContainsAny(c.o.Server, "/@ \t\r\n") {
 		return nil, c.wrong("server", "is no host, or host:port")
 	}
 	p.host, p.loopback, p.tls = host, isLoopback(host), c.o.TLS
@@ -198,15 +198,14 @@ func (p *post) mechanisms() []mail.SMTPAuthType {
 
 // hand hands the mail over to those who do not have it yet. Where the server refuses some of them, the others get it all the same.
 func (p *post) hand(client *smtp.Client, m *mail.Msg, n *notice) error {
-	if err := client.Mail(p.from.Address); err != nil {
+	if err := client.Mail(bare(p.from.Address)); err != nil {
 		return p.judge(err)
 	}
-	var refused []string // for good
 	var later []string
 	var last error
-	taken := 0
+	taken, refused := 0, 0
 	for _, to := range n.left {
-		err := client.Rcpt(to)
+		err := client.Rcpt(bare(to))
 		var said *textproto.Error
 		switch {
 		case err == nil:
@@ -216,24 +215,32 @@ func (p *post) hand(client *smtp.Client, m *mail.Msg, n *notice) error {
 		case said.Code/100 == 4:
 			later, last = append(later, to), err
 		default:
-			refused, last = append(refused, to), err
+			n.refused, last = append(n.refused, to), err
+			refused++
 		}
 	}
 	if taken > 0 {
 		if err := p.data(client, m); err != nil {
+			n.refused = n.refused[:len(n.refused)-refused] // all are asked again
 			return err
 		}
 	}
 	_ = client.Quit()
-	n.left = later
-	if last == nil {
+	n.left, n.got = later, n.got+taken
+	if len(later)+len(n.refused) == 0 {
 		return nil
 	}
-	f := p.judge(last)
-	f.reason, f.err = ErrRecipient, fmt.Errorf("%s (%d of %d got it)", strings.Join(append(refused, later...), ", "), taken, len(p.to))
+	f := &failure{}
+	if last != nil {
+		f = p.judge(last)
+	}
+	f.reason, f.err = ErrRecipient, fmt.Errorf("%s (%d of %d got it)", strings.Join(append(n.refused[:len(n.refused):len(n.refused)], later...), ", "), n.got, len(p.to))
 	f.temporary = len(later) > 0
 	return f
 }
+
+// bare is an address as the protocol has it: <a@example.org>.
+func bare(address string) string { return (&netmail.Address{Address: address}).String() }
 
 // data sends the mail itself. Once the server has said that it has it, nothing that follows counts.
 func (p *post) data(client *smtp.Client, m *mail.Msg) error {
@@ -264,6 +271,8 @@ func (p *post) judge(err error) *failure {
 		case 432, 454, 530, 534, 535, 538:
 			f.reason = ErrAuth
 		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		f.reason = ErrTimeout
 	case untrusted(err):
 		f.reason, f.temporary = ErrCertificate, false
 	case errors.Is(err, mail.ErrNoSupportedAuthDiscovered), errors.Is(err, smtp.ErrUnencrypted):
@@ -289,12 +298,12 @@ func hello() string {
 	return name
 }
 
-// compose makes the mail: a text, and the report as a file.
+// compose makes the mail: a text, and the report as a file. What parts them is a digest of all that they say, so nothing that they say can have it.
 func (p *post) compose(n *notice) (*mail.Msg, error) {
-	m := mail.NewMsg(mail.WithCharset(mail.CharsetUTF8), mail.WithEncoding(mail.EncodingQP), mail.WithNoDefaultUserAgent(), mail.WithBoundary("firn-"+digest("boundary", n.key)))
+	m := mail.NewMsg(mail.WithCharset(mail.CharsetUTF8), mail.WithEncoding(mail.EncodingQP), mail.WithNoDefaultUserAgent(), mail.WithBoundary("firn-"+digest("boundary", n.key+n.text+string(n.m.Report))))
 	m.FromMailAddress(p.from)
 	m.ToMailAddress(p.to...)
-	m.SetGenHeader(mail.HeaderSubject, n.subject)
+	m.SetGenHeader(mail.HeaderSubject, strings.ReplaceAll(n.subject, "=?", "= ?")) // or it could bring an encoding of its own
 	m.SetDateWithValue(n.now)
 	m.SetMessageIDWithValue(p.messageID(n.key))
 	if n.refers != "" {
@@ -302,7 +311,7 @@ func (p *post) compose(n *notice) (*mail.Msg, error) {
 		m.SetGenHeader(mail.HeaderReferences, "<"+p.messageID(n.refers)+">")
 	}
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
-	m.SetGenHeader("X-Firn-Event", line(string(n.m.Event)))
+	m.SetGenHeader("X-Firn-Event", strings.ReplaceAll(line(string(n.m.Event)), "=?", "= ?"))
 	if n.m.Trouble() {
 		m.SetImportance(mail.ImportanceHigh)
 	}

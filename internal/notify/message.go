@@ -149,12 +149,14 @@ func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	n := 0
+	n, last := 0, 0
 	for i := range s {
-		if n == most-1 && utf8.RuneCountInString(s[i:]) > 1 {
-			return s[:i] + "…"
+		if n++; n == most {
+			last = i
 		}
-		n++
+		if n > most {
+			return s[:last] + "…"
+		}
 	}
 	return s
 }

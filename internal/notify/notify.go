@@ -1,8 +1,10 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/url"
@@ -79,6 +81,8 @@ type notice struct {
 	text    string // body, or the built-in text
 	now     time.Time
 	left    []string // mail: recipients that do not have it yet; nil: all
+	got     int      // mail: how many have it
+	refused []string // mail: recipients that never get it
 }
 
 // Open makes a channel. It fails with *OptionError where a setting is missing or impossible; it asks nobody whether the channel works. A template with a fault is no reason to fail: Faults tells it.
@@ -140,13 +144,14 @@ func (c *Channel) Place() string { return c.place }
 // Faults tells what is wrong with the templates, of a message such as will come: *TemplateError. A channel with faults works all the same.
 func (c *Channel) Faults() []error {
 	var all []error
-	n := c.prepare(Message{Event: Failure, Host: "host", Job: "job", Kind: "backup", Time: c.o.Now(), Error: "error", Report: []byte("{}"), Log: []string{"line"}})
-	_, fault := c.subject.render(n.m)
-	if fault != nil {
-		all = append(all, fault)
-	}
-	if _, fault = c.body.render(n.m); fault != nil {
-		all = append(all, fault)
+	now := c.o.Now()
+	n := c.prepare(Message{ID: "id", Refers: "other", Run: "run", Event: Failure, Host: "host", Job: "job", Kind: "backup", Repository: "repository", Source: "source", Snapshot: "0123456789abcdef",
+		Program: "firn", Time: now, Started: now, Seconds: 1, Summary: "summary", Error: "error", Hint: "hint", ExitCode: 1, Counts: Counts{1, 1, 1, 1, 1, 1, 1, 1, 1}, Problems: []Problem{{"path", "error"}},
+		Failures: 1, Missed: 1, Since: now, LastSuccess: now, Next: now, Cost: 1, Currency: "USD", StaleAfter: 1, ReportFile: "file", Log: []string{"line"}, Report: []byte("{}"), Warnings: []string{"warning"}})
+	for _, t := range []*text{c.subject, c.body} {
+		if _, err := t.render(n.m); err != nil && !strings.Contains(err.Error(), "map has no entry") { // nobody knows what a report will have
+			all = append(all, err)
+		}
 	}
 	return all
 }
@@ -202,10 +207,16 @@ func (c *Channel) try(ctx context.Context, n *notice) error {
 	defer cancel()
 	n.now = c.o.Now()
 	err := c.sender.send(limit, n)
-	if err == nil || limit.Err() == nil {
+	var f *failure
+	switch {
+	case err == nil, errors.As(err, &f) && f.status != 0: // it was answered
 		return err
+	case ctx.Err() != nil:
+		return &failure{reason: ErrStopped}
+	case limit.Err() != nil:
+		return &failure{reason: ErrTimeout, temporary: true}
 	}
-	return &failure{reason: ErrTimeout, temporary: ctx.Err() == nil}
+	return err
 }
 
 // again says how long to wait before the next try, and whether there is to be one.
@@ -293,7 +304,9 @@ func replacers(o Options) (inMessage, inError *strings.Replacer) {
 	parts = append(parts, o.Command)
 	if u, err := url.Parse(o.URL); err == nil {
 		if pass, ok := u.User.Password(); ok {
-			secrets, parts = append(secrets, pass), append(parts, pass, u.User.String(), u.User.Username())
+			secrets, parts = append(secrets, pass), append(parts, pass, u.User.String())
+		} else if u.User != nil { // a token
+			secrets, parts = append(secrets, u.User.Username()), append(parts, u.User.Username())
 		}
 		parts = append(parts, u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery)
 		for _, part := range strings.FieldsFunc(u.EscapedPath()+"&"+u.RawQuery, func(r rune) bool { return strings.ContainsRune("/&=;", r) }) {
@@ -312,9 +325,10 @@ func replacer(secrets []string) *strings.Replacer {
 		if s = strings.TrimSpace(s); len(s) < 4 {
 			continue
 		}
-		all = append(all, s, quoted(s), url.QueryEscape(s), url.PathEscape(s))
+		raw, _ := json.Marshal(s)
+		all = append(all, s, quoted(s), string(raw[1:len(raw)-1]), url.QueryEscape(s), url.PathEscape(s))
 	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	pairs := make([]string, 0, 2*len(all))
 	for _, s := range slices.Compact(all) {
 		pairs = append(pairs, s, hidden)

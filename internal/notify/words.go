@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ import (
 
 // maxSubject is the longest subject or title, in characters.
 const maxSubject = 200
+
+// maxSecret is how long a secret may be that is looked for at the end of what is cut off, in bytes.
+const maxSecret = 4 << 10
 
 // clean is the message without secrets and within limits, with times in UTC as they were given.
 func (m Message) clean(secrets *strings.Replacer) Message {
@@ -40,17 +44,35 @@ func (m Message) clean(secrets *strings.Replacer) Message {
 		text(&m.Warnings[i], MaxText)
 	}
 	if len(m.Report) > 0 {
-		m.Report = json.RawMessage(secrets.Replace(string(m.Report)))
 		switch {
 		case len(m.Report) > MaxReport:
 			m.Warnings = append(m.Warnings, fmt.Sprintf("the report of %v is too long to be sent", units.Size(len(m.Report))))
 			m.Report = nil
 		case !json.Valid(m.Report):
-			m.Warnings = append(m.Warnings, "the report is not sent: it is no JSON, or was none without what is secret in it")
+			m.Warnings = append(m.Warnings, "the report is not sent: it is no JSON")
 			m.Report = nil
+		default:
+			m.Report = replaceJSON(m.Report, secrets)
 		}
 	}
 	return m
+}
+
+// literal is a text in JSON.
+var literal = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// replaceJSON replaces in the texts of a JSON document, however they are written there, and leaves all else as it is.
+func replaceJSON(raw []byte, secrets *strings.Replacer) []byte {
+	return literal.ReplaceAllFunc(raw, func(b []byte) []byte {
+		var s string
+		if json.Unmarshal(b, &s) != nil {
+			return b
+		}
+		if clean := secrets.Replace(s); clean != s {
+			b, _ = marshal(clean)
+		}
+		return b
+	})
 }
 
 // JSON is the message as commands and web hooks get it: one object, times in UTC.
