@@ -57,6 +57,9 @@ func partSizes(size int64, parts int, first ...int64) (fit []int64) {
 			fit = append(fit, p)
 		}
 	}
+	if parts == 1 {
+		return []int64{max(size, 1)} // whatever was wanted
+	}
 	for _, p := range first {
 		try(p)
 	}
@@ -73,9 +76,6 @@ func partSizes(size int64, parts int, first ...int64) (fit []int64) {
 		for n := p << 20; n < 8<<30; n *= 2 {
 			try(n)
 		}
-	}
-	if parts == 1 && len(fit) == 0 {
-		try(max(size, 1))
 	}
 	return fit[:min(len(fit), 8)]
 }

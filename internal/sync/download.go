@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/crc64nvme"
@@ -120,12 +122,55 @@ func (r *run) download(ctx context.Context, j *job) error {
 			}
 			j.from = &object{info.Object, j.from.key}
 		case errors.Is(err, bucket.ErrChecksum) && try < r.o.Retries:
+		case r.o.Delete && !j.again && (errors.Is(err, target.ErrNotEmpty) || errors.Is(err, target.ErrInTheWay)):
+			return r.blocked.add(j)
 		case errors.As(err, new(*writeError)):
 			return r.failed(r.name(j), err)
 		default:
 			r.unread(r.name(j), err)
 			return nil
 		}
+	}
+}
+
+// unblock tries again what was in the way of, and may have been deleted meanwhile.
+func (r *run) unblock(ctx context.Context) error {
+	if r.blocked.n == 0 {
+		return nil
+	}
+	if err := r.flush(); err != nil {
+		return err
+	}
+	if r.to != nil { // it remembers folders that were deleted
+		_ = r.to.Close()
+		r.to, r.toOnce, r.made = nil, sync.Once{}, map[string]bool{}
+	}
+	return r.workers(ctx, func(ctx context.Context, _ *errgroup.Group) error {
+		return r.blocked.each(func(j *job) error {
+			j.again, j.agreed = true, true
+			clearWay(r.o.To.Folder, r.pathOf(j.key))
+			return r.give(ctx, j)
+		})
+	})
+}
+
+// clearWay removes a folder in which there is nothing but folders.
+func clearWay(folder, p string) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return // the next try tells
+	}
+	defer func() { _ = root.Close() }()
+	var all []string
+	err = fs.WalkDir(root.FS(), p, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			err = fs.ErrExist
+		}
+		all = append(all, path)
+		return err
+	})
+	for i := len(all) - 1; i >= 0 && err == nil; i-- {
+		err = root.Remove(filepath.FromSlash(all[i]))
 	}
 }
 
@@ -167,6 +212,11 @@ func (r *run) flush() error {
 
 // settle ends a download: metadata of folders, the deepest first, and everything on the disk.
 func (r *run) settle() error {
+	if len(r.finish) > 0 {
+		if _, err := r.openTarget(); err != nil {
+			return err
+		}
+	}
 	for i := len(r.finish) - 1; i >= 0; i-- {
 		f := &r.finish[i]
 		if err := r.to.Finish([]byte(f.path), &f.meta); err != nil {
@@ -248,6 +298,9 @@ func (d *fetching) parents(p string) error {
 	}
 	if err := d.parents(up); err != nil {
 		return err
+	}
+	if info, err := os.Lstat(filepath.Join(d.r.o.To.Folder, filepath.FromSlash(up))); err == nil && !info.IsDir() {
+		return written(fmt.Errorf("%q is no folder: %w", up, target.ErrInTheWay))
 	}
 	outcome, err := d.t.Mkdir([]byte(up))
 	if err != nil {

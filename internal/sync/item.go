@@ -111,5 +111,6 @@ type job struct {
 	change  string
 	compare bool  // contents first
 	agreed  bool  // what it costs
+	again   bool  // it was blocked before
 	asked   int64 // when the object was asked to be thawed, seconds since 1970
 }

@@ -35,12 +35,12 @@ type run struct {
 
 	uploads map[string][]ledger.Upload // of earlier runs, by key; only read
 
-	extras, costly, frozen *spill
-	folders                []string // extra ones of the target, in order
-	targets                int64    // files of the target
-	early, earlyExtras     price.Money
-	keep                   clashes
-	withheld               bool // somebody did not agree to something
+	extras, costly, frozen, blocked *spill
+	folders                         []string // extra ones of the target, in order
+	targets                         int64    // files of the target
+	early, earlyExtras              price.Money
+	keep                            clashes
+	withheld                        bool // somebody did not agree to something
 
 	mu      sync.Mutex
 	res     Result
@@ -84,7 +84,7 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	var problems []error
-	for _, step := range []func(context.Context) error{r.replaceCostly, r.thaw, r.remove} {
+	for _, step := range []func(context.Context) error{r.replaceCostly, r.thaw, r.remove, r.unblock} {
 		err := step(ctx)
 		if err != nil && (ctx.Err() != nil || !errors.As(err, new(*DueError)) && !errors.As(err, new(*GuardError))) {
 			return err
@@ -127,7 +127,7 @@ func (r *run) open() (err error) {
 			r.uploads[u.Key] = append(r.uploads[u.Key], u)
 		}
 	}
-	r.extras, r.costly, r.frozen = &spill{}, &spill{}, &spill{}
+	r.extras, r.costly, r.frozen, r.blocked = &spill{}, &spill{}, &spill{}, &spill{}
 	return nil
 }
 
@@ -143,6 +143,7 @@ func (r *run) close() {
 	r.extras.close()
 	r.costly.close()
 	r.frozen.close()
+	r.blocked.close()
 }
 
 // transfer merges the streams and does all that can be done at once.
