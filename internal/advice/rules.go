@@ -58,7 +58,7 @@ func say[T error](hint string) rule { return as(func(T) string { return hint }) 
 // rules in order: the first that speaks is heard, so what lies deeper in a chain of causes, and is more exact, stands first.
 func rules() []rule {
 	var all []rule
-	for _, group := range [][]rule{replayRules(), formatRules(), keyRules(), coldRules(), storeRules(), networkRules(), damageRules(), choiceRules(), sourceRules(), localRules()} {
+	for _, group := range [][]rule{notifyRules(), replayRules(), formatRules(), keyRules(), coldRules(), storeRules(), networkRules(), damageRules(), choiceRules(), sourceRules(), localRules()} {
 		all = append(all, group...)
 	}
 	return all

@@ -43,7 +43,7 @@ func newCaller(c *Channel) (*caller, error) {
 		return nil, c.wrong("url", "names no host")
 	}
 	u.Fragment = ""
-	c.place = u.Scheme + "://" + u.Host + "/…"
+	c.place = Place(u.String())
 	h := &caller{c: c, url: u, header: http.Header{}}
 	h.client = &http.Client{CheckRedirect: stay, Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
@@ -62,6 +62,15 @@ func newCaller(c *Channel) (*caller, error) {
 		h.header.Set(name, value)
 	}
 	return h, nil
+}
+
+// Place is an address without what may be secret: scheme://host/…; empty: it is none.
+func Place(address string) string {
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + "/…"
 }
 
 func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
