@@ -48,12 +48,11 @@ func (q *quickly) HandleDeserialize(ctx context.Context, in middleware.Deseriali
 	buffer := pageBuffers.Get().(*bytes.Buffer)
 	buffer.Reset()
 	_, err = buffer.ReadFrom(io.LimitReader(resp.Body, maxPage+1))
-	if err == nil {
-		err = resp.Body.Close()
-	} else {
-		_ = resp.Body.Close()
+	if bad := resp.Body.Close(); err == nil {
+		err = bad
 	}
 	if err != nil {
+		resp.Body = http.NoBody // the SDK would complain that it cannot read what is left
 		return out, metadata, err
 	}
 	if buffer.Len() <= maxPage {

@@ -35,6 +35,7 @@ func (tolerance) HandleDeserialize(ctx context.Context, in middleware.Deserializ
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	_ = resp.Body.Close()
 	if err != nil {
+		resp.Body = http.NoBody // the SDK would complain that it cannot read what is left
 		return out, metadata, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(mend(text)))
