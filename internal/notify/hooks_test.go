@@ -48,6 +48,7 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := failed()
+	want.Refers = want.Thread()
 	for _, m := range []*time.Time{&want.Time, &want.Started, &want.Since, &want.LastSuccess} {
 		*m = m.UTC()
 	}

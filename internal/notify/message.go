@@ -46,7 +46,7 @@ const (
 // host, job, kind, time and id. Templates also have its methods: {{.Title}}, {{.Text}}, {{.Name}}, {{.Duration}}.
 type Message struct {
 	ID     string `json:"id"`               // of this message, the same for all channels; the Message-ID of a mail follows from it. Empty: made from host, job, event and time
-	Refers string `json:"refers,omitempty"` // ID of the message that this one goes on from: a recovery from its failure, a second failure from the first
+	Refers string `json:"refers,omitempty"` // ID of the message that this one goes on from: a recovery from its failure, a second failure from the first. Empty: Thread says it
 	Run    string `json:"run,omitempty"`    // names the run: the same at its start and at its end
 
 	Event      Event  `json:"event"`
@@ -111,10 +111,26 @@ func (m Message) Trouble() bool { return m.Event == Failure || m.Event == Missed
 
 // Key is what tells messages apart: ID, or what stands for it.
 func (m Message) Key() string {
-	if m.ID != "" {
+	switch {
+	case m.ID != "":
 		return m.ID
+	case m.Trouble() && m.Failures < 2 && m.Missed < 2:
+		return m.Thread() // which it begins
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{m.Host, m.Job, m.Kind, string(m.Event), m.Time.UTC().Format(time.RFC3339Nano)}, "\x00")))
+	return m.digest(string(m.Event), m.Time)
+}
+
+// Thread is the key of the message that began what this one goes on with: Refers, or what follows from the last success, which is the same for all that is said of one time of trouble, its end included. It is
+// empty where nothing is wrong and nothing was.
+func (m Message) Thread() string {
+	if m.Refers != "" || !m.Trouble() && m.Event != Recovered {
+		return m.Refers
+	}
+	return m.digest("trouble", m.LastSuccess)
+}
+
+func (m Message) digest(what string, at time.Time) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{m.Host, m.Repository, m.Job, m.Kind, what, at.UTC().Format(time.RFC3339Nano)}, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 

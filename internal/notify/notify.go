@@ -243,7 +243,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // prepare makes a notice of a message: without secrets, within limits.
 func (c *Channel) prepare(m Message) *notice {
-	n := &notice{key: m.Key(), refers: m.Refers}
+	n := &notice{key: m.Key(), refers: m.Thread()}
+	if n.refers == n.key {
+		n.refers = ""
+	}
+	m.Refers = n.refers
 	n.m = m.clean(c.inMessage)
 	n.m.ID = n.key
 	if strings.ContainsAny(n.key, "\r\n") || c.inMessage.Replace(n.key) != n.key {

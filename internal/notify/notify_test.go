@@ -128,7 +128,7 @@ func TestHeadersStay(t *testing.T) {
 func checkHeaders(t testing.TB, evil string) {
 	m := Message{Event: Failure, Time: at, Seconds: 1}
 	fillStrings(reflect.ValueOf(&m).Elem(), evil)
-	m.Report = nil
+	m.Report, m.Refers = nil, m.Refers+" other"
 	c, _ := open(t, Options{Type: "mail", To: []string{"a@example.org"}, Server: "localhost", Subject: "{{.Job}} " + strings.NewReplacer("{", "", "}", "").Replace(evil)})
 	n := c.prepare(m)
 	n.now = at
