@@ -5,20 +5,55 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Calendar returns the moments as calendar events of systemd (systemd.time(7)), which are to be joined; the spread is not part of them. It returns nil where the schedule names no moments, or counts
-// them from the last run.
+// Calendar returns the moments as calendar events of systemd (systemd.time(7)), which are to be joined. The delay that a key has drawn is part of them, up to the next whole minute. It returns nil
+// where the schedule names no moments, counts them from the last run, or where the delay leads to another day of a month, which systemd cannot be told.
 func (s Schedule) Calendar() (events []string) {
 	if s.rule == nil || s.rule.every > 0 {
 		return nil
 	}
-	for _, day := range s.rule.calendarDays() {
-		for _, time := range s.rule.calendarTimes() {
-			events = append(events, day+" "+time)
+	shift := int((s.delay + time.Minute - 1) / time.Minute)
+	later := map[int]*rule{} // by how many days
+	for _, t := range s.rule.times {
+		days := (t + shift) / minutesOfDay
+		if later[days] == nil {
+			r, ok := s.rule.afterDays(days)
+			if !ok {
+				return nil
+			}
+			later[days] = r
+		}
+		later[days].times = append(later[days].times, (t+shift)%minutesOfDay)
+	}
+	for _, r := range later {
+		for _, day := range r.calendarDays() {
+			for _, at := range r.calendarTimes() {
+				events = append(events, day+" "+at)
+			}
 		}
 	}
-	return events
+	return sortedTexts(events)
+}
+
+// afterDays is the rule of the days that come some days after those of r, without times.
+func (r *rule) afterDays(days int) (*rule, bool) {
+	later := *r
+	later.times = nil
+	if days == 0 || r.months == 0 && r.days == 0 && !r.last && r.weekdays == 0 && len(r.dates) == 0 {
+		return &later, true
+	}
+	if r.months != 0 || r.days != 0 || r.last || r.nth != 0 || len(r.dates) > 0 {
+		return nil, false
+	}
+	later.weekdays = 0
+	for d := range 7 {
+		if r.weekdays>>d&1 != 0 {
+			later.weekdays |= 1 << ((d + days) % 7)
+		}
+	}
+	return &later, true
 }
 
 // calendarDays are the days, each as "Mon,Thu *-01,02-03" and the like.

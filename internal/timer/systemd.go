@@ -48,7 +48,7 @@ func (o Options) systemd() ([]File, error) {
 			return nil, &Error{"job", j.Name, "its name is too long for a unit"}
 		}
 		files = append(files, file(name+".service", o.service("Job "+j.Name, j.Name, "Type=oneshot\n"), false),
-			file(name+".timer", o.timer("Starts job "+j.Name, j.Events, j.Spread), true))
+			file(name+".timer", o.timer("Starts job "+j.Name, j.Events, 0), true))
 	}
 	return files, nil
 }
@@ -68,7 +68,7 @@ func (o Options) pace() string {
 	return "*-*-* 00:00:00"
 }
 
-// timer is a timer unit. A fixed delay keeps a host at its place from one day to the next.
+// timer is a timer unit.
 func (o Options) timer(about string, events []string, delay time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n[Unit]\nDescription=%s\n\n[Timer]\n", specifiers(about))
@@ -78,9 +78,6 @@ func (o Options) timer(about string, events []string, delay time.Duration) strin
 	b.WriteString("# What was due while the machine was off runs when it is on again.\nPersistent=true\n")
 	if delay > 0 {
 		fmt.Fprintf(&b, "# Hosts that share a bucket do not all come at once.\nRandomizedDelaySec=%d\n", int(delay/time.Second))
-		if len(o.Jobs) > 0 {
-			b.WriteString("FixedRandomDelay=true\n")
-		}
 	}
 	b.WriteString("\n[Install]\nWantedBy=timers.target\n")
 	return b.String()

@@ -53,8 +53,7 @@ type Options struct {
 // Job is one that has a timer of its own.
 type Job struct {
 	Name   string
-	Events []string // calendar events of systemd
-	Spread time.Duration
+	Events []string // calendar events of systemd, not before the moments at which the program takes the job for due
 }
 
 // DefaultEvery is the pace of an entry.

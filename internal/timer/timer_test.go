@@ -29,7 +29,7 @@ func TestGolden(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"systemd": func(*Options) {}, "systemd-user": func(o *Options) { o.User = true }, "systemd-serve": func(o *Options) { o.Serve = true },
 		"systemd-jobs": func(o *Options) {
-			o.Jobs = []Job{{"photos", []string{"*-*-* 02:30:00"}, 30 * time.Minute}, {"prune@far away", []string{"Sun *-*-* 04:00:00", "Wed *-*-* 04:00:00"}, 0}}
+			o.Jobs = []Job{{"photos", []string{"*-*-* 02:30:00"}}, {"prune@far away", []string{"Sun *-*-* 04:00:00", "Wed *-*-* 04:00:00"}}}
 		},
 		"systemd-strange": func(o *Options) { o.Program, o.Config = `/opt/my "firn"/100%/firn`, "/etc/ünï $x/a b.toml" },
 		"cron":            func(o *Options) { o.Kind = Cron }, "cron-user": func(o *Options) { o.Kind, o.User, o.Every = Cron, true, 5*time.Minute },
@@ -86,7 +86,7 @@ func TestVerify(t *testing.T) {
 		func(*Options) {}, func(o *Options) { o.Every = time.Minute }, func(o *Options) { o.Every = 6 * time.Hour }, func(o *Options) { o.Every = 24 * time.Hour }, func(o *Options) { o.Serve = true },
 		func(o *Options) { o.User = true }, func(o *Options) { o.Program, o.Config = own, filepath.Join(strange, "x") },
 		func(o *Options) {
-			o.Jobs = []Job{{"a/b c@d%é", []string{"Mon,Tue *-*-01..07 02:30:00", "*-02~01 05:00:00"}, time.Hour}}
+			o.Jobs = []Job{{"a/b c@d%é", []string{"Mon,Tue *-*-01..07 02:30:00", "*-02~01 05:00:00"}}}
 		},
 	} {
 		o := plain(Systemd)
@@ -276,7 +276,7 @@ func TestBadOptions(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"no program": func(o *Options) { o.Program = "" }, "relative": func(o *Options) { o.Config = "firn.toml" }, "newline": func(o *Options) { o.Config = "/a\nb" }, "no UTF-8": func(o *Options) { o.Program = "/a\xff" },
 		"name": func(o *Options) { o.Name = "backup" }, "strange name": func(o *Options) { o.Name = "firn/../x" }, "pace": func(o *Options) { o.Every = time.Second }, "kind": func(o *Options) { o.Kind = "at" },
-		"jobs by cron": func(o *Options) { o.Kind, o.Jobs = Cron, []Job{{"a", []string{"*:0"}, 0}} }, "job without moments": func(o *Options) { o.Jobs = []Job{{"a", nil, 0}} },
+		"jobs by cron": func(o *Options) { o.Kind, o.Jobs = Cron, []Job{{"a", []string{"*:0"}}} }, "job without moments": func(o *Options) { o.Jobs = []Job{{"a", nil}} },
 		"no home": func(o *Options) { o.User, o.Home = true, "" }, "long": func(o *Options) { o.Kind, o.Config = Cron, "/"+strings.Repeat("x", 2000) }, "often": func(o *Options) { o.Kind = Periodic },
 		"user's periodic": func(o *Options) { o.Kind, o.User, o.Every = Periodic, true, 24*time.Hour },
 	} {
@@ -425,7 +425,7 @@ func TestSystemd(t *testing.T) {
 	if shown := m.show(moved); len(shown[0].Differs) != 3 {
 		t.Errorf("%+v", shown)
 	}
-	moved.Jobs = []Job{{"a", []string{"*-*-* 02:00:00"}, 0}}
+	moved.Jobs = []Job{{"a", []string{"*-*-* 02:00:00"}}}
 	if shown := m.show(moved); shown[0].EachJob {
 		t.Errorf("%+v", shown)
 	}
