@@ -35,7 +35,12 @@ func (b *Bucket) Delete(ctx context.Context, keys []string) (map[string]error, e
 		}
 	}
 	for _, key := range keys {
-		switch err := checkKey(key); {
+		err := checkKey(key)
+		if err == nil {
+			err = b.absent(ctx, key)
+		}
+		switch {
+		case errors.Is(err, bucket.ErrNotExist):
 		case err != nil:
 			d.note(key, err)
 		case b.single.Load() || !inXMLText(key):

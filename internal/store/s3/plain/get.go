@@ -28,6 +28,9 @@ func (b *Bucket) Head(ctx context.Context, key string) (bucket.Info, error) {
 	if err := checkKey(key); err != nil {
 		return bucket.Info{}, bucket.Fail("head", key, err)
 	}
+	if err := b.absent(ctx, key); err != nil {
+		return bucket.Info{}, bucket.Fail("head", key, err)
+	}
 	out, err := b.head(ctx, key, nil)
 	if err != nil {
 		return bucket.Info{}, err
@@ -70,6 +73,9 @@ func version(id *string) string {
 // Get implements bucket.Bucket. A reader that breaks off is opened again where it stood, if the object is still the same.
 func (b *Bucket) Get(ctx context.Context, key string, o bucket.GetOptions) (io.ReadCloser, bucket.Info, error) {
 	if err := checkKey(key); err != nil {
+		return nil, bucket.Info{}, bucket.Fail("get", key, err)
+	}
+	if err := b.absent(ctx, key); err != nil {
 		return nil, bucket.Info{}, bucket.Fail("get", key, err)
 	}
 	if o.Offset < 0 {

@@ -45,31 +45,50 @@ func isPath(key string) bool {
 	return path.Clean("/"+key) == "/"+key
 }
 
-// awkward refuses a key that the server would take for another. It is asked as long as it is not known how it does that: an object that is there, and listed by another name, tells.
+// awkward refuses to make an object whose key the server would take for another.
 func (b *Bucket) awkward(ctx context.Context, key string) error {
-	if isPath(key) || b.naming.Load() == namesKept {
-		return nil
-	}
-	if b.naming.Load() == namesMapped {
+	mapped, err := b.mapped(ctx, key)
+	if mapped {
 		return fmt.Errorf("%w: %w", bucket.ErrKey, errMapped)
+	}
+	return err
+}
+
+// absent is awkward for what looks at objects: there is none of that name.
+func (b *Bucket) absent(ctx context.Context, key string) error {
+	mapped, err := b.mapped(ctx, key)
+	if mapped {
+		return fmt.Errorf("%w: %w", bucket.ErrNotExist, errMapped)
+	}
+	return err
+}
+
+// mapped reports whether the server takes a key for another. As long as it is not known how it does that an object that is there, and not listed by its name, tells.
+func (b *Bucket) mapped(ctx context.Context, key string) (bool, error) {
+	known := b.naming.Load()
+	if isPath(key) || known == namesKept {
+		return false, nil
+	}
+	if known == namesMapped {
+		return true, nil
 	}
 	listed, err := b.listed(ctx, key)
 	if err != nil || listed {
-		return err
+		return false, err
 	}
 	_, err = b.head(ctx, key, nil)
 	if errors.Is(err, bucket.ErrNotExist) {
-		return nil // it is not there by whatever name, so that nothing can be lost
+		return false, nil // it is not there by whatever name, so that nothing can be lost
 	}
 	if err == nil {
 		b.naming.Store(namesMapped)
-		return fmt.Errorf("%w: %w", bucket.ErrKey, errMapped)
+		return true, nil
 	}
 	var e *s3.Error
 	if errors.As(err, &e) && e.Status == http.StatusBadRequest && !store.IsTemporary(err) {
-		return withReason(err, bucket.ErrKey) // whatever it does not like, it is the key
+		err = withReason(err, bucket.ErrKey) // whatever it does not like, it is the key
 	}
-	return err
+	return false, err
 }
 
 // kept looks whether an object that was just made, and that was not there before, is listed by its name. If not it is removed.

@@ -88,7 +88,7 @@ func (s *scanner) next() (text, name []byte, closes, ok bool) {
 	name = s.b[s.at : s.at+end]
 	s.at += end + 1
 	if name[0] == '/' {
-		return text, name[1:], true, true
+		return text, name[1:], true, end > 1
 	}
 	return text, name, false, true
 }
@@ -98,7 +98,7 @@ func parsePage(b []byte) (*page, bool) {
 	s := &scanner{b: b}
 	p := &page{objects: make([]bucket.Object, 0, 1000)}
 	encoded, truncated := false, false
-	depth := 0
+	depth, leaf := 0, false // leaf: the last tag began an element
 	for {
 		text, name, closes, ok := s.next()
 		if !ok || name[0] == '!' {
@@ -109,7 +109,8 @@ func parsePage(b []byte) (*page, bool) {
 		}
 		if !closes {
 			if name[len(name)-1] == '/' {
-				continue // empty
+				leaf = false // what it stands in has more than text
+				continue
 			}
 			switch {
 			case depth == 0 && !bytes.HasPrefix(name, []byte("ListBucketResult")), depth > 0 && bytes.ContainsAny(name, ": \t\r\n"):
@@ -120,11 +121,15 @@ func parsePage(b []byte) (*page, bool) {
 					return nil, false
 				}
 				p.objects = append(p.objects, o)
+				leaf = false
 				continue
 			}
 			depth++
+			leaf = true
 			continue
 		}
+		mixed := !leaf
+		leaf = false
 		if depth--; depth < 0 {
 			return nil, false
 		}
@@ -133,6 +138,12 @@ func parsePage(b []byte) (*page, bool) {
 		}
 		if depth > 1 {
 			continue
+		}
+		switch string(name) {
+		case "EncodingType", "IsTruncated", "NextContinuationToken", "Contents":
+			if mixed {
+				return nil, false
+			}
 		}
 		switch string(name) {
 		case "EncodingType":
@@ -167,19 +178,21 @@ func (p *page) finish(encoded, truncated bool) (*page, bool) {
 // object reads what is within <Contents>.
 func (s *scanner) object() (o bucket.Object, ok bool) {
 	var progress, expires bool
-	depth := 1
+	depth, leaf := 1, false // leaf: the last tag began an element
 	for {
 		text, name, closes, ok := s.next()
 		if !ok || name[0] == '!' || name[0] == '?' || bytes.IndexByte(name, ':') >= 0 {
 			return o, false
 		}
 		if !closes {
-			if name[len(name)-1] != '/' {
+			if leaf = name[len(name)-1] != '/'; leaf {
 				depth++
 			}
 			continue
 		}
 		depth--
+		mixed := !leaf
+		leaf = false
 		switch {
 		case depth == 0:
 			o.Thawed = expires && !progress
@@ -195,7 +208,7 @@ func (s *scanner) object() (o bucket.Object, ok bool) {
 		case depth > 2:
 			continue
 		}
-		if !member(&o, name, text) {
+		if mixed && string(name) != "Owner" && string(name) != "RestoreStatus" || !member(&o, name, text) {
 			return o, false
 		}
 	}

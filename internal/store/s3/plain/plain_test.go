@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,36 @@ func TestServer(t *testing.T) {
 		},
 		Objects: 100, Refuse: noPath, Skip: func(key string) bool { return !inXMLText(key) },
 	}.Run(t)
+}
+
+// What a server would take for another object is left alone, and told.
+func TestMappedNames(t *testing.T) {
+	server := versitygw.Start(t)
+	for _, exists := range []bool{true, false} {
+		b := made(t, Options{S3: s3.Options{Bucket: randomName(), Endpoint: server.Endpoint, Region: server.Region,
+			Credentials: awscredentials.NewStaticCredentialsProvider(server.Access, server.Secret, "")}})
+		if exists {
+			buckettest.Put(t, b, "a/b", []byte("mine"), bucket.PutOptions{})
+		}
+		for range 2 {
+			if _, err := b.Put(t.Context(), "a//b", strings.NewReader("other"), 5, bucket.PutOptions{}); !errors.Is(err, bucket.ErrKey) {
+				t.Errorf("put: %v", err)
+			}
+		}
+		if _, err := b.Head(t.Context(), "a/../a/b"); !errors.Is(err, bucket.ErrNotExist) {
+			t.Errorf("head: %v", err)
+		}
+		if _, _, err := buckettest.Get(t.Context(), b, "./a/b", all); !errors.Is(err, bucket.ErrNotExist) {
+			t.Errorf("get: %v", err)
+		}
+		if failed, err := b.Delete(t.Context(), []string{"a//b", "/a/b"}); err != nil || len(failed) > 0 {
+			t.Errorf("delete: %v, %v", failed, err)
+		}
+		got, _, err := buckettest.Get(t.Context(), b, "a/b", all)
+		if exists && (err != nil || string(got) != "mine") || !exists && !errors.Is(err, bucket.ErrNotExist) {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
 }
 
 // noPath tells what cannot be a path below a folder.
