@@ -1,6 +1,7 @@
 package job
 
 import (
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -23,3 +24,15 @@ func Hold(dir string, now time.Time) (release func(), err error) {
 
 // Sent returns how many bytes went to the repository to which a job sends in the month of this moment, those of all jobs of this machine.
 func (r *Runner) Sent(j *Job) int64 { return r.sent(j) }
+
+// PauseTime is when the pause of dir was last set; zero: there is none. What has changed since shows in it.
+func PauseTime(dir string) time.Time {
+	if dir == "" {
+		return time.Time{}
+	}
+	info, err := os.Stat(filepath.Join(dir, pauseName))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
