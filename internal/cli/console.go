@@ -30,6 +30,7 @@ type console struct {
 
 	quiet, verbose, debug bool
 	json                  jsonMode
+	config                configuration
 	now                   func() time.Time
 
 	mu      sync.Mutex
@@ -51,6 +52,7 @@ func (c *console) register(f *pflag.FlagSet) {
 	f.BoolVar(&c.debug, "debug", false, "tell every decision and every S3 request")
 	f.Var(&c.json, "json", "print JSON objects, one a line; --json=events: while it runs, too")
 	f.Lookup("json").NoOptDefVal = "result"
+	c.config.register(f)
 }
 
 // jsonMode is how much JSON is printed: "" none, "result" or "events".

@@ -124,6 +124,7 @@ func byHour(t schedule.Timetable) limit.Rate {
 type secretFlags struct {
 	passphraseFile    string
 	passphraseCommand string
+	passphraseEnv     string
 	identities        []string
 	given             *credential // what was read
 }
@@ -136,6 +137,8 @@ func (f *secretFlags) register(cmd *cobra.Command) {
 func (f *secretFlags) registerPassphrase(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase (FIRN_PASSPHRASE_FILE)")
 	cmd.Flags().StringVar(&f.passphraseCommand, "passphrase-command", "", "command that prints the passphrase (FIRN_PASSPHRASE_COMMAND)")
+	cmd.Flags().StringVar(&f.passphraseEnv, "passphrase-env", "", "name of the variable that holds the passphrase (FIRN_PASSPHRASE)")
+	_ = cmd.Flags().MarkHidden("passphrase-env") // for configurations; fails for unknown flags only
 }
 
 // hostFlags say as whom this machine writes.

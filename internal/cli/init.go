@@ -60,7 +60,7 @@ firn backup --also fill it.`,
   firn init s3://bucket/nas --endpoint https://s3.example.net --recipient age1… --kit-saved`,
 		Args: argsBetween(0, 1, "one argument: where the repository is to be"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
+			if named := x.c.config.used; len(args) == 1 && (named == nil || named.Name != args[0]) {
 				if x.store.repo != "" && x.store.repo != args[0] {
 					return usage("give one of them", "both %q and --repo %q are given", args[0], x.store.repo)
 				}
@@ -210,7 +210,7 @@ func (x *initCommand) percents() (p format.Parity) {
 
 // newPassphrase returns a passphrase for a key that is to be made: from flags, the environment or two questions.
 func (f *secretFlags) newPassphrase(ctx context.Context, c *console, env, what string) ([]byte, error) {
-	pass, err := passphraseOf(ctx, c, f.passphraseFile, f.passphraseCommand)
+	pass, err := f.passphrase(ctx, c)
 	if pass == nil && err == nil {
 		pass, err = passphraseFromEnv(ctx, c, env)
 	}

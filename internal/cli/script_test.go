@@ -58,7 +58,7 @@ func TestScripts(t *testing.T) {
 func prepare(env *testscript.Env) error {
 	for name, value := range map[string]string{
 		"FIRN_CACHE_DIR": filepath.Join(env.WorkDir, "cache"), "FIRN_STATE_DIR": filepath.Join(env.WorkDir, "state"), "FIRN_REPO": filepath.Join(env.WorkDir, "repo"),
-		"FIRN_HOST": "nas", "RECIPIENT": recipient, "RECIPIENT2": recipient2, "TZ": "UTC", "AWS_EC2_METADATA_DISABLED": "true",
+		"FIRN_HOST": "nas", "FIRN_CONFIG": "none", "RECIPIENT": recipient, "RECIPIENT2": recipient2, "TZ": "UTC", "AWS_EC2_METADATA_DISABLED": "true",
 	} {
 		env.Setenv(name, value)
 	}

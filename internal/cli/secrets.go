@@ -40,7 +40,7 @@ func (f *secretFlags) credential(ctx context.Context, c *console) (cred *credent
 }
 
 func (f *secretFlags) read(ctx context.Context, c *console) (*credential, error) {
-	pass, err := passphraseOf(ctx, c, f.passphraseFile, f.passphraseCommand)
+	pass, err := f.passphrase(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,18 @@ func (f *secretFlags) read(ctx context.Context, c *console) (*credential, error)
 		cred.ids = append(cred.ids, ids...)
 	}
 	return cred, nil
+}
+
+// passphrase reads the passphrase that flags tell of, nil if they tell of none.
+func (f *secretFlags) passphrase(ctx context.Context, c *console) ([]byte, error) {
+	if f.passphraseEnv == "" {
+		return passphraseOf(ctx, c, f.passphraseFile, f.passphraseCommand)
+	}
+	pass := os.Getenv(f.passphraseEnv)
+	if pass == "" {
+		return nil, failure("set it, or say otherwise where the passphrase is", "the variable %s, which is to hold the passphrase, is empty", f.passphraseEnv)
+	}
+	return []byte(pass), nil
 }
 
 // passphraseOf reads a passphrase from a file or a command, nil if neither is named.

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,21 +30,32 @@ func (b *builder) check() {
 			seen[id] = s
 		}
 	}
-	if len(b.cfg.Sources) > 0 && len(b.cfg.Repositories) == 0 {
+	misspelt := slices.ContainsFunc(b.wrong.all, func(e *Error) bool { return e.Nearest == "repository" || e.Key == "repository" })
+	if len(b.cfg.Sources) > 0 && len(b.cfg.Repositories) == 0 && !misspelt {
 		b.wrong.add(&Error{Place: Place{File: b.cfg.Sources[0].Place.File, Line: 1}, Key: "repository", Text: "missing: where do backups go?", Hint: `such as repository = "s3://bucket/prefix"`})
 	}
 	if l := b.cfg.Serve.Listen; l != "" && l != "off" {
-		if _, _, err := net.SplitHostPort(l); err != nil {
+		if !isHostPort(l) {
 			b.hint(b.root.child("serve").child("listen"), "such as 127.0.0.1:9137", "%q: want host:port, or off", clip(l))
 		}
 	}
 	for _, c := range b.cfg.Notify {
 		if c.Server != "" {
-			if _, _, err := net.SplitHostPort(c.Server); err != nil {
+			if !isHostPort(c.Server) {
 				b.hint(b.root.child("notify").child(c.Name).child("server"), "such as mail.example.org:587", "%q: want host:port", clip(c.Server))
 			}
 		}
 	}
+}
+
+// isHostPort reports whether text is a host, which may be empty, and a port.
+func isHostPort(text string) bool {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 || strings.ContainsAny(text, " /@") {
+		return false
+	}
+	port, err := strconv.ParseUint(text[i+1:], 10, 16)
+	return err == nil && port > 0 && (!strings.Contains(text[:i], ":") || text[0] == '[' && text[i-1] == ']')
 }
 
 // identities are what snapshots of a source are known by.

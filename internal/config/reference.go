@@ -45,7 +45,11 @@ func Reference(kinds []Kind) string {
 	t := tables()
 	var b strings.Builder
 	section := func(title, about string, keys []key) {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| key | value | default | |\n|---|---|---|---|\n", title, about)
+		fmt.Fprintf(&b, "\n## %s\n\n", title)
+		if about != "" {
+			b.WriteString(about + "\n\n")
+		}
+		b.WriteString("| key | value | default | |\n|---|---|---|---|\n")
 		for i := range keys {
 			row(&b, &keys[i])
 		}
