@@ -28,14 +28,7 @@ func newFile(o Options) *file {
 	if f.max == 0 {
 		f.max = int64(defaultSize)
 	}
-	f.max = max(f.max, int64(leastSize))
-	switch {
-	case f.keep == 0:
-		f.keep = defaultKeep
-	case f.keep < 0:
-		f.keep = 0
-	}
-	f.keep = min(f.keep, mostKeep)
+	f.max, f.keep = max(f.max, int64(leastSize)), min(max(f.keep, 0), mostKeep)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.trouble.about(f.ready(0))

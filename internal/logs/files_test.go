@@ -89,7 +89,7 @@ func TestLocked(t *testing.T) {
 	if !tryLock(lock) {
 		t.Fatal("not locked")
 	}
-	l, _ := open(t, Options{File: name, MaxSize: 4 * units.KiB})
+	l, _ := open(t, Options{File: name, MaxSize: 4 * units.KiB, Keep: 1})
 	for i := range 200 {
 		l.Info("line", "n", i)
 	}

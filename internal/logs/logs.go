@@ -30,7 +30,7 @@ type Options struct {
 
 	File    string     // empty: none
 	MaxSize units.Size // of a file; 0: 10 MiB; at least 4 KiB
-	Keep    int        // rotated files; 0: 5; negative: none; at most 1000
+	Keep    int        // rotated files beside it; 0: none, so that the file begins anew when it is full; at most 1000
 	Syslog  bool
 	Journal bool
 	Stderr  bool
@@ -48,7 +48,6 @@ type Options struct {
 const (
 	defaultSize units.Size = 10 << 20
 	leastSize   units.Size = 4 << 10
-	defaultKeep            = 5
 	mostKeep               = 1000
 	maxLine                = 256 << 10 // bytes; the rest of a longer line is left out
 )

@@ -161,7 +161,7 @@ func TestRotation(t *testing.T) {
 	if found, _ := filepath.Glob(name + ".[0-9]*"); len(found) != 1 {
 		t.Errorf("left: %q", found)
 	}
-	l, done = open(t, Options{File: name, MaxSize: 4 * units.KiB, Keep: -1})
+	l, done = open(t, Options{File: name, MaxSize: 4 * units.KiB, Keep: 0})
 	for i := range 200 {
 		l.Info("line", "n", i)
 	}
