@@ -66,7 +66,7 @@ func (r *rule) calendarDays() (days []string) {
 	}
 	months := bits(uint64(r.months), 1, 12, "*", strconv.Itoa)
 	week := ""
-	if r.weekdays != 0 {
+	if r.weekdays != 0 && r.weekdays != 1<<7-1 {
 		week = bits(uint64(r.weekdays), 0, 6, "", func(i int) string { return [...]string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}[i] }) + " "
 	}
 	ofMonth := r.daysOfMonth(months)

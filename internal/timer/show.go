@@ -36,7 +36,7 @@ type Unit struct {
 // the zone in which cron goes.
 func (s *System) Show(ctx context.Context, o Options, now time.Time, loc *time.Location) (entries []Entry, err error) {
 	for _, user := range []bool{true, false} {
-		for _, kind := range s.kinds() {
+		for _, kind := range s.Known() {
 			if kind == Periodic && user {
 				continue
 			}
@@ -52,8 +52,8 @@ func (s *System) Show(ctx context.Context, o Options, now time.Time, loc *time.L
 	return entries, nil
 }
 
-// kinds are those that can be on such a system at all.
-func (s *System) kinds() []Kind {
+// Known are the schedulers that such a system can have at all.
+func (s *System) Known() []Kind {
 	switch s.OS {
 	case "darwin":
 		return []Kind{Launchd, Cron}

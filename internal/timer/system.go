@@ -67,7 +67,8 @@ func (s *System) Has(ctx context.Context) (kinds []Kind) {
 	if s.there("/run/systemd/system") {
 		kinds = append(kinds, Systemd)
 	}
-	if s.there("/etc/cron.d") || s.there("/var/spool/cron") || s.there("/var/cron") || s.there("/etc/crontab") {
+	// Folders of crontabs are there without cron, too: other packages put files into them.
+	if slices.ContainsFunc([]string{"/usr/bin/crontab", "/usr/sbin/cron", "/usr/sbin/crond", "/bin/crontab", "/run/current-system/sw/bin/crontab"}, s.there) {
 		kinds = append(kinds, Cron)
 	}
 	if s.OS == "freebsd" {

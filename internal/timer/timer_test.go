@@ -388,7 +388,7 @@ func (m *machine) show(o Options) []Entry {
 }
 
 func TestSystemd(t *testing.T) {
-	m := newMachine(t, "linux", "/run/systemd/system", "/etc/systemd/system", "/etc/cron.d")
+	m := newMachine(t, "linux", "/run/systemd/system", "/etc/systemd/system", "/etc/cron.d", "/usr/sbin/cron")
 	if has := m.Has(t.Context()); !slices.Equal(has, []Kind{Systemd, Cron}) {
 		t.Errorf("has %v", has)
 	}
