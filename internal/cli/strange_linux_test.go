@@ -73,6 +73,9 @@ func (h *hurt) somebody(uid uint32) func(args ...string) (said string, code int)
 	if err := to.Close(); err != nil {
 		h.t.Fatal(err)
 	}
+	if err := os.Chmod(place, 0o755); err != nil { // whatever the umask is
+		h.t.Fatal(err)
+	}
 	for at := h.dir; at != "/" && at != os.TempDir(); at = filepath.Dir(at) {
 		if err := os.Chmod(at, 0o755); err != nil {
 			h.t.Fatal(err)

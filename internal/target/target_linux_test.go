@@ -536,8 +536,9 @@ func TestPlainUser(t *testing.T) {
 	must(t, err)
 	copied := filepath.Join(tmp, "test")
 	must(t, os.WriteFile(copied, program, 0o755))
+	must(t, os.Chmod(copied, 0o755)) // whatever the umask is
 	must(t, os.Chmod(tmp, 0o777))
-	cmd := exec.Command(copied, "-test.timeout", "60s", "-test.skip", "TestParallel|TestSwapRace")
+	cmd := exec.Command(copied, "-test.skip", "TestParallel|TestSwapRace")
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

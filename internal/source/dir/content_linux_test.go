@@ -234,7 +234,7 @@ func TestPlainUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{os.WriteFile(copied, program, 0o755), os.Chmod(tmp, 0o777)} {
+	for _, err := range []error{os.WriteFile(copied, program, 0o755), os.Chmod(copied, 0o755), os.Chmod(tmp, 0o777)} {
 		if err != nil {
 			t.Fatal(err)
 		}
