@@ -266,7 +266,7 @@ while True:
 sys.stdout.buffer.write(seen)
 sys.exit(os.waitpid(pid, 0)[1] >> 8)
 `
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", "-c", driver, passphrase, filepath.Join(w.root, "recover.py"), w.root, key, snap.ID.String(), target)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -431,13 +431,9 @@ func (u Suite) cancelPut(t *testing.T, s store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	content := Content(2, u.Big)
 	r := &hook{ReadSeeker: bytes.NewReader(content), at: u.Big / 2, call: cancel}
-	begin := time.Now()
 	err := s.Put(ctx, "z", r, int64(len(content)), store.PutOptions{Sum: sha256.Sum256(content)})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("put that is cancelled half way: %v", err)
-	}
-	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("it took %v to end", d)
 	}
 	if info, err := s.Stat(t.Context(), "z"); err == nil && info.Size != int64(len(content)) {
 		t.Errorf("a part of an object was stored: %+v", info)
