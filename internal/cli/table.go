@@ -10,6 +10,7 @@ type table struct {
 	c     *console
 	right []bool
 	rows  [][]string
+	codes map[int]string // colours of rows, where they are shown
 }
 
 // table begins a table. A column whose title begins with ">" is aligned to the right.
@@ -30,6 +31,17 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
+// colour gives the last row a colour of terminals ("31": red), where standard output is one that shows them.
+func (t *table) colour(code string) {
+	if code == "" || !coloured() {
+		return
+	}
+	if t.codes == nil {
+		t.codes = map[int]string{}
+	}
+	t.codes[len(t.rows)-1] = code
+}
+
 // print prints the table, without its titles where there is no row. Columns that are empty throughout are left out.
 func (t *table) print() {
 	if len(t.rows) == 1 {
@@ -43,7 +55,7 @@ func (t *table) print() {
 			used[i] = used[i] || n > 0 && cell != ""
 		}
 	}
-	for _, row := range t.rows {
+	for n, row := range t.rows {
 		var line strings.Builder
 		for i, cell := range row {
 			if !used[i] {
@@ -56,6 +68,10 @@ func (t *table) print() {
 				line.WriteString(cell + pad + "  ")
 			}
 		}
-		t.c.print("%s\n", strings.TrimRight(line.String(), " "))
+		text := strings.TrimRight(line.String(), " ")
+		if code := t.codes[n]; code != "" {
+			text = "\x1b[" + code + "m" + text + "\x1b[0m"
+		}
+		t.c.print("%s\n", text)
 	}
 }

@@ -187,7 +187,7 @@ func (h *History) sent(r *Record) {
 const (
 	maxError     = 1000     // bytes of an error in a line
 	maxLine      = 32 << 10 // bytes
-	compactAbove = 24 << 10 // bytes of a file, from which on it is compacted
+	compactAbove = 8 << 10  // bytes of a file, from which on it is compacted
 	maxLedger    = 1 << 20  // bytes that are read of a file; of a longer one its end
 )
 

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,9 @@ import (
 	"firn/internal/notify"
 	"firn/internal/program"
 )
+
+// Ended is the message of the line in the log with which a run ends.
+const Ended = "ended"
 
 // run is one run of a job.
 type run struct {
@@ -41,7 +45,7 @@ func (r *Runner) one(ctx context.Context, p *Planned) Result {
 	x := &run{r: r, p: p, j: &p.Job, log: r.o.Log.With("job", p.Job.Name), book: r.book(&p.Job)}
 	now := r.o.Clock.Now()
 	x.report = Report{Event: "job", Version: 1, Program: r.o.Version, Host: r.o.Host, Run: now.UTC().Format(reportTime) + "-" + strconv.Itoa(os.Getpid()), Job: x.j.Name, Kind: x.j.Kind,
-		Repository: x.j.Repository.Name, Start: now, Cause: p.Decision.Cause, Moment: p.Decision.Moment, Missed: p.Decision.Missed, Problems: []Problem{}}
+		Repository: x.j.Repository.Name, Start: now, Cause: p.Decision.Cause, Moment: p.Decision.Moment, Missed: p.Decision.Missed, Problems: []Problem{}, Command: []string{}}
 	if x.j.To != nil {
 		x.report.To = x.j.To.Name
 	}
@@ -96,7 +100,7 @@ func (x *run) still() (why Why, ok bool) {
 // skip ends a run that did not begin.
 func (x *run) skip(res Result, why Why, text string) Result {
 	rep := &x.report
-	rep.Outcome, rep.Why, rep.Error, rep.End, rep.Results, rep.Log = Skipped, why, text, rep.Start, nil, nil
+	rep.Outcome, rep.Why, rep.Error, rep.End, rep.Results, rep.Log = Skipped, why, text, rep.Start, []json.RawMessage{}, []string{}
 	rep.Next = x.p.Decision.Until
 	if h := x.p.history; why != WhyShutdown && why != WhyHeld && (h.Skip == nil || h.Skip.Why != why) {
 		x.book.add(Record{Line: lineEnd, Start: rep.Start, End: rep.Start, Outcome: Skipped, Why: why})
@@ -153,9 +157,9 @@ func (x *run) failedBefore(stop context.Context, err error) {
 // finish writes down, and tells, how it ended.
 func (x *run) finish(ctx context.Context) {
 	rep, r := &x.report, x.r
-	rep.Results, rep.LeftOut = x.tally.objects, x.tally.left
+	rep.Results, rep.LeftOut = append([]json.RawMessage{}, x.tally.objects...), x.tally.left
 	rep.Problems = append(rep.Problems, x.tally.problems...)
-	rep.Log = x.said.lines
+	rep.Log = append([]string{}, x.said.lines...)
 	name := rep.Start.UTC().Format(reportTime) + ".json"
 	record := Record{Line: lineEnd, Start: rep.Start, End: rep.End, Outcome: rep.Outcome, Why: rep.Why, Error: rep.Error, Moment: rep.Moment, Full: x.full, Next: x.tally.next, Report: name,
 		Amounts: rep.Amounts}
@@ -177,7 +181,7 @@ func (x *run) finish(ctx context.Context) {
 	if rep.Outcome == Failed || rep.Outcome == Incomplete {
 		level = slog.LevelError
 	}
-	x.log.Log(ctx, level, "ended", "outcome", rep.Outcome, "why", rep.Why, "seconds", rep.Seconds, "error", rep.Error, "snapshot", rep.Snapshot, "sent", rep.Sent)
+	x.log.Log(ctx, level, Ended, "outcome", rep.Outcome, "why", rep.Why, "seconds", rep.Seconds, "error", rep.Error, "snapshot", rep.Snapshot, "sent", rep.Sent)
 }
 
 // save writes the report.

@@ -110,17 +110,24 @@ func (r *Report) summary(fresh struct{ new, changed int64 }) string {
 		parts = append(parts, "done, but not all of it")
 	case Skipped:
 		parts = append(parts, "not run ("+string(r.Why)+")")
-	default:
-		parts = append(parts, string(r.Outcome))
+	case Failed:
+		parts = append(parts, "failed")
 	}
 	if r.Kind == Backup && r.Files > 0 {
-		parts = append(parts, fmt.Sprintf("%s files, %s new, %s changed", units.Count(r.Files), units.Count(fresh.new), units.Count(fresh.changed)))
+		files := "files"
+		if r.Files == 1 {
+			files = "file"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s, %s new, %s changed", units.Count(r.Files), files, units.Count(fresh.new), units.Count(fresh.changed)))
 	}
 	if r.Unread > 0 {
 		parts = append(parts, units.Count(r.Unread)+" not read")
 	}
 	if r.Added > 0 {
 		parts = append(parts, fmt.Sprintf("%v stored", units.Size(r.Added)))
+	}
+	if len(parts) == 0 {
+		return string(r.Outcome)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -75,6 +75,9 @@ func (r *Runner) status(j *Job, pause *Pause, older time.Duration) Status {
 		s.CutOff = s.Runner == nil
 	}
 	s.State = s.state(j)
+	if s.State == Never && older > 0 && j.Kind == Backup {
+		s.State = Stale
+	}
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,17 @@ import (
 // TestMain makes the test binary a child, or a runner, where it is asked to be one.
 func TestMain(m *testing.M) {
 	switch {
+	case os.Getenv("FIRN_FAKE_LOW") != "":
+		if err := LowPriority(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		out, err := exec.Command("cat", "/proc/self/stat").Output()
+		fmt.Printf("%s", out)
+		if err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case os.Getenv("FIRN_FAKE_RUNNER") != "":
 		os.Exit(fakeRunner())
 	case os.Getenv("FIRN_FAKE") != "":
