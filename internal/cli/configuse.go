@@ -313,3 +313,38 @@ func (f *filling) put(name, value string, variables ...string) {
 func anySet(variables ...string) bool {
 	return slices.ContainsFunc(variables, func(name string) bool { return os.Getenv(name) != "" })
 }
+
+// policies are what the configuration keeps of the sources of the repository that is used, where it is used; nil: it says nothing.
+func (c *console) policies() (keepRules, error) {
+	r := c.config.used
+	if r == nil || c.config.all == nil {
+		return nil, nil
+	}
+	host, err := (&hostFlags{name: r.Host}).orSystem() // other hosts may have sources of the same path
+	if err != nil {
+		return nil, err
+	}
+	var rules keepRules
+	for _, s := range c.config.all.Sources {
+		of := c.config.all.Repository(s.Repository)
+		if s.Keep.Check() != nil || of == nil || of != r && !slices.Contains(of.Also, r.Name) {
+			continue
+		}
+		names := append(slices.Clone(s.Paths), s.Rest)
+		if s.As != "" {
+			names = []string{s.As}
+		}
+		for _, name := range names {
+			policy := s.Keep
+			rule := keepRule{Source: name, Kind: s.Kind, Host: host, Policy: &policy}
+			if name == "" {
+				continue
+			}
+			if err := rule.check(); err != nil {
+				return nil, err
+			}
+			rules = append(rules, rule)
+		}
+	}
+	return rules, nil
+}

@@ -58,6 +58,8 @@ are retired, the next backups read what is left from the source and send it agai
 where it pays (which takes a passphrase or identity: manifests are read), up to a tenth of what is needed in one run. --refresh never
 switches it off, --refresh 10G bounds what is sent again, --refresh all takes every pack that is not full.
 
+Without any --keep the configuration says what stays of each of its sources; what it does not speak of stays.
+
 A key made by firn keys write-only --prune is enough, on another machine than the backups; a passphrase or identity is, too. On a
 terminal you are asked first; elsewhere it goes on, but for --keep-none, which takes --yes.`,
 		Example: `  firn prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
@@ -189,7 +191,14 @@ func (x *pruneCommand) policy() (retain.Policy, error) {
 		return retain.Policy{}, nil
 	case x.all && err == nil:
 		return p, usage("leave out one of them", "--keep-all forgets none, but another flag says which to keep")
-	case empty:
+	case empty && x.source == "":
+		rules, wrong := x.c.policies()
+		if wrong != nil || len(rules) > 0 {
+			x.rules = rules
+			return retain.Policy{}, wrong
+		}
+	}
+	if empty {
 		bad.Hint += ", --keep-all everything"
 	}
 	return p, err
@@ -212,7 +221,9 @@ func (x *pruneCommand) decide(ctx context.Context, s *session, policy retain.Pol
 			return nil, err
 		}
 		x.rules.tell(x.c, items)
-		return func(items []snapshot.Item, now time.Time) ([]snapshot.ID, error) { return x.rules.decide(items, now, time.Local), nil }, nil
+		return func(items []snapshot.Item, now time.Time) ([]snapshot.ID, error) {
+			return x.rules.decide(items, now, time.Local), nil
+		}, nil
 	}
 	filters := filterFlags{source: x.source}
 	filter := filters.filter()
