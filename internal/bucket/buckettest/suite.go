@@ -186,7 +186,11 @@ func (s Suite) keys(t *testing.T) {
 	if got := Keys(t, b, "", ""); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
 		t.Errorf("listed %q", got)
 	}
+	few := 0
 	for key := range want {
+		if few++; s.Objects > 0 && few > 15 { // the server may be a slow one
+			break
+		}
 		if got := Keys(t, b, key, ""); len(got) == 0 || got[0] != key {
 			t.Errorf("prefix %q: %q", key, got)
 		}

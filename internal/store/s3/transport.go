@@ -53,6 +53,11 @@ func (m *meter) Do(req *http.Request) (*http.Response, error) {
 	if operation == "" {
 		operation = edgeOperation
 	}
+	return m.named(operation, req)
+}
+
+// named is Do for an operation that the context does not tell.
+func (m *meter) named(operation string, req *http.Request) (*http.Response, error) {
 	m.mu.Lock()
 	m.numbers[operation]++
 	m.mu.Unlock()

@@ -96,7 +96,7 @@ func TestFaultsStay(t *testing.T) {
 		{"PutObject * slowdown", put(content), nil, 4},
 		{"PutObject * cut-in", put(content), nil, 4},
 		{"GetObject * cut-out", get, nil, 40},
-		{"any * expired", put(content), store.ErrAuth, 1},
+		{"any * expired", put(content), store.ErrAuth, 2},
 		{"ListObjectsV2 * moved", func(ctx context.Context, b *Bucket) error {
 			return b.List(ctx, "", "", func(bucket.Object) error { return nil })
 		}, s3.ErrRegion, 1},

@@ -92,6 +92,7 @@ type Bucket struct {
 	uploads  sync.Map     // ids of uploads, and whether their parts have a CRC64NVME
 	observed atomic.Bool  // the server has told a sum that it was sent
 
+	direct        direct
 	unconditional bool // the server does not look at conditions
 	naming        atomic.Int32
 }

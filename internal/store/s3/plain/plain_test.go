@@ -14,6 +14,7 @@ import (
 	"firn/internal/bucket"
 	"firn/internal/bucket/buckettest"
 	"firn/internal/coldtest"
+	"firn/internal/store"
 	"firn/internal/store/s3"
 	"firn/internal/storetest/versitygw"
 )
@@ -51,13 +52,17 @@ func made(t testing.TB, o Options) *Bucket {
 // open makes a new bucket of a server.
 func open(t testing.TB, server *coldtest.Server, change func(*Options)) *Bucket {
 	t.Helper()
+	return made(t, bucketOptions(server, change))
+}
+
+func bucketOptions(server *coldtest.Server, change func(*Options)) Options {
 	u := server.User()
-	o := Options{S3: s3.Options{Bucket: randomName(), Endpoint: server.Endpoint(), Region: server.Region(),
+	o := Options{Sleep: atOnce, S3: s3.Options{Bucket: randomName(), Endpoint: server.Endpoint(), Region: server.Region(),
 		Credentials: awscredentials.NewStaticCredentialsProvider(u.Access, u.Secret, u.Token)}}
 	if change != nil {
 		change(&o)
 	}
-	return made(t, o)
+	return o
 }
 
 // The contract, over a server as Amazon's and over those with every weakness that a provider has.
@@ -105,6 +110,58 @@ func TestServer(t *testing.T) {
 		},
 		Objects: 100, Refuse: noPath, Skip: func(key string) bool { return !inXMLText(key) },
 	}.Run(t)
+}
+
+// Small contents go without the SDK's middleware, in every way in which a bucket is addressed; and with it where something is odd.
+func TestDirect(t *testing.T) {
+	server := coldtest.Start(t, coldtest.Options{Region: "eu-north-1"})
+	session := coldtest.NewUser()
+	session.Token = "token/+="
+	server.AddUser(session)
+	for name, tune := range map[string]func(*Options){
+		"path": func(*Options) {}, "token": func(o *Options) {
+			o.S3.Credentials = awscredentials.NewStaticCredentialsProvider(session.Access, session.Secret, session.Token)
+		},
+		"folder": func(o *Options) { o.S3.Endpoint += "/" },
+	} {
+		b, err := Open(t.Context(), bucketOptions(server, tune))
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.CreateBucket(b.o.S3.Bucket)
+		for _, key := range []string{"/a b+c%/ä//..", "x"} {
+			buckettest.Put(t, b, key, []byte("content"), bucket.PutOptions{Metadata: map[string]string{"a-b_c.d": "x y"}, Class: "STANDARD_IA", ContentType: "text/plain"})
+			head, err := b.Head(t.Context(), key)
+			if err != nil || head.Metadata["a-b_c.d"] != "x y" || head.Class != "STANDARD_IA" || head.ContentType != "text/plain" || head.Sum == nil {
+				t.Errorf("%s: %+v, %v", name, head, err)
+			}
+		}
+		if b.direct.off.Load() {
+			t.Errorf("%s: the SDK made the requests", name)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for endpoint, want := range map[string]string{"": "https://photos.s3.eu-north-1.amazonaws.com eu-north-1", "https://s3.example.com:8443/base": "https://s3.example.com:8443/base/photos eu-north-1"} {
+		b, err := Open(t.Context(), Options{S3: s3.Options{Bucket: "photos", Region: "eu-north-1", Endpoint: endpoint, Credentials: awscredentials.NewStaticCredentialsProvider("a", "b", "")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.direct.prepare(t.Context(), b)
+		if got := b.direct.base.String() + " " + b.direct.region; got != want || b.direct.off.Load() {
+			t.Errorf("%q: %s", endpoint, got)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	skewed := coldtest.Start(t, coldtest.Options{Skew: time.Hour})
+	b := open(t, skewed, nil)
+	_, err := b.Put(t.Context(), "k", strings.NewReader("x"), 1, bucket.PutOptions{})
+	if err != nil && !errors.Is(err, store.ErrClock) {
+		t.Errorf("a clock that is wrong: %v", err)
+	}
 }
 
 // What a server would take for another object is left alone, and told.

@@ -138,9 +138,14 @@ type putting struct {
 	info    bucket.Info
 }
 
-func (p *putting) send(ctx context.Context) error {
+// ask makes the request.
+func (p *putting) ask(ctx context.Context) (*api.PutObjectOutput, error) {
+	out, done, err := p.b.direct.put(ctx, p)
+	if done {
+		return out, err
+	}
 	var sent *body
-	out, err := s3.Ask(ctx, p.b.s, func() (*api.PutObjectOutput, error) {
+	out, err = s3.Ask(ctx, p.b.s, func() (*api.PutObjectOutput, error) {
 		if sent != nil {
 			_ = sent.detach(nil)
 		}
@@ -148,7 +153,15 @@ func (p *putting) send(ctx context.Context) error {
 		p.in.Body = sent
 		return p.b.c.PutObject(ctx, p.in, unsigned)
 	})
-	err = sent.detach(err)
+	if err == nil && p.c.r == nil {
+		p.b.direct.off.Store(true) // there is something that the SDK does better
+	}
+	return out, sent.detach(err)
+}
+
+// send is one try.
+func (p *putting) send(ctx context.Context) error {
+	out, err := p.ask(ctx)
 	if err == nil {
 		p.info = bucket.Info{Object: bucket.Object{Key: *p.in.Key, Size: p.c.size, ETag: tag(out.ETag), Class: class(string(p.in.StorageClass))},
 			Sum: sumOf(out.ChecksumCRC64NVME, out.ChecksumSHA256, out.ChecksumType), ContentType: p.o.ContentType, Metadata: p.o.Metadata,
