@@ -114,3 +114,16 @@ func TestSpell(t *testing.T) {
 	}
 	_ = spell(math.MinInt64)
 }
+
+// TestReplaceJSON finds secrets however JSON writes them, and leaves the rest as it was, byte for byte.
+func TestReplaceJSON(t *testing.T) {
+	r := replacer([]string{`a"b\c`, "<x>&", "1234"})
+	for in, want := range map[string]string{
+		`{ "k" : "a\"b\\c", "\u003cx>\u0026":[ "x<x>&y", 12345, "\/\u00e9" ] }`: `{ "k" : "[secret]", "[secret]":[ "x[secret]y", 12345, "\/\u00e9" ] }`,
+		`"\\"`: `"\\"`, `"\""`: `"\""`, `""`: `""`, `[]`: `[]`, `"12345"`: `"[secret]5"`,
+	} {
+		if got := string(replaceJSON([]byte(in), r)); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -58,21 +57,31 @@ func (m Message) clean(secrets *strings.Replacer) Message {
 	return m
 }
 
-// literal is a text in JSON.
-var literal = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
-
-// replaceJSON replaces in the texts of a JSON document, however they are written there, and leaves all else as it is.
+// replaceJSON replaces in the texts of a valid JSON document, however they are written there, and leaves all else as it is.
 func replaceJSON(raw []byte, secrets *strings.Replacer) []byte {
-	return literal.ReplaceAllFunc(raw, func(b []byte) []byte {
+	made := make([]byte, 0, len(raw))
+	for {
+		begin := bytes.IndexByte(raw, '"')
+		if begin < 0 {
+			return append(made, raw...)
+		}
+		end := begin + 1
+		for raw[end] != '"' {
+			if raw[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		made = append(made, raw[:begin]...)
+		text := raw[begin : end+1]
 		var s string
-		if json.Unmarshal(b, &s) != nil {
-			return b
+		if json.Unmarshal(text, &s) == nil {
+			if clean := secrets.Replace(s); clean != s {
+				text, _ = marshal(clean)
+			}
 		}
-		if clean := secrets.Replace(s); clean != s {
-			b, _ = marshal(clean)
-		}
-		return b
-	})
+		made, raw = append(made, text...), raw[end+1:]
+	}
 }
 
 // JSON is the message as commands and web hooks get it: one object, times in UTC.
