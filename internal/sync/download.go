@@ -85,14 +85,6 @@ func (r *run) down(ctx context.Context, key string, o *object, l *localFile, e *
 func (r *run) openTarget() (*target.Target, error) {
 	r.toOnce.Do(func() {
 		r.to, r.toErr = target.Open(r.o.To.Folder, target.Options{Overwrite: target.Always, NoOwner: !r.o.Metadata, NoXattrs: true, Durable: true})
-		if r.toErr == nil && r.dst.tree == nil { // it is there now
-			f, err := r.openFolder(&r.o.To, false)
-			if r.toErr = err; err == nil {
-				r.mu.Lock()
-				r.dst.tree, r.dst.id = f.tree, f.id
-				r.mu.Unlock()
-			}
-		}
 	})
 	return r.to, r.toErr
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	gosync "sync"
 	"testing"
 	"time"
 
@@ -209,15 +210,22 @@ func TestTorn(t *testing.T) {
 type hooked struct {
 	bucket.Bucket
 	before func()
+	one    gosync.Mutex
+}
+
+func (h *hooked) hook() {
+	h.one.Lock()
+	defer h.one.Unlock()
+	h.before()
 }
 
 func (h *hooked) Put(ctx context.Context, key string, r seeker, size int64, o bucket.PutOptions) (bucket.Info, error) {
-	h.before()
+	h.hook()
 	return h.Bucket.Put(ctx, key, r, size, o)
 }
 
 func (h *hooked) PutPart(ctx context.Context, key, id string, n int, r seeker, size int64) (bucket.Part, error) {
-	h.before()
+	h.hook()
 	return h.Bucket.PutPart(ctx, key, id, n, r, size)
 }
 
