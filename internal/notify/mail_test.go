@@ -426,3 +426,16 @@ func TestMailOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestMailDown has nobody listen: it is tried again, and said in the end.
+func TestMailDown(t *testing.T) {
+	s := &smtpd{}
+	place := s.start(t)
+	_ = s.ln.Close()
+	c, w := open(t, Options{Type: "mail", To: []string{"a@example.org"}, Server: place, User: "ada", Password: "pass word"})
+	err := c.Send(t.Context(), failed())
+	var e *Error
+	if !errors.As(err, &e) || !errors.Is(err, ErrUnreachable) || !e.Temporary || e.Tries != 3 || e.Place != place || len(w.list) != 2 || !strings.HasSuffix(err.Error(), "(after 3 tries)") {
+		t.Error(err, w.list)
+	}
+}
