@@ -288,6 +288,9 @@ func (r *reader) again(err error) error {
 	_ = r.body.Close()
 	r.body = http.NoBody
 	r.leave(err)
+	if r.match == "" { // of another content nobody could tell
+		return bucket.Fail("get", r.key, failed(err))
+	}
 	if err = r.b.again(r.ctx, &r.tries, "get", r.key, err); err == nil {
 		_, err = r.open()
 	}
