@@ -117,6 +117,7 @@ type excludeFlags struct {
 	files      []string
 	anyCase    []string
 	larger     units.Size
+	present    []string
 	caches     bool
 	oneSystem  bool
 	sets       []*glob.Set // of the sources walked so far, in pairs
@@ -129,6 +130,7 @@ func (f *excludeFlags) register(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.anyCase, "iexclude", nil, "like --exclude, upper and lower case alike")
 	fl.Var(&f.larger, "exclude-larger-than", "leave out files larger than this, such as 4G")
 	fl.Lookup("exclude-larger-than").DefValue = ""
+	fl.StringArrayVar(&f.present, "exclude-if-present", nil, "leave out folders that have a file of this name, such as .nobackup (repeat for more)")
 	fl.BoolVar(&f.caches, "exclude-caches", false, "leave out what lies in folders with a CACHEDIR.TAG")
 	fl.BoolVarP(&f.oneSystem, "one-file-system", "x", false, "leave out what is mounted inside the source")
 }
@@ -164,6 +166,11 @@ func (f *excludeFlags) compile(r root) (exact, folded *glob.Set, err error) {
 
 // check refuses patterns that cannot be read, and a source that is, or lies in, the repository.
 func (f *excludeFlags) check(s *session, r root) error {
+	for _, name := range f.present {
+		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) {
+			return usage("such as .nobackup", "--exclude-if-present %q: want the name of a file", name)
+		}
+	}
 	if _, _, err := f.compile(r); err != nil {
 		return err
 	}
@@ -261,7 +268,7 @@ func (f *excludeFlags) openWith(own [][]byte, r root, exact, folded *glob.Set, p
 				return true
 			}
 			chosen, _ := folded.Match(path, isDir)
-			return chosen
+			return chosen || isDir && f.marked(r, path)
 		},
 		MaxSize: int64(f.larger), CacheTags: f.caches, OneFileSystem: f.oneSystem,
 		Problem: problem,
@@ -274,6 +281,16 @@ func (f *excludeFlags) openWith(own [][]byte, r root, exact, folded *glob.Set, p
 			hear.Emit(event.Note{Text: text})
 		},
 	})
+}
+
+// marked reports whether a folder of a source has a file by which its owner wants it left out. What cannot be looked at has none.
+func (f *excludeFlags) marked(r root, path []byte) bool {
+	for _, name := range f.present {
+		if info, err := os.Lstat(filepath.Join(r.folder(), filepath.FromSlash(string(path)), name)); err == nil && !info.IsDir() {
+			return true
+		}
+	}
+	return false
 }
 
 // tellOwn says what ownFolders leaves out.
