@@ -229,6 +229,9 @@ func (x *syncCommand) summary(res *sync.Result, cost *syncCost, made requests, t
 	add(res.Kept, "newer there")
 	add(res.Same, "the same")
 	if len(parts) == 0 {
+		if err != nil {
+			return // which says it all
+		}
 		parts = append(parts, "nothing to do")
 	}
 	moved := res.Sent + res.Got + res.Copied

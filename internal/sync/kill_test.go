@@ -129,7 +129,9 @@ func TestKill(t *testing.T) {
 	if err := overWire(t.Context(), w.folder, w.state, false, same); err != nil {
 		t.Fatal(err)
 	}
-	puts := server.CountFunc(func(r coldtest.Request) bool { return r.Status == 200 && (r.Operation == "PutObject" || r.Operation == "UploadPart") })
+	puts := server.CountFunc(func(r coldtest.Request) bool {
+		return r.Status == 200 && (r.Operation == "PutObject" || r.Operation == "UploadPart")
+	})
 	if puts != 12+4 {
 		t.Errorf("%d puts and parts, want 16", puts)
 	}
