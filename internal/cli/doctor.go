@@ -37,10 +37,13 @@ func newDoctor(c *console) *cobra.Command {
 	x := &doctorCommand{c: c}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what will go wrong: rights, rules of the bucket, clock, disk",
+		Short: "Look for what will go wrong: rights, rules of the bucket, clock, disk, configuration, schedule",
 		Long: `Finds out what the store really does and what the credentials may, whether rules of the bucket would move or delete what has to stay,
 whether that has happened already, and what this machine lacks. It stores and deletes two small objects; --read-only leaves that out.
 It changes nothing else, and reads nothing in a cold class. No key is needed; with one, packs are compared with the index, too.
+
+Where there is a configuration, it looks whether its folders, programs, hooks and secrets are there and open to nobody else, whether the
+system starts firn as it should, whether anybody hears of trouble, and when jobs have last run. --config none leaves that out.
 
 Where rules of the bucket do harm, --fix-rules writes the rules as they should be, all others as they are, to a file for the AWS program
 or any other. Credentials that may not see the rules can be helped with --rules.`,
@@ -93,6 +96,7 @@ func (x *doctorCommand) run(ctx context.Context) error {
 	o.Open = func(ctx context.Context, h *repo.Header) ([]*repo.ScopeState, error) {
 		return x.scopes(ctx, st, h, cred)
 	}
+	o.Machine = x.machine(ctx)
 	findings, err := doctor.Examine(ctx, o)
 	if err != nil {
 		return err
@@ -313,6 +317,7 @@ func (x *doctorCommand) remedy(f doctor.Finding) (do []string) {
 	if len(f.Fix.Delete) > 0 {
 		do = append(do, "delete by hand, with other credentials: "+strings.Join(f.Fix.Delete, ", ")+"; --read-only stores none")
 	}
+	do = append(do, remedyHere(f)...)
 	if hint := advice.Hint(f.Fix.Why); hint != "" && len(do) == 0 {
 		do = append(do, hint)
 	}

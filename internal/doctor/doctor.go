@@ -47,8 +47,15 @@ const (
 	CheckPacks      = "packs"       // that they lie in the class that the index says
 	CheckCache      = "cache"       // folder of this machine
 	CheckState      = "state"       // folder of this machine
-	CheckHostKey    = "host key"    // who can read it
+	CheckHostKey    = "host key"    // who can read it, and whether it was revoked
 	CheckPrograms   = "programs"    // for getting everything back without firn
+	CheckSources    = "sources"     // what the configuration backs up, and the programs that this takes
+	CheckConfig     = "configuration"
+	CheckSecrets    = "secrets"     // files with secrets, which nobody else may read
+	CheckHooks      = "hooks"       // programs that run around jobs
+	CheckSchedule   = "schedule"    // what the system's scheduler starts
+	CheckNotify     = "notify"      // that somebody hears of trouble
+	CheckBackups    = "last backup" // that jobs have run
 )
 
 // Finding is the outcome of one check, or one of its outcomes.
@@ -67,7 +74,12 @@ type Fix struct {
 	Thaw   *ThawFix  // objects to be thawed and moved back
 	Grant  []string  // rights that are missing: put, get, list, delete, restore, rules
 	Delete []string  // objects that can be deleted by hand
-	Close  string    // file that only its owner may read
+	Close  string    // file that only its owner may read, or write
+	Exec   string    // file that is to be executable
+	Start  bool      // an entry for the system's scheduler is to be written, as it should be
+	Drop   bool      // one entry too many is to be taken away
+	Tell   bool      // a channel is to be added
+	Run    string    // job that is to be run, or looked at
 	Why    error     // the error behind the finding, of which others know what to do
 }
 
@@ -95,6 +107,8 @@ type Options struct {
 	Open func(context.Context, *repo.Header) ([]*repo.ScopeState, error)
 	// Dirs are the folders of this machine, where the host key lies, too.
 	Dirs state.Dirs
+	// Machine is what this machine is to do by itself; nil: that is not looked at.
+	Machine *Machine
 	// Version tells the version of a program; nil: that in the PATH is asked.
 	Version func(ctx context.Context, name string) (string, error)
 	Now     func() time.Time // nil: time.Now
@@ -125,6 +139,7 @@ func Examine(ctx context.Context, o Options) ([]Finding, error) {
 		}
 	}
 	d.local(ctx)
+	d.machine(ctx)
 	return d.findings, ctx.Err()
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"firn/internal/keys"
 	"firn/internal/state"
+	"firn/internal/store"
 	"firn/internal/units"
 )
 
@@ -21,7 +22,7 @@ import (
 func (d *doctor) local(ctx context.Context) {
 	d.folder(CheckCache, d.o.Dirs.Cache, "packs on their way are held in memory, and every run reads anew what the last one knew")
 	d.folder(CheckState, d.o.Dirs.State, "this machine cannot keep its key, and a run that was interrupted begins anew")
-	d.hostKey()
+	d.hostKey(ctx)
 	d.programs(ctx)
 }
 
@@ -83,7 +84,7 @@ func writable(path string) (there string, err error) {
 }
 
 // hostKey looks at the key of this host.
-func (d *doctor) hostKey() {
+func (d *doctor) hostKey(ctx context.Context) {
 	if d.header == nil || d.o.Dirs.State == "" {
 		return
 	}
@@ -91,8 +92,14 @@ func (d *doctor) hostKey() {
 	var mode *state.ModeError
 	switch {
 	case err == nil:
-		d.ok(CheckHostKey, "host %q writes with it, and only its owner can read it", h.Name)
+		id, name := h.Host.String(), h.Name
 		h.Wipe()
+		if d.revoked(ctx, id) {
+			d.add(Finding{Check: CheckHostKey, Severity: Problem, What: fmt.Sprintf("the key of host %q was revoked", name), Evidence: []string{"hosts/" + id + ".revoked"},
+				Why: "what it writes from now on does not count; a backup with a passphrase or identity makes another key, once this one is gone"})
+			return
+		}
+		d.ok(CheckHostKey, "host %q writes with it, and only its owner can read it", name)
 	case errors.As(err, &mode):
 		d.add(Finding{Check: CheckHostKey, Severity: Problem, What: err.Error(), Why: "it is not used until it is closed to others, who may have copied it",
 			Fix: Fix{Close: mode.Path, Why: err}})
@@ -101,6 +108,16 @@ func (d *doctor) hostKey() {
 	default:
 		d.add(Finding{Check: CheckHostKey, Severity: Problem, What: err.Error(), Why: "backups need a passphrase or identity as long as there is no key", Fix: Fix{Why: err}})
 	}
+}
+
+// revoked reports whether there is a revocation of a host in the store. That it is genuine, only who opens the repository can say; one that is not is reason to look, too.
+func (d *doctor) revoked(ctx context.Context, host string) (there bool) {
+	name := "hosts/" + host + ".revoked"
+	_ = d.o.Store.List(ctx, name, "", func(i store.Info) error { // who may not list is told so elsewhere
+		there = there || i.Name == name
+		return nil
+	})
+	return there
 }
 
 // versionTime is how long a program may take to tell its version.
