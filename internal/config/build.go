@@ -219,7 +219,27 @@ func (b *builder) unknown(v *node, name string, known []string, keys []key) {
 		b.hint(v, hint, "a secret does not stand in the configuration")
 		return
 	}
-	b.bad(v, nearest(name, known), "there is no such key")
+	if near := nearest(name, known); near != "" {
+		b.bad(v, near, "there is no such key")
+		return
+	}
+	b.hint(v, b.belongs(name), "there is no such key")
+}
+
+// belongs says where there is a key of a name; empty: nowhere.
+func (b *builder) belongs(name string) string {
+	for _, at := range []struct {
+		table string
+		keys  []key
+	}{
+		{"[sources.NAME]", b.t.source}, {"[repositories.NAME]", b.t.repository}, {"[repositories.NAME.prune]", b.t.prune}, {"[repositories.NAME.check]", b.t.check}, {"[repositories.NAME.drill]", b.t.drill},
+		{"keep", b.t.policy}, {"[notify.NAME]", b.t.channel}, {"[log]", b.t.log}, {"[metrics]", b.t.metrics}, {"[serve]", b.t.serve}, {"[run]", b.t.run}, {"[cycles.NAME]", b.t.cycle},
+	} {
+		if at.table == "[sources.NAME]" && slices.Contains(b.kindKeys(), name) || find(at.keys, name) != nil {
+			return "it belongs into " + at.table
+		}
+	}
+	return ""
 }
 
 // secrets tells of secrets that are said in two ways.

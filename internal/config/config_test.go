@@ -433,6 +433,23 @@ func TestManyErrors(t *testing.T) {
 	}
 }
 
+// TestNamesWithDots: a source whose name has a dot stands in one file, too.
+func TestNamesWithDots(t *testing.T) {
+	w := world{files: map[string]string{
+		"/f.toml":        "repository = \"/x\"\n[sources.\"a.b\"]\npath = \"/a\"\n",
+		"/conf.d/x.toml": "[sources.\"a.b\"]\ntags = [\"x\"]\n",
+	}}
+	if _, err := Load(w, "/f.toml", kinds); err == nil || !strings.Contains(filepath.ToSlash(err.Error()), `/conf.d/x.toml:1: sources."a.b": stands at /f.toml:2 already`) {
+		t.Error(err)
+	}
+	delete(w.files, "/conf.d/x.toml")
+	c, err := Load(w, "/f.toml", kinds)
+	if err != nil || c.Source("a.b") == nil {
+		t.Fatal(err)
+	}
+	again(t, c)
+}
+
 // TestTables holds the rows to what the schema, the page and the errors rely on.
 func TestTables(t *testing.T) {
 	tabs := tables()

@@ -71,6 +71,7 @@ func (e Errors) Unwrap() []error {
 type problems struct {
 	all  []*Error
 	seen map[string]bool
+	torn bool // a file was not read to its end: what is missing may stand there
 }
 
 func (p *problems) add(e *Error) {

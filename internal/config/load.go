@@ -46,9 +46,11 @@ func newBuilder(kinds []Kind, env func(string) (string, bool)) *builder {
 	return &builder{wrong: &problems{}, env: env, kinds: kinds, t: tables(), cfg: &Config{}, root: &node{kind: isTable}}
 }
 
-// done builds what was read.
+// done builds what was read. Where the syntax is wrong that is told first: the rest would be guesses.
 func (b *builder) done() (*Config, error) {
-	b.build()
+	if !b.wrong.torn {
+		b.build()
+	}
 	if err := b.wrong.err(b.cfg.Files); err != nil {
 		return nil, err
 	}

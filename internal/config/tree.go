@@ -34,6 +34,7 @@ type node struct {
 	items  []*node
 	names  []string // of a table, in their order
 	of     map[string]*node
+	depth  int   // of a table: how many tables it lies in
 	header Place // of a table: where [it] stands; zero: only what is in it
 	closed bool  // an inline table: nothing is added to it later
 }
@@ -79,6 +80,7 @@ func read(file string, raw []byte, root *node, wrong *problems) {
 	switch {
 	case len(raw) > MaxFile:
 		wrong.add(&Error{Place: Place{File: file}, Text: fmt.Sprintf("%d bytes, want at most %d", len(raw), MaxFile)})
+		wrong.torn = true
 		return
 	case !utf8.Valid(raw):
 		line := 1
@@ -89,10 +91,12 @@ func read(file string, raw []byte, root *node, wrong *problems) {
 			}
 		}
 		wrong.add(&Error{Place: Place{file, line}, Text: "this is no UTF-8"})
+		wrong.torn = true
 		return
 	}
 	if i := deep(raw); i >= 0 {
 		wrong.add(&Error{Place: Place{file, r.line(i)}, Text: "lists and tables are too deep in one another"})
+		wrong.torn = true
 		return
 	}
 	r.p.Reset(raw)
@@ -119,8 +123,10 @@ func read(file string, raw []byte, root *node, wrong *problems) {
 			line = r.line(offset)
 		}
 		wrong.add(&Error{Place: Place{file, line}, Text: "no TOML: " + bad.Message})
+		wrong.torn = true
 	} else if err != nil {
 		wrong.add(&Error{Place: Place{file, len(r.lines)}, Text: "no TOML: " + err.Error()})
+		wrong.torn = true
 	}
 }
 
@@ -170,7 +176,7 @@ func (r *reader) step(at *node, k *unstable.Node, opens bool) *node {
 	name, place := string(k.Data), r.place(k)
 	c := at.child(name)
 	if c == nil {
-		c = &node{kind: isTable, place: place, key: join(at.key, name)}
+		c = &node{kind: isTable, place: place, key: join(at.key, name), depth: at.depth + 1}
 		at.add(name, c)
 	}
 	switch {
@@ -180,12 +186,12 @@ func (r *reader) step(at *node, k *unstable.Node, opens bool) *node {
 	case c.closed:
 		r.wrong.add(&Error{Place: place, Key: c.key, Text: fmt.Sprintf("said at %s already", c.place)})
 		return nil
-	case opens && c.header.Line > 0 && (c.header.File == r.file || whole(c.key)):
+	case opens && c.header.Line > 0 && (c.header.File == r.file || whole(c)):
 		r.wrong.add(&Error{Place: place, Key: c.key, Text: fmt.Sprintf("stands at %s already", c.header)})
 		return nil
 	case opens:
 		c.header, c.place = place, place
-	case whole(c.key) && c.place.File != r.file:
+	case whole(c) && c.place.File != r.file:
 		r.wrong.add(&Error{Place: place, Key: c.key, Text: fmt.Sprintf("stands at %s already", c.place)})
 		return nil
 	}
@@ -193,9 +199,9 @@ func (r *reader) step(at *node, k *unstable.Node, opens bool) *node {
 }
 
 // whole reports whether a table is a thing of its own, of which one file speaks.
-func whole(key string) bool {
-	table, name, found := strings.Cut(key, ".")
-	return found && !strings.Contains(name, ".") && slices.Contains([]string{"repositories", "sources", "cycles", "notify"}, table)
+func whole(n *node) bool {
+	table, _, _ := strings.Cut(n.key, ".")
+	return n.depth == 2 && slices.Contains([]string{"repositories", "sources", "cycles", "notify"}, table)
 }
 
 // value adds what a line key = value says. lost: it is in no table, and only its syntax matters.
