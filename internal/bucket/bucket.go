@@ -65,7 +65,7 @@ type Info struct {
 type PutOptions struct {
 	Class       string
 	ContentType string
-	Metadata    map[string]string
+	Metadata    map[string]string // names of small letters, digits and - _ . and any UTF-8; S3 takes 2 KiB in all
 	Sum         *Sum   // of the content; the server refuses what does not match. nil: the implementation sends one of its own
 	IfMatch     string // replace only an object that has this ETag
 	IfNone      bool   // create only
@@ -86,11 +86,12 @@ type Bucket interface {
 	Head(ctx context.Context, key string) (Info, error)
 	// Get opens an object. The caller closes the reader, which never ends early without an error.
 	Get(ctx context.Context, key string, o GetOptions) (io.ReadCloser, Info, error)
-	// Put stores or replaces an object of size bytes in one request. It may read r several times.
+	// Put stores or replaces an object of size bytes in one request. It may read r several times, and touches it no more once it has returned. What it returns, as Copy and Complete, is what
+	// the answer tells: Modified may be zero. Content that ends early is ErrShort, and what r fails with is returned.
 	Put(ctx context.Context, key string, r io.ReadSeeker, size int64, o PutOptions) (Info, error)
 	// Copy stores what from holds, in this or in another bucket of the same server, as key, without its content coming here. fromBucket empty: this one.
 	Copy(ctx context.Context, fromBucket, from, key string, size int64, o CopyOptions) (Info, error)
-	// Delete removes objects, 1,000 a request. What was not there is no error. failed has an entry for each key that was not removed.
+	// Delete removes objects, 1,000 a request, in no order. What was not there is no error. failed has an entry for each key that was not removed.
 	Delete(ctx context.Context, keys []string) (failed map[string]error, err error)
 	// Begin starts an upload in parts, which a killed process can go on with by its id.
 	Begin(ctx context.Context, key string, o PutOptions) (id string, err error)
