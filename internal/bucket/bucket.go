@@ -66,9 +66,9 @@ type PutOptions struct {
 	Class       string
 	ContentType string
 	Metadata    map[string]string // names of small letters, digits and - _ . and any UTF-8; S3 takes 2 KiB in all
-	Sum         *Sum   // of the content; the server refuses what does not match. nil: the implementation sends one of its own
-	IfMatch     string // replace only an object that has this ETag
-	IfNone      bool   // create only
+	Sum         *Sum              // of the content; the server refuses what does not match. nil: the implementation sends one of its own
+	IfMatch     string            // replace only an object that has this ETag
+	IfNone      bool              // create only
 }
 
 // GetOptions choose what is read.
