@@ -56,7 +56,7 @@ func newImportPasswords(c *console) *cobra.Command {
 		Long: `Reads {"dataset": {"pass": "…"}, …}, in which scripts around zfs send keep a password for each dataset, and prints a configuration in which
 each dataset is a source with a repository of its own below LOCATION, opened by the same password. Datasets that share a password share
 a repository. The passwords go into files of their own, readable by you alone; none is printed.`,
-		Example: `  firn import passwords /root/passwords.json --repo s3://bucket -o /etc/firn/conf.d/zfs.toml`,
+		Example: `  firn import passwords passwords.json --repo s3://bucket -o /etc/firn/conf.d/zfs.toml`,
 		RunE:    func(_ *cobra.Command, args []string) error { return x.run(args[0]) },
 	}
 	x.register(cmd)

@@ -120,7 +120,7 @@ func (n *napback) globalDirective(d directive) {
 	case "gpgkeyring":
 		n.add(d.line, "GpgKeyring is not needed: hosts hold a key file of their own that can only write")
 	case "s3keyfile":
-		n.add(d.line, "S3KeyFile %q: put key= and secret= from it into ~/.aws/credentials as aws_access_key_id and aws_secret_access_key, and name the profile ([repositories.default] with location and profile, in the place of repository), or have them in the environment",
+		n.add(d.line, "S3KeyFile %q: put key= and secret= from it into ~/.aws/credentials as aws_access_key_id and aws_secret_access_key, and name that profile (profile = \"…\"), or have them in the environment",
 			strings.Join(d.values, " "))
 	case "chunksize":
 		n.add(d.line, "ChunkSize is chosen by what the line sends and by the storage class (pack_size sets it by hand)")
