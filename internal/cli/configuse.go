@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -248,6 +249,20 @@ func (c *console) takeOver(cmd *cobra.Command, r *config.Repository) error {
 	}
 	c.takeSecrets(&f, r)
 	return f.err
+}
+
+// resolve puts what the configuration says of a second repository in the place of its name.
+func (c *console) resolve(f *storeFlags) {
+	if !isRepositoryName(f.repo) || exists(f.repo) {
+		return
+	}
+	all, err := c.config.load()
+	if err != nil || all == nil {
+		return // then it is a folder
+	}
+	if r := all.Repository(f.repo); r != nil {
+		f.repo, f.endpoint, f.region, f.profile, f.pathStyle = r.Location, cmp.Or(f.endpoint, r.Endpoint), cmp.Or(f.region, r.Region), cmp.Or(f.profile, r.Profile), cmp.Or(f.pathStyle, r.PathStyle)
+	}
 }
 
 // takeSecrets says what opens the repository, unless the user does in whatever way.

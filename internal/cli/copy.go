@@ -119,6 +119,7 @@ func (x *copyCommand) run(ctx context.Context, location string, which []string) 
 
 // openSecond opens the store of a copy of s, and makes sure that it is one. s need not be open yet.
 func openSecond(ctx context.Context, c *console, s *session, f *storeFlags) (*session, error) {
+	c.resolve(f)
 	to, err := openSession(ctx, c, f)
 	if err != nil {
 		return nil, err

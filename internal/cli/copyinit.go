@@ -43,6 +43,7 @@ func (x *initCommand) runLike(cmd *cobra.Command) error {
 	if isS3(x.like) {
 		from.endpoint, from.region, from.profile, from.pathStyle = x.store.endpoint, x.store.region, x.store.profile, x.store.pathStyle
 	}
+	x.c.resolve(&from)
 	s, err := openSession(ctx, x.c, &from)
 	if err != nil {
 		return err
