@@ -107,6 +107,16 @@ func (r *keepRule) check() error {
 	return err
 }
 
+// policyOf is the first policy that speaks of the source of a snapshot; where none does, one that says nothing.
+func (rules keepRules) policyOf(it *snapshot.Item) retain.Policy {
+	for i := range rules {
+		if rules[i].speaksOf(it) {
+			return rules[i].policy
+		}
+	}
+	return retain.Policy{}
+}
+
 // speaksOf reports whether the rule is for the source of a snapshot.
 func (r *keepRule) speaksOf(it *snapshot.Item) bool {
 	o := &it.Source

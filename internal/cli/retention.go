@@ -67,7 +67,7 @@ func newRetentionExplain(c *console) *cobra.Command {
 		Short: "Show what is kept, what goes, and why, without doing anything",
 		Long: `Says of each snapshot which rule keeps it and until when, or why it goes, and draws a year: a column for each week, a mark for each
 day. Nothing is deleted; a host's own key is enough. firn retention --help tells what the rules mean. With --tag all snapshots are
-decided, and those with the tag are shown.`,
+decided, and those with the tag are shown. Without any rule those of the configuration hold.`,
 		Example: `  firn retention explain --keep-daily 7 --keep-weekly 5 --keep-monthly 12
   firn retention explain --source /home --cycle "hanoi discs=6 archive-oldest=yes" --price-region aws/us-east-1
   firn retention explain --keep-last 3 --json | jq -r 'select(.keep == false) | .snapshot'`,
@@ -130,7 +130,11 @@ func (x *retentionCommand) run(ctx context.Context) error {
 			return err
 		}
 		shown++
-		if err := x.show(e, policy); err != nil {
+		own := policy
+		if x.rules != nil {
+			own = x.rules.policyOf(&last)
+		}
+		if err := x.show(e, own); err != nil {
 			return err
 		}
 	}
@@ -154,6 +158,13 @@ func contentClass(r *repo.Repository, s snapshot.Storage) string {
 // policy is what the flags say is kept, or rules where a file does.
 func (x *retentionCommand) policy() (retain.Policy, error) {
 	p, err := x.keep.policy()
+	if x.file == "" && err != nil && errors.Is(p.Check(), retain.ErrEmpty) {
+		rules, wrong := x.c.policies()
+		if wrong != nil || len(rules) > 0 {
+			x.rules = rules
+			return p, wrong
+		}
+	}
 	if x.file == "" {
 		return p, err
 	}

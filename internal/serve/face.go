@@ -241,13 +241,13 @@ type healthJSON struct {
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
 	Jobs    int       `json:"jobs"`
-	Running []string  `json:"running"`
+	Busy    []string  `json:"busy"`   // jobs that were begun, or wait their turn
 	Config  string    `json:"config"` // ok, refused
 }
 
 func (f *face) health(w http.ResponseWriter, _ *http.Request) {
 	f.mu.Lock()
-	j := healthJSON{Status: "ok", Version: f.o.Version, Since: f.began.UTC(), Jobs: len(f.gen.crew.Runner.Jobs()), Running: append([]string{}, f.running...), Config: word(f.refused)}
+	j := healthJSON{Status: "ok", Version: f.o.Version, Since: f.began.UTC(), Jobs: len(f.gen.crew.Runner.Jobs()), Busy: append([]string{}, f.running...), Config: word(f.refused)}
 	beaten := f.beaten
 	f.mu.Unlock()
 	code := http.StatusOK

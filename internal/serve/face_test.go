@@ -73,7 +73,7 @@ func TestWhoMayAsk(t *testing.T) {
 			if w.Code != c.want {
 				t.Errorf("%s, %s: %d, want %d", c.name, page, w.Code, c.want)
 			}
-			if strings.Contains(w.Body.String(), "/home/secret") {
+			if strings.Contains(w.Body.String(), "/srv/secret") {
 				t.Errorf("%s, %s: names a file", c.name, page)
 			}
 		}

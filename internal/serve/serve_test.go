@@ -88,7 +88,7 @@ func (f *fakes) Run(ctx context.Context, plan []job.Planned) *job.Summary {
 
 func (f *fakes) Status(jobs []job.Job, _ time.Duration) (all []job.Status) {
 	for i := range jobs {
-		s := job.Status{Job: &jobs[i], State: job.OK, Last: &job.Record{Error: "/home/secret"}}
+		s := job.Status{Job: &jobs[i], State: job.OK, Last: &job.Record{Error: "/srv/secret"}}
 		if st := f.state[jobs[i].Name]; st != "" {
 			s.State = st
 		}
