@@ -78,7 +78,7 @@ func (f *storeFlags) location() (string, error) {
 	if env := os.Getenv("FIRN_REPO"); env != "" {
 		return env, nil
 	}
-	return "", usage("give --repo DIR or --repo s3://bucket/prefix, or set FIRN_REPO", "which repository?")
+	return "", usage("give --repo DIR or --repo s3://bucket/prefix, set FIRN_REPO, or write a configuration: firn config example", "which repository?")
 }
 
 // place names a location together with what else decides which store it means.
