@@ -254,7 +254,11 @@ func (x *syncCommand) summary(res *sync.Result, cost *syncCost, made requests, t
 	}
 	if res.Frozen > 0 {
 		text := sprintf("  %s of %v in cold classes", counted(res.Frozen, "file"), units.Size(res.FrozenSize))
-		if !x.dryRun && !res.Ready.IsZero() {
+		switch {
+		case res.Ready.IsZero():
+		case x.dryRun:
+			text += sprintf("; thawing takes up to %s", longDuration(res.Ready.Sub(x.started)))
+		default:
 			text += sprintf("; run the same command again after %s", res.Ready.Local().Format(timeFormat))
 		}
 		x.c.print("%s\n", text)

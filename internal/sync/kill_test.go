@@ -19,6 +19,7 @@ import (
 	"firn/internal/coldtest"
 	"firn/internal/price"
 	"firn/internal/state"
+	"firn/internal/storetest/versitygw"
 	"firn/internal/sync"
 	"firn/internal/sync/ledger"
 	"firn/internal/wire"
@@ -216,4 +217,38 @@ func TestDeepArchive(t *testing.T) {
 	if res := w.ok(options(false)); res.Early <= 0 || len(dues) != 1 || dues[0].Why != "replace" {
 		t.Fatalf("%+v %+v", res, dues)
 	}
+}
+
+// TestVersity goes over a strict server that keeps objects as files of the same names: diff is the judge.
+func TestVersity(t *testing.T) {
+	s := versitygw.Start(t)
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": s.Access, "AWS_SECRET_ACCESS_KEY": s.Secret, "AWS_REGION": s.Region, "AWS_ENDPOINT_URL_S3": s.Endpoint, "AWS_EC2_METADATA_DISABLED": "true"} {
+		t.Setenv(name, value)
+	}
+	w := &world{t: t, folder: t.TempDir(), state: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(s.Folder, "firn-test"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		w.write(fmt.Sprintf("%s/%s%d", names[i%len(names)], names[(i+3)%len(names)], i), text(i, i*100))
+	}
+	w.write("large", text(99, 11<<20))
+	judge := func(a, b string) {
+		t.Helper()
+		if out, err := exec.Command("diff", "-r", a, b).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for range 3 {
+		if err := overWire(t.Context(), w.folder, w.state, false, same); err != nil {
+			t.Fatal(err)
+		}
+		judge(w.folder, filepath.Join(s.Folder, "firn-test", "p"))
+		w.edit(rand.New(rand.NewPCG(5, 5)), 20)
+	}
+	back := filepath.Join(t.TempDir(), "back")
+	if err := overWire(t.Context(), back, t.TempDir(), true, same); err != nil {
+		t.Fatal(err)
+	}
+	judge(back, filepath.Join(s.Folder, "firn-test", "p"))
 }

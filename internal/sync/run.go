@@ -40,7 +40,8 @@ type run struct {
 	targets                         int64    // files of the target
 	early, earlyExtras              price.Money
 	keep                            clashes
-	withheld                        bool // somebody did not agree to something
+	withheld                        bool      // somebody did not agree to something
+	ready                           time.Time // when all that is frozen can be read
 
 	mu      sync.Mutex
 	res     Result
@@ -248,7 +249,13 @@ func (r *run) act(ctx context.Context, j *job) error {
 		return r.freeze(j)
 	}
 	if r.o.DryRun {
-		r.done(j, 0)
+		size := int64(0)
+		if j.from != nil {
+			size = j.from.Size
+		} else if j.local != nil {
+			size = j.local.size
+		}
+		r.done(j, size)
 		return nil
 	}
 	switch j.action {

@@ -148,8 +148,12 @@ func (w *world) disturb(rng *rand.Rand, o sync.Options) {
 		cancel()
 		return
 	}
-	op := []string{"put", "get", "part", "complete", "delete", "list"}[rng.IntN(6)]
-	if err := w.mem.SetFaults(op + fmt.Sprintf(" * broken times=%d", 1+rng.IntN(3))); err != nil {
+	op := []string{"put", "get", "part", "complete", "delete", "list", "begin", "copy", "head", "deletes"}[rng.IntN(10)]
+	kind := []string{"broken", "lost", "denied"}[rng.IntN(3)]
+	if op == "get" {
+		kind = []string{"broken", "cut", "flip", "missing", "precondition"}[rng.IntN(5)]
+	}
+	if err := w.mem.SetFaults(op + fmt.Sprintf(" * %s times=%d", kind, 1+rng.IntN(6))); err != nil {
 		w.t.Fatal(err)
 	}
 	_, _ = w.runIn(w.t.Context(), o)
@@ -515,5 +519,24 @@ func TestAcross(t *testing.T) {
 	}
 	if got := second.Content(); len(got) != 5 || got["q/d/f3"] != text(3, 1000) {
 		t.Fatal(len(got))
+	}
+}
+
+// TestNames wants files whose names cannot be keys to be named, and the others to go.
+func TestNames(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems have no such names")
+	}
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("good", "1")
+	w.write("not\xffutf8", "2")
+	w.write("bell\a", "3")
+	w.write(strings.Repeat(strings.Repeat("n", 250)+"/", 5)+"f", "4")
+	buckettest.Put(t, w.mem, "p/extra", nil, bucket.PutOptions{})
+	o := w.options()
+	o.Delete = true
+	res, err := w.run(o)
+	if err != nil || res.Refused != 3 || res.New != 1 || res.Undeleted != 1 || len(w.objects()) != 2 {
+		t.Fatalf("%v %+v %q", err, res, w.errs)
 	}
 }

@@ -58,9 +58,7 @@ func (r *run) thaw(ctx context.Context) error {
 	}
 	r.add(func(res *Result) {
 		res.ThawCost = due.Cost
-		if due.Last > 0 {
-			res.Ready = r.o.Now().Add(due.Last)
-		}
+		res.Ready = r.ready
 	})
 	if r.o.DryRun {
 		return nil
@@ -106,9 +104,15 @@ func (r *run) orders() (map[string]*order, Due, error) {
 			r.tierOf(j.from.Class, o)
 			orders[j.from.Class] = o
 		}
-		if !r.pending(j, o) {
+		from := r.o.Now()
+		if r.pending(j, o) {
+			from = time.Unix(j.asked, 0)
+		} else {
 			o.objects++
 			o.bytes += j.from.Size
+		}
+		if at := from.Add(o.last); o.last > 0 && at.After(r.ready) {
+			r.ready = at
 		}
 		return nil
 	})
