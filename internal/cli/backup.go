@@ -401,6 +401,7 @@ type backupJSON struct {
 	Snapshot  string             `json:"snapshot"`        // id; empty: none was made
 	State     string             `json:"state"`           // done, partial, failed, dry run, not due
 	Limit     backup.Limit       `json:"limit,omitempty"` // partial: what ended it in order, time or upload
+	Sent      int64              `json:"sent,omitempty"`  // with --max-upload: bytes that went to the store, repetitions included
 	Next      *time.Time         `json:"next,omitempty"`  // with a cycle, where none is due: when one will be
 	Unchanged bool               `json:"unchanged"`
 	Resumed   int                `json:"resumed"` // packs of an interrupted run that were taken up
@@ -416,7 +417,7 @@ type backupJSON struct {
 func (x *backupCommand) show(o backup.Options, res *backup.Result, err error, took time.Duration) {
 	cost := spentOn(x.region, res, o.Repo.Config().Class.Meta, x.store.made.take(), x.dryRun)
 	if x.c.json != "" {
-		j := backupJSON{Event: "result", Source: originJSON(o.Source, o.Host), State: "failed", Seconds: seconds(took), Problems: []snapshot.Problem{}}
+		j := backupJSON{Event: "result", Source: originJSON(o.Source, o.Host), State: "failed", Seconds: seconds(took), Sent: x.limits.take(), Problems: []snapshot.Problem{}}
 		if res != nil && res.Snapshot != nil {
 			j.Snapshot, j.Unchanged, j.Resumed, j.Stats, j.State = res.Snapshot.ID.String(), res.Unchanged, res.Resumed, res.Snapshot.Stats, "done"
 			j.Problems = append(j.Problems, res.Snapshot.Problems...)

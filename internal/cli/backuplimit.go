@@ -26,6 +26,7 @@ type limitFlags struct {
 	over    func() // closes it
 	begun   time.Time
 	sent    *atomic.Int64
+	told    int64 // of it
 	reached backup.Limit
 }
 
@@ -103,6 +104,16 @@ func (f *limitFlags) begin(store *storeFlags) (stop func()) {
 	f.over = sync.OnceFunc(func() { close(f.until) })
 	t := time.AfterFunc(f.after.d, f.over)
 	return func() { t.Stop() }
+}
+
+// take returns how many bytes were sent since the last call; 0 also where nobody counts.
+func (f *limitFlags) take() int64 {
+	if f.sent == nil {
+		return 0
+	}
+	before := f.told
+	f.told = f.sent.Load()
+	return f.told - before
 }
 
 // set puts the limits into the options of a backup.

@@ -111,6 +111,7 @@ type said struct {
 	Snapshot string    `json:"snapshot"`
 	Next     time.Time `json:"next"`
 	Limit    string    `json:"limit"` // backup, where it is partial: time or upload
+	Sent     int64     `json:"sent"`  // backup that counts it: with all that had to be repeated
 	Resumed  int       `json:"resumed"`
 	Bytes    int64     `json:"bytes"`
 	Error    string    `json:"error"`
@@ -154,6 +155,8 @@ func (t *tally) result(raw []byte) {
 	switch { // progress is told now and then only
 	case t.kind == Copy:
 		t.sending = max(t.sending, r.Bytes)
+	case t.kind == Backup && r.Sent > 0:
+		t.sending = max(t.sending, r.Sent)
 	case t.kind == Backup && (r.Resumed == 0 || t.sending == 0):
 		t.sending = max(t.sending, r.Stats.BytesStored)
 	}
