@@ -15,6 +15,7 @@ import (
 	"firn/internal/config"
 	"firn/internal/event"
 	"firn/internal/job"
+	"firn/internal/job/metrics"
 	"firn/internal/units"
 )
 
@@ -169,8 +170,18 @@ func (x *runCommand) run(ctx context.Context, names []string) error {
 	if x.test {
 		return x.c.showPlan(plan)
 	}
+	for i := range plan {
+		if p := &plan[i]; p.Job.Off && len(names) > 0 && !x.force {
+			x.c.note("%s is switched off (enabled = false): --force runs it all the same", p.Job.Name)
+		}
+	}
 	sum := r.Run(ctx, plan)
 	x.c.endLine()
+	if path := cfg.Metrics.TextFile; path != "" {
+		if err := metrics.Of(Version, r).WriteFile(path); err != nil {
+			x.c.warn("%v", err)
+		}
+	}
 	return x.end(plan, sum)
 }
 

@@ -203,6 +203,10 @@ func upkeepArgs(r *config.Repository, kind Kind, u *config.Upkeep, keeps bool) (
 	a.prices(r)
 	secret := a.secrets(r.Passphrase, r.Identity)
 	switch kind {
+	case Transition:
+		a.text("host-key", r.HostKey)
+		a.on("anyway", u.Anyway)
+		a.flag("yes")
 	case Prune:
 		a.text("host-key", r.PruneKey)
 		if u.Grace != 0 {

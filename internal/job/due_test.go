@@ -47,11 +47,11 @@ func simulate(t *testing.T, text string, catchUp bool, seed uint64, loc *time.Lo
 		random: rand.New(rand.NewPCG(seed, 1)), served: map[time.Time]int{}}
 	end := begin.AddDate(0, 3, 0)
 	for l.c.now.Before(end) {
-		if l.random.IntN(3000) == 0 { // off
+		if l.random.IntN(1500) == 0 { // off
 			l.sleep(time.Duration(l.random.IntN(20*24)) * time.Hour)
 		}
 		l.look()
-		l.sleep(10 * time.Minute)
+		l.sleep(20 * time.Minute)
 	}
 	l.account()
 }

@@ -2,7 +2,7 @@
 //
 // # Jobs
 //
-// Each source is a job of its name, which backs it up. A repository has jobs that look after it: prune, check, drill, and one for each copy. List names them all, with the exact command line of
+// Each source is a job of its name, which backs it up. A repository has jobs that look after it: transition, prune, check, drill, and one for each copy. List names them all, with the exact command line of
 // each: a job is a child process, this program itself with flags that follow from the configuration, which reads no configuration of its own. So a job has its own memory, takes nothing along
 // when it hangs or dies, can be stopped at any moment (it leaves what the next run goes on with), and can be typed by hand.
 //
@@ -40,11 +40,12 @@ type Kind string
 
 // The kinds, in the order in which jobs of one repository run.
 const (
-	Backup Kind = "backup"
-	Prune  Kind = "prune"
-	Check  Kind = "check"
-	Drill  Kind = "drill"
-	Copy   Kind = "copy"
+	Backup     Kind = "backup"
+	Transition Kind = "transition"
+	Prune      Kind = "prune"
+	Check      Kind = "check"
+	Drill      Kind = "drill"
+	Copy       Kind = "copy"
 )
 
 // phase is the place of a kind among those of the same repository.
@@ -52,12 +53,14 @@ func (k Kind) phase() int {
 	switch k {
 	case Backup:
 		return 0
-	case Prune:
+	case Transition:
 		return 1
-	case Check:
+	case Prune:
 		return 2
+	case Check:
+		return 3
 	}
-	return 3
+	return 4
 }
 
 // Job is one of the jobs of a configuration. It is not changed once it is made.
@@ -68,11 +71,11 @@ type Job struct {
 	Repository *config.Repository
 	To         *config.Repository // of a copy
 	Source     *config.Source     // of a backup
-	Upkeep     *config.Upkeep     // of prune, check and drill
+	Upkeep     *config.Upkeep     // of transition, prune, check and drill
 	Timing     config.Timing
 	Cycle      retain.Cycle // Kind empty: none
 	Hooks      config.Hooks
-	Notify     []string // names of channels; empty: all that take everything
+	Notify     []string // names of channels that are told, and no others; empty: those with all = true
 	Off        bool
 
 	Args   []string      // of the child, without the program; what depends on the moment (how long, how much, whether in full) is not in it
@@ -139,7 +142,7 @@ func List(c *config.Config) []Job {
 		for _, u := range []struct {
 			kind Kind
 			of   *config.Upkeep
-		}{{Prune, r.Prune}, {Check, r.Check}, {Drill, r.Drill}} {
+		}{{Transition, r.Transition}, {Prune, r.Prune}, {Check, r.Check}, {Drill, r.Drill}} {
 			if u.of == nil {
 				continue
 			}

@@ -35,10 +35,11 @@ func full(t testing.TB) *config.Config {
 		Timeout: 90 * time.Second, LimitUpload: timetable("Mon-Fri 08:00-18:00 2M, else off"), LimitDownload: timetable("3M"), UploadPerMonth: 500 * units.GB, CacheMax: units.GiB, NoCache: true,
 		Prices: "/etc/prices.toml", PriceRegion: "aws/eu-west-1", Passphrase: config.Secret{File: "/etc/pass"}, Identity: []string{"/etc/id"}, HostKey: "/etc/host.key", PruneKey: "/etc/prune.key", Host: "nas",
 		Scope: "home", Also: []string{"shelf"},
-		Prune:  &config.Upkeep{Grace: 36*time.Hour + time.Minute, Refresh: "10G", Lock: "90d"},
-		Check:  &config.Upkeep{ReadData: "1/12", Sums: "10%", MaxCost: "2"},
-		Drill:  &config.Upkeep{Files: 20, Bytes: units.GiB, MaxCost: "1.50"},
-		Copies: []*config.Copy{{To: "shelf"}},
+		Transition: &config.Upkeep{Anyway: true},
+		Prune:      &config.Upkeep{Grace: 36*time.Hour + time.Minute, Refresh: "10G", Lock: "90d"},
+		Check:      &config.Upkeep{ReadData: "1/12", Sums: "10%", MaxCost: "2"},
+		Drill:      &config.Upkeep{Files: 20, Bytes: units.GiB, MaxCost: "1.50"},
+		Copies:     []*config.Copy{{To: "shelf"}},
 	}
 	shelf := &config.Repository{Name: "shelf", Location: "/mnt/shelf", Endpoint: "https://two.example", Region: "r2", Profile: "p2", PathStyle: "off"}
 	photos := &config.Source{
@@ -113,7 +114,7 @@ func TestEveryKey(t *testing.T) {
 		return b.String()
 	}
 	before := lines()
-	for _, o := range []any{c.Repositories[0], c.Sources[0], c.Sources[2], c.Repositories[0].Prune, c.Repositories[0].Check, c.Repositories[0].Drill, c.Repositories[0].Copies[0]} {
+	for _, o := range []any{c.Repositories[0], c.Sources[0], c.Sources[2], c.Repositories[0].Transition, c.Repositories[0].Prune, c.Repositories[0].Check, c.Repositories[0].Drill, c.Repositories[0].Copies[0]} {
 		v := reflect.ValueOf(o).Elem()
 		for i := range v.NumField() {
 			name := v.Type().Name() + "." + v.Type().Field(i).Name
@@ -130,7 +131,7 @@ func TestEveryKey(t *testing.T) {
 		}
 	}
 	said := map[string]bool{}
-	for _, o := range []any{c.Repositories[0], c.Sources[0], c.Sources[2], c.Repositories[0].Prune, c.Repositories[0].Check, c.Repositories[0].Drill, c.Repositories[0].Copies[0]} {
+	for _, o := range []any{c.Repositories[0], c.Sources[0], c.Sources[2], c.Repositories[0].Transition, c.Repositories[0].Prune, c.Repositories[0].Check, c.Repositories[0].Drill, c.Repositories[0].Copies[0]} {
 		v := reflect.ValueOf(o).Elem()
 		for i := range v.NumField() {
 			name := v.Type().Name() + "." + v.Type().Field(i).Name
@@ -153,16 +154,16 @@ func TestNames(t *testing.T) {
 		}
 		return names
 	}
-	if got := strings.Join(all(), " "); got != "photos shop etc prune@main check@main drill@main copy@main:shelf" {
+	if got := strings.Join(all(), " "); got != "photos shop etc transition@main prune@main check@main drill@main copy@main:shelf" {
 		t.Error(got)
 	}
 	c.Repositories[0].Copies, c.Repositories[0].Also = nil, nil
 	c.Repositories = c.Repositories[:1]
-	if got := strings.Join(all(), " "); got != "photos shop etc prune check drill" {
+	if got := strings.Join(all(), " "); got != "photos shop etc transition prune check drill" {
 		t.Error(got)
 	}
 	jobs := List(c)
-	for pattern, want := range map[string]string{"photos": "photos", "shop photos": "photos shop", "*": "photos shop etc prune check drill", "[ps]*": "photos shop prune", "?hop": "shop"} {
+	for pattern, want := range map[string]string{"photos": "photos", "shop photos": "photos shop", "*": "photos shop etc transition prune check drill", "[ps]*": "photos shop prune", "?hop": "shop"} {
 		found, err := Find(jobs, strings.Fields(pattern))
 		var names []string
 		for _, j := range found {

@@ -64,6 +64,10 @@ type Runner struct {
 	o     Options
 	jobs  []Job
 	month sync.Mutex // held while an allowance is looked up
+
+	mu   sync.Mutex
+	at   []*Job        // at work, of all calls of Run
+	left chan struct{} // closed, and made anew, when one of them has ended
 }
 
 // New makes a runner. It touches nothing.
@@ -86,7 +90,7 @@ func New(o Options) *Runner {
 	if o.Grace == 0 {
 		o.Grace = stopGrace
 	}
-	return &Runner{o: o, jobs: List(o.Config)}
+	return &Runner{o: o, jobs: List(o.Config), left: make(chan struct{})}
 }
 
 // Jobs returns all jobs. They are not changed.
@@ -206,8 +210,8 @@ func (s *Summary) Worst() Outcome {
 	return worst
 }
 
-// Run runs what is due of a plan: at most Config.Run.Parallel jobs at once, in order, those of one repository by kind, and those that delete alone on theirs. One that fails does not keep the rest
-// from running. Where ctx ends, what runs is told to stop, and what has not begun is skipped. It returns when all have ended.
+// Run runs what is due of a plan: at most Config.Run.Parallel jobs at once, in order, those of one repository by kind, and those that delete alone on theirs, also where it is called several times at
+// once. One that fails does not keep the rest from running. Where ctx ends, what runs is told to stop, and what has not begun is skipped. It returns when all have ended.
 func (r *Runner) Run(ctx context.Context, plan []Planned) *Summary {
 	s := &Summary{}
 	var queue []*Planned
@@ -221,31 +225,56 @@ func (r *Runner) Run(ctx context.Context, plan []Planned) *Summary {
 		}
 	}
 	ended := make(chan Result)
-	var at []*Planned // at work
-	parallel := max(r.o.Config.Run.Parallel, 1)
-	for len(queue)+len(at) > 0 {
-		for len(at) < parallel {
-			i := pick(queue, at)
-			if i < 0 {
-				break
-			}
-			p := queue[i]
-			queue, at = slices.Delete(queue, i, i+1), append(at, p)
+	mine := 0
+	for len(queue)+mine > 0 {
+		p, wait := r.admit(&queue)
+		if p != nil {
+			mine++
 			go func() { ended <- r.one(ctx, p) }()
+			continue
 		}
-		res := <-ended
-		at = slices.DeleteFunc(at, func(p *Planned) bool { return &p.Job == res.Job })
-		s.Results = append(s.Results, res)
+		select {
+		case res := <-ended:
+			mine--
+			r.leave(res.Job)
+			s.Results = append(s.Results, res)
+		case <-wait:
+		}
 	}
 	return s
 }
 
+// admit takes a job that may begin out of a queue; nil: none may until wait is closed.
+func (r *Runner) admit(queue *[]*Planned) (p *Planned, wait <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.at) >= max(r.o.Config.Run.Parallel, 1) {
+		return nil, r.left
+	}
+	i := pick(*queue, r.at)
+	if i < 0 {
+		return nil, r.left
+	}
+	p = (*queue)[i]
+	*queue, r.at = slices.Delete(*queue, i, i+1), append(r.at, &p.Job)
+	return p, nil
+}
+
+// leave notes that a job has ended.
+func (r *Runner) leave(j *Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = slices.DeleteFunc(r.at, func(o *Job) bool { return o == j })
+	close(r.left)
+	r.left = make(chan struct{})
+}
+
 // pick chooses what may begin beside what is at work; negative: nothing may.
-func pick(queue, at []*Planned) int {
+func pick(queue []*Planned, at []*Job) int {
 	for i, p := range queue {
 		free := true
 		for _, other := range at {
-			free = free && !clash(&p.Job, &other.Job)
+			free = free && !clash(&p.Job, other)
 		}
 		for _, other := range queue {
 			free = free && !(other.Job.Kind.phase() < p.Job.Kind.phase() && share(&p.Job, &other.Job))

@@ -232,13 +232,14 @@ func TestOrder(t *testing.T) {
 	for i := range plan {
 		queue = append(queue, &plan[i])
 	}
-	if i := pick(queue[1:], queue[:1]); i != 0 {
+	at := func(i int) []*Job { return []*Job{&plan[i].Job} }
+	if i := pick(queue[1:], at(0)); i != 0 {
 		t.Errorf("a second backup may run beside the first: %d", i)
 	}
-	if i := pick(queue[2:], queue[:1]); i != -1 {
+	if i := pick(queue[2:], at(0)); i != -1 {
 		t.Errorf("prune may not run beside a backup: %d", i)
 	}
-	if i := pick(queue[3:], queue[2:3]); i != -1 {
+	if i := pick(queue[3:], at(2)); i != -1 {
 		t.Errorf("nothing may run beside prune: %d", i)
 	}
 }
@@ -315,6 +316,7 @@ func TestTwoRunners(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	end := w.begin(ctx, Wish{})
 	w.working("hang")
+	w.make()
 	second := w.await(w.begin(context.Background(), Wish{Forced: true}))
 	if rep := second["hang"]; rep.Outcome != Skipped || rep.Why != WhyHeld || !strings.Contains(rep.Error, "is being run by process") || !strings.Contains(rep.Error, "2026-02-03T12:00:00Z") {
 		t.Errorf("%+v", rep)
@@ -329,6 +331,33 @@ func TestTwoRunners(t *testing.T) {
 	}
 	if s := w.r.Status(w.r.Jobs(), 0)[0]; s.Runner != nil || s.State == Running {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestRunsShare calls Run twice at once: what one of them does counts for the other.
+func TestRunsShare(t *testing.T) {
+	w := newWorld(t, "hang")
+	w.c.Run.Parallel = 2
+	w.c.Repositories[0].Prune = &config.Upkeep{Timing: config.Timing{Schedule: parse(t, "daily 02:30")}}
+	w.make()
+	ctx, cancel := context.WithCancel(context.Background())
+	first := w.begin(ctx, Wish{}, "hang")
+	w.working("hang")
+	second := w.begin(context.Background(), Wish{}, "prune")
+	select {
+	case <-second:
+		t.Error("prune did not wait")
+	case <-time.After(50 * time.Millisecond): // not long: a failure would be missed at times, never invented
+	}
+	if n := len(w.started()); n != 1 {
+		t.Errorf("%d children", n)
+	}
+	cancel()
+	if rep := w.await(first)["hang"]; rep.Outcome != Partial {
+		t.Errorf("%+v", rep)
+	}
+	if rep := w.await(second)["prune"]; rep.Outcome != Done {
+		t.Errorf("%+v", rep)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // result names the event by which a child of each kind says what it did.
-var results = map[Kind]string{Backup: "result", Prune: "prune", Check: "checked", Drill: "drill", Copy: "copy"}
+var results = map[Kind]string{Backup: "result", Transition: "transition", Prune: "prune", Check: "checked", Drill: "drill", Copy: "copy"}
 
 // Problem is one path that a child could not deal with.
 type Problem struct {

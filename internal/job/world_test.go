@@ -312,7 +312,7 @@ func (w *world) await(end chan *Summary) map[string]Report {
 			all[r.Job.Name] = r.Report
 		}
 		return all
-	case <-time.After(3 * time.Minute):
+	case <-time.After(time.Minute):
 		w.t.Fatal("it does not end")
 		return nil
 	}

@@ -3,7 +3,7 @@
 //
 // # Metrics
 //
-// All of jobs have the labels job, kind (backup, prune, check, drill, copy) and repository. Jobs that are switched off have none.
+// All of jobs have the labels job, kind (backup, transition, prune, check, drill, copy) and repository. Jobs that are switched off have none.
 //
 //	firn_build_info                              version and goversion are labels; always 1
 //	firn_job_last_success_timestamp_seconds      when the last good run ended; absent: none is known
