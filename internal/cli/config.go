@@ -220,7 +220,7 @@ func lookAround(all *config.Config) (found []problemJSON) {
 			warn(r.Place, key, secretFile(file))
 		}
 		warn(r.Place, key, secretVariable(r.Passphrase))
-		for name, u := range map[string]*config.Upkeep{"prune": r.Prune, "check": r.Check, "drill": r.Drill} {
+		for name, u := range map[string]*config.Upkeep{"transition": r.Transition, "prune": r.Prune, "check": r.Check, "drill": r.Drill} {
 			if u != nil {
 				hooks(u.Place, key+"."+name, u.Hooks)
 			}
@@ -237,6 +237,9 @@ func lookAround(all *config.Config) (found []problemJSON) {
 					warn(s.Place, key, fmt.Sprintf("%q is not there", path))
 				}
 			}
+		}
+		if r := all.Repository(s.Repository); !s.Off && s.Then != "" && r != nil && r.Transition == nil {
+			warn(s.Place, key, fmt.Sprintf("nothing here moves its content to %s: the repository %s has no transition job, such as transition = \"weekly Sun 04:00\"", s.Then, r.Name))
 		}
 		for _, file := range append([]string{s.Passphrase.File}, s.Identity...) {
 			warn(s.Place, key, secretFile(file))

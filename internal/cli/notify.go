@@ -19,7 +19,8 @@ func newNotify(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "notify", Short: "Show and try the channels by which firn tells what became of jobs",
 		Long: `Channels stand in the configuration as [notify.NAME]. Each has a type: mail, webhook, ntfy, slack (also for Mattermost, and Discord at an
-address that ends in /slack), healthchecks, command. A job tells the channels that it names, or else all that take everything.
+address that ends in /slack), healthchecks, command. A job tells the channels that it names and no
+others, or where it names none those with all = true, which is the default.
 
   [notify.ops]
   type = "mail"

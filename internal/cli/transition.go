@@ -16,6 +16,7 @@ import (
 type transitionCommand struct {
 	c      *console
 	read   readFlags
+	host   hostFlags
 	prices priceFlags
 	dryRun bool
 	yes    bool
@@ -29,8 +30,8 @@ func newTransition(c *console) *cobra.Command {
 		Short: "Move content whose hot time is over into its cold class",
 		Long: `Sources that are backed up with --class CLASS --hot-for TIME --then COLDER keep their content in CLASS until it is TIME old. This
 command moves what is older: the store copies it in place, nothing is downloaded, and nothing is moved that would not pay for itself
-within a year. Run it now and then, from a machine whose credentials may overwrite objects; backups need no such right. A host's
-write-only key is enough to tell what may move.`,
+within a year. Run it now and then (in a configuration the job transition of the repository does), from a machine whose credentials may
+overwrite objects; backups need no such right. A host's write-only key is enough to tell what may move.`,
 		Example: `  firn backup --repo s3://bucket/nas ~/photos --class STANDARD_IA --hot-for 30d --then DEEP_ARCHIVE
   firn transition --repo s3://bucket/nas --dry-run
   firn transition --repo s3://bucket/nas --yes`,
@@ -41,6 +42,7 @@ write-only key is enough to tell what may move.`,
 	fl.BoolVar(&x.dryRun, "dry-run", false, "tell what would be moved and what that costs, and do nothing")
 	fl.BoolVarP(&x.yes, "yes", "y", false, "do not ask")
 	fl.BoolVar(&x.anyway, "anyway", false, "move also what does not pay for itself within a year")
+	fl.StringVar(&x.host.keyFile, "host-key", "", "write-only key of this host (FIRN_HOST_KEY)")
 	x.prices.register(cmd)
 	x.read.register(cmd)
 	return cmd
@@ -52,7 +54,7 @@ func (x *transitionCommand) run(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if err := s.openLister(ctx, &x.read.secrets, &hostFlags{}); err != nil {
+	if err := s.openLister(ctx, &x.read.secrets, &x.host); err != nil {
 		return err
 	}
 	table, err := x.prices.table()

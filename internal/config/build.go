@@ -232,7 +232,7 @@ func (b *builder) belongs(name string) string {
 		table string
 		keys  []key
 	}{
-		{"[sources.NAME]", b.t.source}, {"[repositories.NAME]", b.t.repository}, {"[repositories.NAME.prune]", b.t.prune}, {"[repositories.NAME.check]", b.t.check}, {"[repositories.NAME.drill]", b.t.drill},
+		{"[sources.NAME]", b.t.source}, {"[repositories.NAME]", b.t.repository}, {"[repositories.NAME.transition]", b.t.transition}, {"[repositories.NAME.prune]", b.t.prune}, {"[repositories.NAME.check]", b.t.check}, {"[repositories.NAME.drill]", b.t.drill},
 		{"keep", b.t.policy}, {"[notify.NAME]", b.t.channel}, {"[log]", b.t.log}, {"[metrics]", b.t.metrics}, {"[serve]", b.t.serve}, {"[run]", b.t.run}, {"[cycles.NAME]", b.t.cycle},
 	} {
 		if at.table == "[sources.NAME]" && slices.Contains(b.kindKeys(), name) || find(at.keys, name) != nil {
@@ -317,7 +317,7 @@ func newSource(name string, place Place) *Source {
 	return &Source{Name: name, Place: place, MaxShrink: 0.5}
 }
 
-// upkeep reads prune, check and drill; of two that a repository inherits and says, its own counts.
+// upkeep reads transition, prune, check and drill; of two that a repository inherits and says, its own counts.
 func (b *builder) upkeep(k *key, v *node, to **Upkeep) {
 	u := &Upkeep{Place: v.place}
 	switch v.kind {

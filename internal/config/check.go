@@ -99,7 +99,7 @@ func (b *builder) checkRepositories() {
 				b.repositoryOf(own("also"), name)
 			}
 		}
-		for name, u := range map[string]*Upkeep{"prune": r.Prune, "check": r.Check, "drill": r.Drill} {
+		for name, u := range map[string]*Upkeep{"transition": r.Transition, "prune": r.Prune, "check": r.Check, "drill": r.Drill} {
 			if u != nil {
 				b.checkTiming(&u.Timing, own(name), func(key string) *node { return orNode(own(name).child(key), own(name)) })
 			}

@@ -13,7 +13,7 @@
 //	postgres = "shop"
 //	every = "6h"
 //
-// A source is one job of the same name: it is backed up. A repository has jobs of its own, which look after it: prune, check, drill and copies, where they have a schedule.
+// A source is one job of the same name: it is backed up. A repository has jobs of its own, which look after it: transition, prune, check, drill and copies, where they have a schedule.
 //
 // What stands before the first table holds for all sources, as what stands in [defaults] does, or for all repositories (how they are reached, what opens them, what looks after them).
 // A source with cycle = "NAME" also takes what [cycles.NAME] says. Of two that say something the nearer one counts: a source before its cycle, that before [defaults] and the beginning.
@@ -81,10 +81,11 @@ type Repository struct {
 	HostKey, PruneKey, Host, Scope string
 	Also                           []string // names of other repositories to which each backup is copied at once
 
-	Prune  *Upkeep // nil: no such job
-	Check  *Upkeep
-	Drill  *Upkeep
-	Copies []*Copy // [repositories.NAME.copies.TO]
+	Transition *Upkeep // nil: no such job
+	Prune      *Upkeep
+	Check      *Upkeep
+	Drill      *Upkeep
+	Copies     []*Copy // [repositories.NAME.copies.TO]
 }
 
 // Timing says when a job runs and how far.
@@ -95,12 +96,13 @@ type Timing struct {
 	StaleAfter  time.Duration     // how old the last success may be; 0: what the schedule says, and half of that again
 }
 
-// Upkeep is one of [repositories.NAME.prune], check and drill.
+// Upkeep is one of [repositories.NAME.transition], prune, check and drill.
 type Upkeep struct {
 	Place Place
 	Timing
 	Hooks Hooks
 
+	Anyway  bool          // transition: also what does not pay for itself within a year
 	Grace   time.Duration // prune; 0: default
 	Refresh string        // prune
 	Lock    string        // prune: Object Lock, such as "90d"
@@ -159,7 +161,7 @@ type Source struct {
 
 	MaxShrink float64 // share of files or bytes, 0 to 1, by which a source may shrink since the last snapshot before its backup fails; default 0.5; 1: any
 	Hooks     Hooks
-	Notify    []string // names of channels; empty: all that take everything
+	Notify    []string // names of channels that are told, and no others; empty: those with all = true
 }
 
 // Hooks are command lines for the system's shell around a job. Before fails the job where it fails. They find FIRN_JOB, FIRN_KIND, FIRN_STATUS and FIRN_REPORT (path of the JSON report) in
@@ -176,7 +178,7 @@ type Channel struct {
 	Type  string   // mail, webhook, ntfy, slack, healthchecks, command
 	On    []string // start, success, failure, always, missed, recovered; default failure, missed, recovered; healthchecks: always and start
 	After int      // with missed: how many runs in succession; default 1
-	All   bool     // default true: also for sources that name no channel
+	All   bool     // default true: told of jobs that name no channel
 
 	To      []string // mail: addresses
 	From    string

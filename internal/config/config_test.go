@@ -102,6 +102,7 @@ passphrase_command = "pass show $$firn ${HOST}"
 timeout = "2m"
 also = ["disk"]
 prune = { every = "1w", grace = "36h", refresh = "10G", lock = "90d", before = "true", window = "Sat-Sun" }
+transition = { schedule = "weekly Sat 05:00", anyway = true }
 drill = { schedule = "monthly last 06:00", files = 20, bytes = "5G" }
 [repositories.main.copies]
 disk = "daily 05:00"
@@ -272,7 +273,7 @@ func stripped(c *Config) *Config {
 	for _, r := range c.Repositories {
 		r := *r
 		r.Place = Place{}
-		for _, u := range []**Upkeep{&r.Prune, &r.Check, &r.Drill} {
+		for _, u := range []**Upkeep{&r.Transition, &r.Prune, &r.Check, &r.Drill} {
 			if *u != nil {
 				v := **u
 				v.Place = Place{}
@@ -454,7 +455,7 @@ func TestNamesWithDots(t *testing.T) {
 func TestTables(t *testing.T) {
 	tabs := tables()
 	for name, keys := range map[string][]key{
-		"source": tabs.source, "repository": tabs.repository, "prune": tabs.prune, "check": tabs.check, "drill": tabs.drill, "copy": tabs.copy, "channel": tabs.channel, "log": tabs.log, "metrics": tabs.metrics, "serve": tabs.serve, "run": tabs.run,
+		"source": tabs.source, "repository": tabs.repository, "transition": tabs.transition, "prune": tabs.prune, "check": tabs.check, "drill": tabs.drill, "copy": tabs.copy, "channel": tabs.channel, "log": tabs.log, "metrics": tabs.metrics, "serve": tabs.serve, "run": tabs.run,
 		"policy": tabs.policy, "cycle": tabs.cycle,
 	} {
 		seen := map[string]bool{}

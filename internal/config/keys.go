@@ -11,7 +11,7 @@ import (
 // keysOf are all tables, made once.
 type keysOf struct {
 	source, defaults                                         []key // defaults: those of sources that may stand in [defaults] and, most of them, before the first table
-	repository, prune, check, drill, copy                    []key
+	repository, transition, prune, check, drill, copy        []key
 	channel, log, metrics, serve, run, policy, cycle, common []key
 }
 
@@ -21,6 +21,7 @@ var tables = sync.OnceValue(func() *keysOf {
 	}
 	timing, hooks := timingKeys(func(u *Upkeep) *Timing { return &u.Timing }), hookKeys(func(u *Upkeep) *Hooks { return &u.Hooks })
 	t.common = slices.Concat(timing, hooks)
+	t.transition = slices.Concat(timing, transitionKeys(), hooks)
 	t.prune = slices.Concat(timing, pruneKeys(), hooks)
 	t.check = slices.Concat(timing, checkKeys(), hooks)
 	t.drill = slices.Concat(timing, drillKeys(), hooks)
@@ -58,10 +59,15 @@ func repositoryKeys(t *keysOf) []key {
 		{name: "host", form: text, top: true, help: "name of this host", def: "the system's", at: of(func(r *Repository) *string { return &r.Host })},
 		{name: "scope", form: text, top: true, help: "hosts with the same scope share what they store", def: "the host's name", at: of(func(r *Repository) *string { return &r.Scope })},
 		{name: "also", form: list, help: "names of other repositories to which each backup is copied at once", example: `["disk"]`, at: of(func(r *Repository) *[]string { return &r.Also })},
+		{name: "transition", form: upkeep, top: true, parts: t.transition, help: "job that moves content whose hot_for is over to its class then; a text is its schedule", example: `"weekly Sun 04:00"`, at: of(func(r *Repository) **Upkeep { return &r.Transition })},
 		{name: "prune", form: upkeep, top: true, parts: t.prune, help: "job that forgets by each source's keep, and deletes; a text is its schedule", example: `"weekly Sun 05:00"`, at: of(func(r *Repository) **Upkeep { return &r.Prune })},
 		{name: "check", form: upkeep, top: true, parts: t.check, help: "job that checks the repository; a text is its schedule", example: `{ schedule = "monthly 1 06:00", sums = "10%" }`, at: of(func(r *Repository) **Upkeep { return &r.Check })},
 		{name: "drill", form: upkeep, top: true, parts: t.drill, help: "job that restores a sample to prove that it can be done; a text is its schedule", example: `"monthly last 06:00"`, at: of(func(r *Repository) **Upkeep { return &r.Drill })},
 	}
+}
+
+func transitionKeys() []key {
+	return []key{{name: "anyway", form: yes, help: "move also what does not pay for itself within a year", def: "false", at: of(func(u *Upkeep) *bool { return &u.Anyway })}}
 }
 
 func pruneKeys() []key {
@@ -112,7 +118,7 @@ func sourceKeys() []key {
 		{name: "max_shrink", form: percent, top: true, help: "by how much of its files or bytes it may shrink before its backup fails", def: "50%", example: `"80%"`, at: of(func(s *Source) *float64 { return &s.MaxShrink })},
 		{name: "tags", form: list, top: true, help: "tags of the snapshots; added to those of [defaults]", at: l(func(s *Source) *[]string { return &s.Tags })},
 		{name: "class", form: text, top: true, help: "storage class of new content", def: "as in the last snapshot, else as the repository was made", example: `"DEEP_ARCHIVE"`, at: s(func(s *Source) *string { return &s.Class })},
-		{name: "then", form: text, top: true, help: "class to which content moves when it is older than hot_for", at: s(func(s *Source) *string { return &s.Then })},
+		{name: "then", form: text, top: true, help: "class to which content moves when it is older than hot_for, by the job transition of the repository", at: s(func(s *Source) *string { return &s.Then })},
 		{name: "hot_for", form: ageText, top: true, help: "how long content stays in class before it moves to then", example: `"30d"`, at: s(func(s *Source) *string { return &s.HotFor })},
 		{name: "parity", form: count, most: 100, top: true, help: "percent of PAR2 recovery data, 0 for none", def: "5 where the class is cold", at: of(func(s *Source) **int { return &s.Parity })},
 		{name: "compression", form: word, words: []string{"fastest", "default", "better", "best"}, top: true, help: "how hard to compress", def: "fastest", at: s(func(s *Source) *string { return &s.Compression })},
@@ -121,7 +127,7 @@ func sourceKeys() []key {
 		{name: "workers", form: count, least: 1, most: 1000, top: true, help: "files read and compressed at once", def: "one a core", at: of(func(s *Source) *int { return &s.Workers })},
 		{name: "passphrase", form: secret, help: "in the place of the repository's", at: of(func(s *Source) *Secret { return &s.Passphrase })},
 		{name: "identity", form: paths, help: "in the place of the repository's", at: l(func(s *Source) *[]string { return &s.Identity })},
-		{name: "notify", form: list, top: true, help: "names of channels that are told besides those that take everything; added to those of [defaults]", at: l(func(s *Source) *[]string { return &s.Notify })},
+		{name: "notify", form: list, top: true, help: "names of the channels that are told, and no others; added to those of [defaults]", def: "those with all = true", at: l(func(s *Source) *[]string { return &s.Notify })},
 		{name: "flags", form: list, top: true, help: "more flags of firn backup, for what has no key", example: `["--no-cache"]`, at: l(func(s *Source) *[]string { return &s.Options })},
 	}, hookKeys(func(s *Source) *Hooks { return &s.Hooks }))
 }
@@ -133,7 +139,7 @@ func channelKeys() []key {
 		{name: "type", form: word, words: []string{"mail", "webhook", "ntfy", "slack", "healthchecks", "command"}, help: "what it is; has to be said", at: s(func(c *Channel) *string { return &c.Type })},
 		{name: "on", form: words, words: []string{"start", "success", "failure", "always", "missed", "recovered"}, help: "what it is told", def: "failure, missed, recovered; healthchecks: always and start", example: `["failure", "missed"]`, at: of(func(c *Channel) *[]string { return &c.On })},
 		{name: "after", form: count, least: 1, most: 1000, help: "with missed: how many runs in succession", def: "1", at: of(func(c *Channel) *int { return &c.After })},
-		{name: "all", form: yes, help: "false: only for sources that name it", def: "true", at: of(func(c *Channel) *bool { return &c.All })},
+		{name: "all", form: yes, help: "true: told of jobs that name no channel; false: only of sources that name it", def: "true", at: of(func(c *Channel) *bool { return &c.All })},
 		{name: "to", form: list, only: mail, help: "addresses", example: `["ops@example.org"]`, at: of(func(c *Channel) *[]string { return &c.To })},
 		{name: "from", form: text, only: mail, help: "address of the sender", example: `"firn@example.org"`, at: s(func(c *Channel) *string { return &c.From })},
 		{name: "server", form: text, only: mail, help: "host:port", example: `"mail.example.org:587"`, at: s(func(c *Channel) *string { return &c.Server })},

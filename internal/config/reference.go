@@ -60,7 +60,8 @@ func Reference(kinds []Kind) string {
 	section("`[repositories.NAME]`", "Where backups go. All but location and also may stand before the first table, too, and hold for all repositories then. "+
 		"`repository = \"LOCATION\"` there is short for one of the name default; `repository = \"NAME\"` names the one of sources that say none.", t.repository)
 	fmt.Fprintf(&b, "\n`[repositories.NAME.copies.TO]` copies new snapshots into the repository TO: a schedule, or a table with the keys of jobs below.\n")
-	section("Jobs", "What sources, prune, check, drill and copies have in common.", t.common)
+	section("Jobs", "What sources, transition, prune, check, drill and copies have in common.", t.common)
+	section("`transition`", "In `[repositories.NAME.transition]`, beside the keys of jobs. Its credentials have to be able to overwrite objects.", part(t.transition))
 	section("`prune`", "In `[repositories.NAME.prune]`, beside the keys of jobs.", part(t.prune))
 	section("`check`", "In `[repositories.NAME.check]`, beside the keys of jobs.", part(t.check))
 	section("`drill`", "In `[repositories.NAME.drill]`, beside the keys of jobs.", part(t.drill))

@@ -44,7 +44,7 @@ func (b *builder) kindKeys() []string {
 }
 
 // reserved are names of the jobs of a repository.
-var reserved = []string{"prune", "check", "drill", "copy"}
+var reserved = []string{"transition", "prune", "check", "drill", "copy"}
 
 // source reads [sources.NAME].
 func (b *builder) source(name string, n *node) {

@@ -52,7 +52,7 @@ type Message struct {
 	Event      Event  `json:"event"`
 	Host       string `json:"host"`
 	Job        string `json:"job"`                  // name, as in the configuration
-	Kind       string `json:"kind"`                 // backup, prune, check, drill, copy
+	Kind       string `json:"kind"`                 // backup, transition, prune, check, drill, copy
 	Repository string `json:"repository,omitempty"` // name
 	Source     string `json:"source,omitempty"`     // as in snapshots
 	Snapshot   string `json:"snapshot,omitempty"`   // id
