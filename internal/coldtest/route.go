@@ -199,6 +199,9 @@ func (q *request) serve() (err error) {
 	if err := q.unsupported(); err != nil {
 		return err
 	}
+	if q.op.name == "DeleteObjects" {
+		return q.op.serve(q) // asks for each object by itself, and refuses one by one (API Reference, "DeleteObjects")
+	}
 	if err := q.allowed(q.op.action, q.key); err != nil {
 		return err
 	}
