@@ -55,7 +55,7 @@ The class of file content decides whether a role may thaw; --scope or --host-key
 	fl.StringVar(&x.hostKey, "host-key", "", "key of a host, to whose scope write-only or prune is limited")
 	fl.StringVar(&x.class, "class", "DEEP_ARCHIVE", "storage class of file content; in a cold one those who read may thaw, too")
 	fl.BoolVar(&x.o.Versions, "versions", false, "the bucket keeps versions, and who deletes may delete those as well")
-	fl.BoolVar(&x.o.Lock, "lock", false, "the bucket has Object Lock: prune sees locks, admin extends them")
+	fl.BoolVar(&x.o.Lock, "lock", false, "the bucket has Object Lock: prune and admin may extend locks")
 	fl.BoolVar(&x.o.Transition, "transition", false, "prune may move packs into their cold class (firn transition)")
 	fl.BoolVar(&x.o.Probe, "probe", false, "objects below probe/ may be stored and deleted, so that firn doctor and firn init can find out what the server does")
 	complete(cmd, "class", classNames...)

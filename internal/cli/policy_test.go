@@ -257,7 +257,10 @@ func TestPoliciesOfCopies(t *testing.T) {
 		keys := slices.DeleteFunc(x.keys(area), func(key string) bool {
 			return strings.HasSuffix(key, ".par2") || strings.Contains(key, "0123456789abcdef")
 		})
-		x.change(coldtest.Change{Corrupt: true}, keys[0])
+		if area != "packset/" {
+			keys = keys[:1]
+		}
+		x.change(coldtest.Change{Corrupt: true}, keys...)
 	}
 	mender.does("Read List Delete", "repair", "--read-data", "--yes")
 	mender.parts("0123456789abcdef")
@@ -273,6 +276,39 @@ func TestPoliciesOfCopies(t *testing.T) {
 	}
 	mender.note()
 	mender.least("Delete nas/packset/") // what is damaged twice
+}
+
+// TestPoliciesOfVersions is TestPolicies of who prunes and moves packs in a bucket that keeps versions and locks, and of who mirrors files.
+func TestPoliciesOfVersions(t *testing.T) {
+	clock := &handClock{ahead: -90 * 24 * time.Hour}
+	x := newCold(t, coldtest.Options{Clock: clock}, 3)
+	x.server.LockBucket(coldBucket, "GOVERNANCE", 1)
+	repo := "s3://" + coldBucket + "/nas"
+	x.ok("init", "--recipient", recipient, "--kit-saved", "-q", "--class", "STANDARD_IA")
+	backup := []string{"backup", x.src, "-q", "--pack-size", "1M", "--hot-for", "30d", "--then", "DEEP_ARCHIVE", "--class", "STANDARD_IA"}
+	x.ok(backup...)
+	pruner := x.grantee("prune", repo, "", "--versions", "--lock", "--transition")
+	prune := []string{"prune", "--keep-last", "1", "--yes", "--early", "--max-cost", "100", "--grace", "1h"}
+	for i, needs := range []string{"", "DeleteVersions SeeVersions", "", "", ""} {
+		clock.leap(9 * 24 * time.Hour)
+		x.write(x.src+"/d0/f00", strings.Repeat(string(rune('a'+i)), 1<<20))
+		x.ok(backup...)
+		pruner.does(needs, prune...)
+	}
+	clock.leap(45 * 24 * time.Hour)
+	pruner.does("Move", "transition", "--yes", "--anyway")
+	pruner.does("Locks SeeLocks", append(prune, "--lock", "30d")...)
+	pruner.least("Delete nas/", "Locks s3:GetObjectRetention") // plain deletion is for what a lock keeps, and Amazon's HEAD wants the other
+
+	mirror := x.grantee("sync", "s3://"+coldBucket+"/www", "", "--class", "STANDARD")
+	mirror.does("List ReadAndWrite", "sync", x.src, "s3://"+coldBucket+"/www")
+	x.write(x.src+"/small/s1.txt", "new")
+	if err := os.Remove(filepath.Join(x.dir, x.src, "small", "s2.txt")); err != nil {
+		t.Fatal(err)
+	}
+	mirror.does("", "sync", "--delete", x.src, "s3://"+coldBucket+"/www")
+	mirror.does("", "sync", "s3://"+coldBucket+"/www", "down")
+	mirror.least("ReadAndWrite s3:AbortMultipartUpload", "ReadAndWrite s3:ListMultipartUploadParts") // of large files
 }
 
 // parts sends an object in parts, is cut off and goes on: as packs go over a slow line.

@@ -56,7 +56,7 @@ type Options struct {
 
 	Cold       bool // file content lies in a class that has to be thawed
 	Versions   bool // the bucket keeps versions of what is deleted, and who may delete may delete those; else they go by the rules of the bucket
-	Lock       bool // objects are locked, and locks extended
+	Lock       bool // the bucket has Object Lock: Prune and Admin see how long objects are locked, and extend that
 	Transition bool // Prune may move packs into their cold class
 	Probe      bool // the server and the rights may be examined by objects that are stored and deleted below "probe/"
 }
@@ -306,28 +306,33 @@ func (w *writer) remove(names []string) {
 func (w *writer) prune() {
 	areas := append(w.scoped("data", "meta", "index", "packset", "snapshots"), "state/")
 	w.see()
-	w.read("Read", append([]string{"firn.json", "hosts/", "prune/", "keys/", "state/"}, w.scoped("index", "packset", "snapshots", "meta")...)...)
+	names := append([]string{"firn.json", "hosts/", "prune/", "keys/", "state/"}, w.scoped("index", "packset", "snapshots", "meta")...)
+	if w.o.Lock { // what is to be locked is asked for its lock first
+		names = append(append(names, "RECOVER.md", "recover.py"), w.scoped("data")...)
+	}
+	w.read("Read", names...)
 	w.createWhole(append([]string{"prune/"}, w.scoped("index")...)...)
 	w.remove(append(areas, "prune/"))
 	if w.o.Transition {
-		w.allow("Move", []string{"s3:PutObject", "s3:GetObject"}, w.objects(w.scoped("data")), nil)
+		actions := []string{"s3:PutObject"}
+		if !w.o.Lock {
+			actions = append(actions, "s3:GetObject")
+		}
+		w.allow("Move", actions, w.objects(w.scoped("data")), nil)
 	}
-	w.locks(false)
+	w.locks()
 }
 
 // locks allows to see how long objects are locked, and to extend that.
-func (w *writer) locks(extend bool) {
+func (w *writer) locks() {
 	if !w.o.Lock {
 		return
 	}
 	if !w.o.Probe { // which sees them, too
 		w.allow("SeeLocks", []string{"s3:GetBucketObjectLockConfiguration"}, []string{w.bucket()}, nil)
 	}
-	actions := []string{"s3:GetObjectRetention"} // without it a HEAD does not tell of a lock (S3 API Reference, "HeadObject")
-	if extend {
-		actions = append(actions, "s3:PutObjectRetention")
-	}
-	w.allow("Locks", actions, w.objects([]string{""}), nil)
+	// Without the first a HEAD does not tell of a lock (S3 API Reference, "HeadObject"). Neither shortens one.
+	w.allow("Locks", []string{"s3:GetObjectRetention", "s3:PutObjectRetention"}, w.objects([]string{""}), nil)
 }
 
 func (w *writer) restore() {
@@ -359,7 +364,7 @@ func (w *writer) admin() {
 	w.createWhole("firn.json", "RECOVER.md", "recover.py", "keys/", "hosts/")
 	w.remove([]string{"keys/"})
 	w.probe(true)
-	w.locks(true)
+	w.locks()
 }
 
 func (w *writer) sync() {
