@@ -162,7 +162,13 @@ func run(t *testing.T, w *world, how string, after int) {
 
 // TestDeepArchive goes to Deep Archive and back over a server with cold classes: asks once, pays once, and comes home whole.
 func TestDeepArchive(t *testing.T) {
-	server := coldtest.Start(t, coldtest.Options{})
+	for name, p := range map[string]coldtest.Provider{"amazon": coldtest.Amazon, "ceph": coldtest.Ceph} { // the latter does not list what is thawed
+		t.Run(name, func(t *testing.T) { deepArchive(t, p) })
+	}
+}
+
+func deepArchive(t *testing.T, p coldtest.Provider) {
+	server := coldtest.Start(t, coldtest.Options{Provider: p})
 	server.CreateBucket("firn-test")
 	for _, v := range server.Environment() {
 		name, value, _ := strings.Cut(v, "=")

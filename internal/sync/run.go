@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,7 +50,8 @@ type run struct {
 	made    map[string]bool // folders of the target that are there
 	finish  []folderMeta
 	tried   map[string]bool // keys with an upload in parts that is kept for the next run
-	stopped atomic.Bool
+	blind   bool            // listings do not tell what is thawed
+	sampled int
 }
 
 // folderMeta is what a folder gets when all is in it.
@@ -245,7 +245,7 @@ func (r *run) do(ctx context.Context, j *job) error {
 
 // act transfers one file.
 func (r *run) act(ctx context.Context, j *job) error {
-	if j.from != nil && r.cold(j.from) {
+	if j.from != nil && r.cold(j.from) && (j.asked == 0 || !r.thawedAfterAll(ctx, j.from)) {
 		return r.freeze(j)
 	}
 	if r.o.DryRun {

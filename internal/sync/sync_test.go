@@ -322,6 +322,26 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestBroken wants nothing to be deleted when a symlink that is to be followed leads nowhere: that is a file that could not be read, for root, too.
+func TestBroken(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("symlinks")
+	}
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("a", "1")
+	w.write("b", "2")
+	w.write("c", "3")
+	w.ok(w.options())
+	if err := errors.Join(os.Remove(filepath.Join(w.folder, "a")), os.Symlink("nowhere", filepath.Join(w.folder, "d"))); err != nil {
+		t.Fatal(err)
+	}
+	o := w.options()
+	o.Delete, o.Links = true, sync.FollowLinks
+	if res, err := w.run(o); err != nil || res.Unread != 1 || res.Undeleted != 1 || len(w.objects()) != 3 {
+		t.Fatalf("%v %+v", err, res)
+	}
+}
+
 // TestVanishing takes the source away while it is walked.
 func TestVanishing(t *testing.T) {
 	w := newWorld(t, buckettest.MemOptions{})

@@ -29,6 +29,28 @@ func (r *run) cold(o *object) bool {
 	return strings.EqualFold(o.Class, "GLACIER") || strings.EqualFold(o.Class, "DEEP_ARCHIVE")
 }
 
+// samples is how many objects that a listing calls cold are asked about one by one, until one tells otherwise: some servers do not list what is thawed.
+const samples = 16
+
+// thawedAfterAll asks about an object whose thaw was asked for.
+func (r *run) thawedAfterAll(ctx context.Context, o *object) bool {
+	r.mu.Lock()
+	ask := r.blind || r.sampled < samples
+	r.sampled++
+	r.mu.Unlock()
+	if !ask {
+		return false
+	}
+	info, err := r.o.From.Bucket.Head(ctx, o.Key)
+	if err != nil || !info.Thawed || info.ETag != o.ETag {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blind, o.Thawed = true, true
+	return true
+}
+
 // freeze puts a job off whose object is cold.
 func (r *run) freeze(j *job) error {
 	r.add(func(res *Result) { res.Frozen++; res.FrozenSize += j.from.Size })
@@ -232,7 +254,7 @@ func (r *run) lookAgain(ctx context.Context, some []*job, left *spill) error {
 		}
 		at++
 		size := j.from.Size
-		if j.from = (&object{o, j.key}); r.cold(j.from) {
+		if j.from = (&object{o, j.key}); r.cold(j.from) && !r.thawedAfterAll(ctx, j.from) {
 			return left.add(j)
 		}
 		r.add(func(res *Result) { res.Frozen--; res.FrozenSize -= size })

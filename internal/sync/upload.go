@@ -394,6 +394,9 @@ func (u *sending) sealedParts(ctx context.Context, from io.Reader, size int64) (
 	if err != nil {
 		return bucket.Info{}, err
 	}
+	if u.r.o.Book != nil { // so that the next run drops it, if this one is killed
+		u.r.o.Book.Begin(ledger.Upload{Key: u.j.key, ID: id, Size: -1, PartSize: u.partSize})
+	}
 	parts := make([]bucket.Part, (size+u.partSize-1)/u.partSize)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
@@ -415,11 +418,19 @@ func (u *sending) sealedParts(ctx context.Context, from io.Reader, size int64) (
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		_ = b.Abort(context.WithoutCancel(ctx), u.key, id)
-		return bucket.Info{}, err
+	if err = g.Wait(); err == nil {
+		var info bucket.Info
+		if info, err = b.Complete(ctx, u.key, id, parts, u.options); err == nil {
+			if u.r.o.Book != nil {
+				u.r.o.Book.End(id)
+			}
+			return info, nil
+		}
 	}
-	return b.Complete(ctx, u.key, id, parts, u.options)
+	if b.Abort(context.WithoutCancel(ctx), u.key, id) == nil && u.r.o.Book != nil {
+		u.r.o.Book.End(id)
+	}
+	return bucket.Info{}, err
 }
 
 // piece is encrypted content that waits to be sent: in memory, or in a file without a name.
