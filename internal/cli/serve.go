@@ -114,9 +114,11 @@ func (x *serveCommand) hire(cfg *config.Config) (*serve.Crew, error) {
 		return nil, err
 	}
 	host := hostName(cfg)
-	alert := func(ctx context.Context, text string) {
-		m := notify.Message{Event: notify.Failure, Host: host, Job: "configuration", Kind: "serve", Program: "firn " + Version, Time: x.c.now(), Error: text, Summary: text, Failures: 1,
-			Hint: "firn config check tells all"}
+	alert := func(ctx context.Context, text string, over bool) {
+		m := notify.Message{Event: notify.Recovered, Host: host, Job: "configuration", Kind: "serve", Program: "firn " + Version, Time: x.c.now(), Summary: text, Failures: 1}
+		if !over {
+			m.Event, m.Error, m.Hint = notify.Failure, text, "firn config check tells all"
+		}
 		if err := teller.Report(ctx, &job.Job{Name: "configuration", Repository: &config.Repository{}}, m); err != nil {
 			log.log.Warn("not everybody could be told", "error", err)
 		}

@@ -69,7 +69,7 @@ func (d *daemon) reload(ctx context.Context, asked bool) {
 		return
 	}
 	if !asked && cfg.Show() == d.gen.cfg.Show() {
-		d.accept()
+		d.accept(ctx)
 		return
 	}
 	gen, err := d.hire(cfg)
@@ -82,7 +82,7 @@ func (d *daemon) reload(ctx context.Context, asked bool) {
 		d.refuse(ctx, err)
 		return
 	}
-	d.accept()
+	d.accept(ctx)
 	old := d.gen
 	d.gen, d.files, d.look = gen, stamps(cfg), true
 	d.face.use(gen)
@@ -92,12 +92,15 @@ func (d *daemon) reload(ctx context.Context, asked bool) {
 }
 
 // accept notes that the configuration is the one in use.
-func (d *daemon) accept() {
-	if d.refused != "" {
-		d.gen.crew.Log.Info("the configuration is in order again")
+func (d *daemon) accept(ctx context.Context) {
+	if d.refused == "" {
+		return
 	}
 	d.refused = ""
 	d.face.setRefused(false)
+	const text = "the configuration is in order again"
+	d.gen.crew.Log.Info(text)
+	d.alert(ctx, text, true)
 }
 
 // refuse keeps what there is, and says so, once.
@@ -111,8 +114,13 @@ func (d *daemon) refuse(ctx context.Context, err error) {
 	text = "the changed configuration is refused, and the old one stays in use: " + text
 	d.gen.crew.Log.Error(text)
 	d.o.Notify("STATUS=the configuration is refused; the old one stays in use")
+	d.alert(ctx, text, false)
+}
+
+// alert tells people, who may be slow to reach.
+func (d *daemon) alert(ctx context.Context, text string, over bool) {
 	if alert := d.gen.crew.Alert; alert != nil {
-		d.alerts.Go(func() { alert(ctx, text) })
+		d.alerts.Go(func() { alert(ctx, text, over) })
 	}
 }
 

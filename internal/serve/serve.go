@@ -47,26 +47,26 @@ type Runner interface {
 type Crew struct {
 	Runner Runner
 	Log    *slog.Logger
-	Token  string                                 // for HTTP; empty: none
-	Alert  func(ctx context.Context, text string) // tells people what no job tells; may be nil
-	Close  func()                                 // is called when the last of its jobs has ended; may be nil
+	Token  string                                            // for HTTP; empty: none
+	Alert  func(ctx context.Context, text string, over bool) // tells people what no job tells, and when it is over; may be nil
+	Close  func()                                            // is called when the last of its jobs has ended; may be nil
 }
 
 // Options are what the daemon needs of the world.
 type Options struct {
-	Load   func() (*config.Config, error)
-	Hire   func(*config.Config) (*Crew, error)
-	Dir    string // as job.Options.Dir
-	Reload <-chan struct{}
+	Load   func() (*config.Config, error)      // reads the configuration anew
+	Hire   func(*config.Config) (*Crew, error) // is called once for each configuration that is to be used
+	Dir    string                              // as job.Options.Dir
+	Reload <-chan struct{}                     // asks for the configuration to be read again; nil: nobody asks
 
 	Clock   job.Clock     // nil: job.System
 	Poll    time.Duration // how often files are looked at, and how long it sleeps at most; 0: 20 s
 	Grace   time.Duration // how long jobs have to end when the daemon does; 0: 2.5 minutes
 	Version string
-	Notify  func(state string)     // tells the service manager, as sd_notify has it; nil: nobody
-	Up      func(address string)   // is called once it is ready; address is empty where it does not listen
-	Show    func([]job.Status) any // what /status says, as JSON; nil: there is none
-	Metrics func(*Crew) *metrics.View
+	Notify  func(state string)        // tells the service manager, as sd_notify has it; nil: nobody
+	Up      func(address string)      // is called once it is ready; address is empty where it does not listen
+	Show    func([]job.Status) any    // what /status says, as JSON; nil: there is none
+	Metrics func(*Crew) *metrics.View // what /metrics and the file say; nil: nothing
 }
 
 // Defaults.

@@ -126,6 +126,7 @@ type world struct {
 	mu     sync.Mutex
 	load   error
 	alerts []string
+	overs  int // that something is over
 	states []string
 	closed int
 	cancel context.CancelFunc
@@ -143,9 +144,13 @@ func newWorld(t *testing.T, f Runner) *world {
 		c := *w.cfg
 		return &c, w.load
 	}, Hire: func(*config.Config) (*Crew, error) {
-		return &Crew{Runner: f, Alert: func(_ context.Context, text string) {
+		return &Crew{Runner: f, Alert: func(_ context.Context, text string, over bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if over {
+				w.overs++
+				return
+			}
 			w.alerts = append(w.alerts, text)
 		}, Close: func() { w.mu.Lock(); w.closed++; w.mu.Unlock() }}, nil
 	}, Notify: func(state string) {
@@ -423,7 +428,7 @@ func TestConfiguration(t *testing.T) {
 			t.Error("the service manager was not told")
 		}
 		w.stop()
-		if w.gone() != 3 || w.alerted() != 2 {
+		if w.gone() != 3 || w.alerted() != 2 || w.overs != 1 {
 			t.Errorf("%d generations closed, %d alerts", w.gone(), w.alerted())
 		}
 	})
