@@ -313,6 +313,9 @@ func (x *doctorCommand) remedy(f doctor.Finding) (do []string) {
 	}
 	if len(f.Fix.Grant) > 0 {
 		do = append(do, x.grant(f.Fix.Grant))
+		if f.Check == doctor.CheckRights && x.bucket != "" {
+			do = append(do, "--read-only stores no object below probe/; firn policy ROLE --probe prints rights that allow it")
+		}
 	}
 	if len(f.Fix.Delete) > 0 {
 		do = append(do, "delete by hand, with other credentials: "+strings.Join(f.Fix.Delete, ", ")+"; --read-only stores none")

@@ -136,3 +136,23 @@ func TestRevokedHost(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestWorksAnyway: credentials that are limited to what backups store may not store probes, and are as they should be.
+func TestWorksAnyway(t *testing.T) {
+	w := newWorld(t, mem.Options{}, "")
+	w.watch = func(r mem.Request) error {
+		if strings.HasPrefix(r.Name, "probe/") && r.Op == "put" {
+			return store.ErrDenied
+		}
+		return nil
+	}
+	for last, want := range map[time.Duration]Severity{time.Hour: Note, 100 * time.Hour: Problem} {
+		for _, f := range w.examine(func(o *Options) {
+			o.Machine = &Machine{Jobs: []Job{{Name: "docs", Last: w.now().Add(-last), Stale: 36 * time.Hour}}}
+		}) {
+			if f.Check == CheckRights && f.Severity != want {
+				t.Errorf("%v ago: %+v", last, f)
+			}
+		}
+	}
+}

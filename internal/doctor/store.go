@@ -129,7 +129,11 @@ func (d *doctor) rights(found store.Abilities) {
 	switch {
 	case len(needed) > 0:
 		f.Severity, f.What = Problem, "the credentials may not "+list(needed)+" objects"
-		f.Why = "every backup needs these rights"
+		f.Why = "every backup needs these rights; that they are missing was seen by an object below probe/, where a policy that allows no more than that needs to allow nothing"
+		if d.worksAnyway() {
+			f.Severity = Note
+			f.Why = "seen by an object below probe/, where a policy that allows no more than backups need allows nothing; backups do work"
+		}
 	case len(others) > 0:
 		f.Severity, f.What = Note, "the credentials may not "+list(others)+" objects"
 		f.Why = "as it should be for a host that only writes; pruning needs to delete"
@@ -138,6 +142,13 @@ func (d *doctor) rights(found store.Abilities) {
 		return
 	}
 	d.add(f)
+}
+
+// worksAnyway reports whether a job of this machine has stored something of late.
+func (d *doctor) worksAnyway() bool {
+	return d.o.Machine != nil && slices.ContainsFunc(d.o.Machine.Jobs, func(j Job) bool {
+		return !j.Failing && j.Stale > 0 && !j.Last.IsZero() && d.o.Now().Sub(j.Last) <= j.Stale
+	})
 }
 
 // writing tells how the store keeps what is put into it.
