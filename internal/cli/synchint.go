@@ -24,6 +24,10 @@ func syncHint(err error) error {
 		hint = "the credentials must allow to list the bucket (s3:ListBucket): without it nobody knows what is there"
 	case errors.Is(err, bucket.ErrDenied):
 		hint = "the credentials must allow to put, get and, with --delete, delete objects there"
+	case errors.Is(err, sync.ErrOurs):
+		hint = "choose another prefix for TO; backups are removed by firn forget and firn prune"
+	case errors.Is(err, sync.ErrFile):
+		hint = "give the folder in which it lies, and --exclude '*' --include NAME"
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "check the path, and that what should be mounted there is"
 	}

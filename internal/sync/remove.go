@@ -84,9 +84,13 @@ func (r *run) replaceCostly(ctx context.Context) error {
 	})
 }
 
+// repositoryMark is the object by which a repository of backups is known. Where the source does not have it and the target does, nothing is deleted: somebody mixed up two prefixes.
+const repositoryMark = "firn.json"
+
 // extra notes an object of the target that the source does not have.
 func (r *run) extra(o *object) error {
 	j := &job{action: Delete, key: o.key, to: o}
+	r.ours = r.ours || o.key == repositoryMark
 	if !r.o.Delete {
 		r.tellExtra(j)
 		return nil
@@ -139,6 +143,9 @@ func (r *run) remove(ctx context.Context) error {
 		r.add(func(res *Result) { res.Undeleted = n })
 		r.o.Events.Emit(event.Note{Text: fmt.Sprintf("nothing is deleted, since not all could be read and written: %s would have been", units.Count(n))})
 		return nil
+	}
+	if r.ours {
+		return &PlaceError{Place: r.target(), Doing: "delete in", Err: ErrOurs}
 	}
 	if err := r.guarded(n); err != nil {
 		r.add(func(res *Result) { res.Undeleted = n })

@@ -50,6 +50,7 @@ type run struct {
 	made    map[string]bool // folders of the target that are there
 	finish  []folderMeta
 	tried   map[string]bool // keys with an upload in parts that is kept for the next run
+	ours    bool            // the target is a repository
 	blind   bool            // listings do not tell what is thawed
 	sampled int
 }

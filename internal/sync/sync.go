@@ -57,6 +57,8 @@ var (
 	ErrKey      = errors.New("cannot be a file here")
 	ErrVanished = errors.New("the folder is not the one that it was when the sync began")
 	ErrSealed   = errors.New("not encrypted, though all should be")
+	ErrFile     = errors.New("it is a file and no folder")
+	ErrOurs     = errors.New("a backup repository lies there, which deletions would destroy")
 )
 
 // Listing tells of the objects of a place in the order of their keys, in the place of asking the bucket for it.

@@ -298,6 +298,23 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+// TestRepository wants a repository of backups to survive a sync that was sent to the wrong prefix.
+func TestRepository(t *testing.T) {
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("f", "1")
+	buckettest.Put(t, w.mem, "p/firn.json", []byte("{}"), bucket.PutOptions{})
+	o := w.options()
+	o.Delete, o.Guard = true, sync.Guard{Set: true, Percent: 100, Count: -1}
+	if _, err := w.run(o); !errors.Is(err, sync.ErrOurs) || len(w.objects()) != 2 {
+		t.Fatal(err)
+	}
+	o = w.options()
+	o.From.Folder = filepath.Join(w.folder, "f")
+	if _, err := w.run(o); !errors.Is(err, sync.ErrFile) {
+		t.Fatal(err)
+	}
+}
+
 // TestUnreadable wants nothing to be deleted when something could not be read.
 func TestUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {

@@ -52,7 +52,7 @@ func (r *run) openFolder(p *Place, isFrom bool) (*folder, error) {
 	}
 	if tree.SingleFile() {
 		_ = tree.Close()
-		return nil, &PlaceError{Place: p.Folder, Doing: "read", Err: fmt.Errorf("%w: it is a file and no folder", fs.ErrInvalid)}
+		return nil, &PlaceError{Place: p.Folder, Doing: "read", Err: ErrFile}
 	}
 	f.tree = tree
 	f.id, err = identity(tree.Root())
