@@ -75,14 +75,14 @@ func child() {
 	var n int64
 	_, _ = fmt.Sscan(f[3], &n)
 	left.Store(n)
-	if err := overWire(context.Background(), f[0], f[1], f[2] == "down", func(b bucket.Bucket) bucket.Bucket { return &mortal{b, left} }); err != nil {
+	if err := overWire(context.Background(), f[0], f[1], f[2] == "down", 1, func(b bucket.Bucket) bucket.Bucket { return &mortal{b, left} }); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 }
 
-// overWire syncs with the server that the environment names.
-func overWire(ctx context.Context, folder, remember string, down bool, wrap func(bucket.Bucket) bucket.Bucket) error {
+// overWire syncs with the server that the environment names, by so many transfers at once. Where a process is killed there is one: so none is under way that may still come to be.
+func overWire(ctx context.Context, folder, remember string, down bool, at int, wrap func(bucket.Bucket) bucket.Bucket) error {
 	b, prefix, err := wire.OpenBucket(ctx, "s3://firn-test/p/", wire.StoreOptions{Connections: 4})
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func overWire(ctx context.Context, folder, remember string, down bool, wrap func
 	}
 	defer book.Close()
 	o := sync.Options{From: sync.Place{Folder: folder}, To: sync.Place{Bucket: wrap(b), Name: "firn-test", Prefix: prefix}, Book: book, Delete: true,
-		Guard: sync.Guard{Set: true, Percent: 100, Count: -1}, Connections: 4, PartSize: 5 << 20, Threshold: 6 << 20}
+		Guard: sync.Guard{Set: true, Percent: 100, Count: -1}, Connections: at, PartSize: 5 << 20, Threshold: 6 << 20}
 	if down {
 		o.From, o.To = o.To, o.From
 	}
@@ -127,7 +127,7 @@ func TestKill(t *testing.T) {
 	for range 4 {
 		run(t, w, "up", 1+rng.IntN(10))
 	}
-	if err := overWire(t.Context(), w.folder, w.state, false, same); err != nil {
+	if err := overWire(t.Context(), w.folder, w.state, false, 4, same); err != nil {
 		t.Fatal(err)
 	}
 	puts := server.CountFunc(func(r coldtest.Request) bool {
@@ -140,7 +140,7 @@ func TestKill(t *testing.T) {
 	for range 3 {
 		run(t, w, "down", 1+rng.IntN(10))
 	}
-	if err := overWire(t.Context(), w.folder, w.state, true, same); err != nil {
+	if err := overWire(t.Context(), w.folder, w.state, true, 4, same); err != nil {
 		t.Fatal(err)
 	}
 	if !maps.Equal(w.files(), want) {
@@ -246,14 +246,14 @@ func TestVersity(t *testing.T) {
 		}
 	}
 	for range 3 {
-		if err := overWire(t.Context(), w.folder, w.state, false, same); err != nil {
+		if err := overWire(t.Context(), w.folder, w.state, false, 4, same); err != nil {
 			t.Fatal(err)
 		}
 		judge(w.folder, filepath.Join(s.Folder, "firn-test", "p"))
 		w.edit(rand.New(rand.NewPCG(5, 5)), 20)
 	}
 	back := filepath.Join(t.TempDir(), "back")
-	if err := overWire(t.Context(), back, t.TempDir(), true, same); err != nil {
+	if err := overWire(t.Context(), back, t.TempDir(), true, 4, same); err != nil {
 		t.Fatal(err)
 	}
 	judge(back, filepath.Join(s.Folder, "firn-test", "p"))

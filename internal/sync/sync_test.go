@@ -577,3 +577,30 @@ func TestNames(t *testing.T) {
 		t.Fatalf("%v %+v %q", err, res, w.errs)
 	}
 }
+
+// TestAcrossHistories makes random histories between two buckets.
+func TestAcrossHistories(t *testing.T) {
+	for seed := range uint64(8) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		w := newWorld(t, buckettest.MemOptions{NoSums: seed == 1, KMS: seed == 2, Limits: bucket.Limits{MinPart: 1}})
+		second := w.mem.Beside(buckettest.MemOptions{Name: "second"})
+		for range 6 {
+			w.meddle(rng)
+			w.pair = 1
+			o := w.options()
+			o.From, o.To = sync.Place{Bucket: w.mem, Name: "mem", Prefix: "p/"}, sync.Place{Bucket: second, Name: "second"}
+			o.Delete, o.Guard = true, sync.Guard{Set: true, Percent: 100, Count: -1}
+			if rng.IntN(3) == 0 {
+				w.disturb(rng, o)
+			}
+			if rng.IntN(4) == 0 {
+				w.lose(rng)
+			}
+			w.ok(o)
+			if got := second.Content(); fmt.Sprint(got) != fmt.Sprint(w.objects()) {
+				t.Fatalf("seed %d: %d and %d objects", seed, len(got), len(w.objects()))
+			}
+			w.still(o)
+		}
+	}
+}
