@@ -153,6 +153,9 @@ func (g *grantee) least(but ...string) {
 
 // TestPolicies runs everybody's work under exactly the rights that their document gives, and under less.
 func TestPolicies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a hundred processes")
+	}
 	clock := &handClock{}
 	x := newCold(t, coldtest.Options{Clock: clock}, 4)
 	if _, err := rulesClient(x.server).DeleteBucket(t.Context(), &api.DeleteBucketInput{Bucket: aws.String(coldBucket)}); err != nil {
@@ -230,6 +233,9 @@ func TestPolicies(t *testing.T) {
 
 // TestPoliciesOfCopies is TestPolicies of who writes a copy and of who mends one.
 func TestPoliciesOfCopies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a hundred processes")
+	}
 	x := newCold(t, coldtest.Options{}, 4)
 	repo := "s3://" + coldBucket + "/nas"
 	home := x.set("FIRN_REPO", "home")
@@ -280,6 +286,9 @@ func TestPoliciesOfCopies(t *testing.T) {
 
 // TestPoliciesOfVersions is TestPolicies of who prunes and moves packs in a bucket that keeps versions and locks, and of who mirrors files.
 func TestPoliciesOfVersions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a hundred processes")
+	}
 	clock := &handClock{ahead: -90 * 24 * time.Hour}
 	x := newCold(t, coldtest.Options{Clock: clock}, 3)
 	x.server.LockBucket(coldBucket, "GOVERNANCE", 1)
