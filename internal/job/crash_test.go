@@ -34,7 +34,7 @@ func TestKilled(t *testing.T) {
 	w.make()
 	dir := filepath.Join(w.dir, "job")
 	random := rand.New(rand.NewPCG(7, 7))
-	for n := range 25 {
+	for n := range 12 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "FIRN_FAKE_RUNNER="+w.dir, "FIRN_FAKE_MODE=ok")
 		if err := cmd.Start(); err != nil {

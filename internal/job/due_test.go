@@ -19,7 +19,7 @@ func TestMoments(t *testing.T) {
 	}
 	for _, text := range []string{"hourly :15", "daily 02:30", "daily 02:30,14:30", "Mon-Fri 22:00", "weekly Sun 04:00", "monthly last 03:00", "daily 02:30 ~90m", "0 */3 * * *"} {
 		for _, catchUp := range []bool{true, false} {
-			for seed := range uint64(2) {
+			for seed := range uint64(1) {
 				t.Run(fmt.Sprintf("%s %v %d", text, catchUp, seed), func(t *testing.T) {
 					simulate(t, text, catchUp, seed, berlin)
 				})
@@ -45,7 +45,7 @@ func simulate(t *testing.T, text string, catchUp bool, seed uint64, loc *time.Lo
 	begin := time.Date(2026, 2, 1, 0, 7, 0, 0, loc) // with a change to summer time in it
 	l := &life{t: t, c: &clockwork{now: begin, loc: loc, host: "nas", catchUp: catchUp}, j: &Job{Name: "job", Timing: config.Timing{Schedule: parse(t, text)}}, h: &History{},
 		random: rand.New(rand.NewPCG(seed, 1)), served: map[time.Time]int{}}
-	end := begin.AddDate(0, 3, 0)
+	end := begin.AddDate(0, 2, 15)
 	for l.c.now.Before(end) {
 		if l.random.IntN(1500) == 0 { // off
 			l.sleep(time.Duration(l.random.IntN(20*24)) * time.Hour)

@@ -365,6 +365,9 @@ func (x *run) heard(line string) {
 				level, text = l, rest
 			}
 		}
+		if text == interrupted {
+			level = slog.LevelInfo
+		}
 		x.log.Log(context.Background(), level, text)
 	}
 }

@@ -184,6 +184,9 @@ func (t *tally) total() Amounts {
 	return a
 }
 
+// interrupted is the error of a child that was told to stop, and did.
+const interrupted = "interrupted"
+
 // verdict says how a run ended. stop is why it was told to; nil: it was not.
 func (t *tally) verdict(e *ending, stop *Stop, words string) (o Outcome, why Why, text string) {
 	if words == "" && len(t.errors) > 0 {
@@ -200,11 +203,14 @@ func (t *tally) verdict(e *ending, stop *Stop, words string) (o Outcome, why Why
 		o, why = t.ended()
 		return o, why, ""
 	case stop != nil && e.stopped:
-		if e.killed {
+		switch {
+		case e.killed:
 			words = e.words()
+		case words == interrupted:
+			words = ""
 		}
 		return Partial, stop.Why, words
-	case e.signal == "terminated" || e.signal == "interrupt" || e.signal == "hangup" || e.code == 1 && words == "interrupted":
+	case e.signal == "terminated" || e.signal == "interrupt" || e.signal == "hangup" || e.code == 1 && words == interrupted:
 		return Partial, WhyShutdown, "somebody else told it to stop"
 	case e.code < 0:
 		return Failed, "", e.words() + garbage
@@ -212,6 +218,9 @@ func (t *tally) verdict(e *ending, stop *Stop, words string) (o Outcome, why Why
 		return Failed, "", "it ended without saying what it did" + garbage
 	case e.code == 3 && t.kind == Drill && t.states["waiting"] > 0 && t.states["failed"]+t.states["partly"] == 0:
 		return Partial, WhyLimit, "" // it is being thawed
+	case e.code == 3 && t.states["partial"] > 0:
+		o, why = t.ended()
+		return o, why, ""
 	case e.code == 3:
 		return Incomplete, "", words
 	case words == "":
