@@ -157,7 +157,7 @@ func newPolicyBucket(c *console) *cobra.Command {
 		Long: `Prints commands of the AWS program that set a bucket up: nobody from outside, versions kept for a while, uploads that were cut off
 given up after a while, nothing without TLS, and locks where they are wanted. firn itself changes nothing.
 
-The rules replace all that the bucket has. Give those with --rules, and they stay among them. --create-only forbids everybody to
+Rules and policy replace those that the bucket has. Give its rules with --rules, and they stay among ours. --create-only forbids all to
 replace an object; firn transition cannot move packs then.`,
 		Example: `  firn policy bucket --repo s3://bucket/nas | sh
   firn policy bucket --repo s3://bucket/nas --lock-days 30 --keep-days 90
@@ -206,7 +206,7 @@ func (x *policyBucket) run() (err error) {
 		x.c.print("# %s: %s\n%s\n", s.Name, s.Why, strings.Join(args, " "))
 	}
 	if x.rules == "" {
-		x.c.note("the rules replace all that the bucket has; --rules keeps those of others")
+		x.c.note("rules and policy replace those that the bucket has; --rules keeps the rules of others")
 	}
 	return nil
 }
