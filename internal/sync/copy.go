@@ -127,6 +127,7 @@ const maxTouch = 5 << 30
 func (r *run) touch(ctx context.Context, j *job, e *ledger.Entry) error {
 	j.change = strings.Trim(j.change+"m", "c")
 	if r.o.DryRun {
+		r.compared(j, Different)
 		r.add(func(res *Result) { res.Touched++ })
 		r.tell(r.item(j, Touch))
 		return nil
@@ -135,6 +136,7 @@ func (r *run) touch(ctx context.Context, j *job, e *ledger.Entry) error {
 		r.same(j)
 		return nil
 	}
+	r.compared(j, Different)
 	o := bucket.CopyOptions{IfSource: j.to.ETag}
 	o.Class, o.ContentType, o.Metadata = j.to.Class, ContentType(j.local.path), r.metadata(j.local)
 	info, err := r.o.To.Bucket.Copy(ctx, r.o.To.Name, j.to.Key, j.to.Key, j.to.Size, o)

@@ -257,7 +257,7 @@ func (d *fetching) fetch(ctx context.Context) error {
 	if !sealed && o.Size > d.r.o.Threshold {
 		return d.ranges(ctx)
 	}
-	end, err := d.r.slot(ctx)
+	end, err := d.r.slotFor(ctx, o.Size)
 	if err != nil {
 		return err
 	}
@@ -555,7 +555,7 @@ func (d *fetching) ranges(ctx context.Context) error {
 
 // stretch brings one range.
 func (d *fetching) stretch(ctx context.Context, f *target.File, off, n int64) error {
-	end, err := d.r.slot(ctx)
+	end, err := d.r.slotFor(ctx, n)
 	if err != nil {
 		return err
 	}

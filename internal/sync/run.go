@@ -29,6 +29,7 @@ type run struct {
 	toErr     error
 	prefixLen int // of what is encrypted for the recipients
 	slots     chan struct{}
+	large     chan struct{}
 	jobs      chan *job
 	began     time.Time
 
@@ -41,6 +42,9 @@ type run struct {
 	keep                            clashes
 	withheld                        bool      // somebody did not agree to something
 	ready                           time.Time // when all that is frozen can be read
+
+	sums    *sums      // of a list
+	telling sync.Mutex // Report
 
 	mu      sync.Mutex
 	res     Result
@@ -66,7 +70,7 @@ type folderMeta struct {
 func Run(ctx context.Context, options Options) (*Result, error) {
 	o := &options
 	o.defaults()
-	r := &run{o: o, began: o.Now(), made: map[string]bool{}, tried: map[string]bool{}, uploads: map[string][]ledger.Upload{}, slots: make(chan struct{}, o.Connections)}
+	r := &run{o: o, began: o.Now(), made: map[string]bool{}, tried: map[string]bool{}, uploads: map[string][]ledger.Upload{}, slots: make(chan struct{}, o.Connections), large: make(chan struct{}, max(2, o.Connections/4))}
 	r.res.Classes = map[string]Tally{}
 	err := r.all(ctx)
 	r.mu.Lock()
@@ -150,6 +154,8 @@ func (r *run) close() {
 
 // transfer merges the streams and does all that can be done at once.
 func (r *run) transfer(ctx context.Context) error {
+	r.sums = r.o.Sums.open()
+	defer r.sums.close()
 	return r.workers(ctx, func(ctx context.Context, g *errgroup.Group) error {
 		led := &pages{}
 		if r.o.Book != nil {
@@ -219,14 +225,37 @@ func (r *run) give(ctx context.Context, j *job) error {
 	}
 }
 
-// slot waits until a transfer may begin; the function that it returns ends it.
-func (r *run) slot(ctx context.Context) (func(), error) {
-	select {
-	case r.slots <- struct{}{}:
-		return func() { <-r.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// largeTransfer is from where on a transfer is large, in bytes. A quarter of the connections carry large ones: that fills any link, and a run that is killed loses little of what was under way.
+const largeTransfer = 1 << 20
+
+// slot waits until a request that moves little may begin; the function that it returns ends it.
+func (r *run) slot(ctx context.Context) (func(), error) { return r.slotFor(ctx, 0) }
+
+// slotFor is slot for a transfer of so many bytes.
+func (r *run) slotFor(ctx context.Context, size int64) (func(), error) {
+	large := r.large
+	if size <= largeTransfer {
+		large = nil
 	}
+	for _, c := range []chan struct{}{large, r.slots} {
+		if c == nil {
+			continue
+		}
+		select {
+		case c <- struct{}{}:
+		case <-ctx.Done():
+			if c == r.slots && large != nil {
+				<-large
+			}
+			return nil, ctx.Err()
+		}
+	}
+	return func() {
+		<-r.slots
+		if large != nil {
+			<-large
+		}
+	}, nil
 }
 
 // do deals with one file. Its errors end the sync.
@@ -238,6 +267,12 @@ func (r *run) do(ctx context.Context, j *job) error {
 			return err
 		}
 	}
+	if r.o.To.stale() && !j.agreed && !j.again {
+		if done, err := r.lookAgain(ctx, j); done || err != nil {
+			return err
+		}
+	}
+	r.compared(j, Missing)
 	if j.to != nil && !j.agreed && r.dearReplacement(j) {
 		return r.costly.add(j)
 	}
@@ -274,6 +309,7 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 	if o != nil && strings.HasSuffix(key, "/") && !r.o.Folders {
 		o = nil // a folder that some program wants to see
 	}
+	o = r.since(key, l, o, e)
 	if o != nil {
 		r.targets++
 	}
@@ -289,19 +325,13 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 		r.refuse(l.path, r.o.To.Prefix+key, err)
 		return nil
 	}
-	j := &job{action: Upload, key: key, local: l, to: o}
+	j := &job{action: Upload, key: key, local: l, to: o, known: e}
 	if o == nil {
 		return r.give(ctx, j)
 	}
 	e = counts(e, o)
 	j.entry = e
-	sameSize := o.Size == l.size
-	if e != nil && e.Has(ledger.Sealed) {
-		sameSize = e.Size == l.size
-	} else if len(r.o.Recipients) > 0 {
-		sameSize = o.Size == r.sealedSize(l.size)
-	}
-	return r.decide(ctx, j, sameSize, l.mtime, o.Modified)
+	return r.decide(ctx, j, r.sizesFit(e, l, o), l.mtime, o.Modified)
 }
 
 // counts returns the entry if it is about this state of the object.
@@ -318,7 +348,10 @@ func fits(e *ledger.Entry, l *localFile) bool {
 }
 
 // decide finds out about a file that both sides have, as far as that needs no reading. j.entry counts for the object.
-func (r *run) decide(ctx context.Context, j *job, sameSize bool, from int64, to time.Time) error {
+func (r *run) decide(ctx context.Context, j *job, sameSize bool, from int64, to time.Time) (err error) {
+	if j.local.listed, err = r.sums.of(j.local); err != nil {
+		return err
+	}
 	known := fits(j.entry, j.local)
 	if !sameSize {
 		j.change = "s"
@@ -348,7 +381,7 @@ func (r *run) decide(ctx context.Context, j *job, sameSize bool, from int64, to 
 
 // compareFirst compares contents; done: they are equal, or the file cannot be read.
 func (r *run) compareFirst(ctx context.Context, j *job) (done bool, err error) {
-	same, out, err := r.equal(ctx, j)
+	same, out, err := r.alike(ctx, j)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return false, ctx.Err()
@@ -450,6 +483,7 @@ func (r *run) put(e *ledger.Entry) {
 func (r *run) unread(name string, err error) {
 	r.add(func(res *Result) { res.Unread++ })
 	r.o.Events.Emit(event.Problem{Path: name, Err: err})
+	r.trouble(Unreadable, name, err)
 }
 
 // maxStreak is how many writes may fail one after another until the sync is given up.
@@ -463,6 +497,7 @@ func (r *run) failed(name string, err error) error {
 	streak := r.streak
 	r.mu.Unlock()
 	r.o.Events.Emit(event.Problem{Path: name, Err: err})
+	r.trouble(Unwritten, name, err)
 	if streak >= maxStreak {
 		return &PlaceError{Place: r.target(), Doing: "write", Err: fmt.Errorf("%d files failed one after another, the last one: %w", streak, err)}
 	}
@@ -480,6 +515,7 @@ func (r *run) target() string {
 func (r *run) refuse(path, key string, err error) {
 	r.add(func(res *Result) { res.Refused++ })
 	r.o.Events.Emit(event.Problem{Path: path, Err: err})
+	r.trouble(Refused, path, err)
 	r.tell(&Item{Action: Refuse, Path: path, Key: key})
 }
 
@@ -524,6 +560,7 @@ func (r *run) item(j *job, action Action) *Item {
 
 func (r *run) same(j *job) {
 	r.add(func(res *Result) { res.Same++ })
+	r.compared(j, Alike)
 	if r.o.Same {
 		r.tell(r.item(j, Equal))
 	}
@@ -534,6 +571,7 @@ func (r *run) same(j *job) {
 
 func (r *run) kept(j *job) {
 	r.add(func(res *Result) { res.Kept++ })
+	r.compared(j, Newer)
 	r.tell(r.item(j, Keep))
 }
 

@@ -73,7 +73,7 @@ func (r *run) uploadOnce(ctx context.Context, j *job) (*ledger.Entry, int64, err
 		return nil, 0, err
 	}
 	e := r.entry(j.key, l, info, true)
-	e.Meta, e.PartSize = metaSum(u.options.Metadata), u.partSize
+	e.Meta, e.PartSize, e.At = metaSum(u.options.Metadata), u.partSize, r.o.Now().Unix()
 	if u.plain != nil {
 		e.Flags |= ledger.Sealed | ledger.Opaque
 		e.SumBy, e.Sum = bucket.CRC64NVME, u.plain
@@ -123,7 +123,7 @@ type sending struct {
 
 // whole sends a file with one request.
 func (u *sending) whole(ctx context.Context) (bucket.Info, error) {
-	end, err := u.r.slot(ctx)
+	end, err := u.r.slotFor(ctx, u.l.size)
 	if err != nil {
 		return bucket.Info{}, err
 	}
@@ -245,13 +245,13 @@ func (u *sending) giveUp(ctx context.Context, id string, err error) {
 
 // part sends one part.
 func (u *sending) part(ctx context.Context, id string, n int) (bucket.Part, error) {
-	end, err := u.r.slot(ctx)
+	off := int64(n-1) * u.partSize
+	size := min(u.partSize, u.l.size-off)
+	end, err := u.r.slotFor(ctx, size)
 	if err != nil {
 		return bucket.Part{}, err
 	}
 	defer end()
-	off := int64(n-1) * u.partSize
-	size := min(u.partSize, u.l.size-off)
 	ctx, g := u.c.stretch(ctx, off, size)
 	p, err := u.r.o.To.Bucket.PutPart(ctx, u.key, id, n, g, size)
 	if err = g.err(err); err != nil {
@@ -373,7 +373,7 @@ func (u *sending) sealed(ctx context.Context) (bucket.Info, error) {
 
 // sealedWhole sends what fits one request.
 func (u *sending) sealedWhole(ctx context.Context, from io.Reader, size int64) (bucket.Info, error) {
-	end, err := u.r.slot(ctx)
+	end, err := u.r.slotFor(ctx, size)
 	if err != nil {
 		return bucket.Info{}, err
 	}
@@ -409,7 +409,7 @@ func (u *sending) sealedParts(ctx context.Context, from io.Reader, size int64) (
 		}
 		g.Go(func() error {
 			defer p.close()
-			end, err := u.r.slot(gctx)
+			end, err := u.r.slotFor(gctx, n)
 			if err != nil {
 				return err
 			}
