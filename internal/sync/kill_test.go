@@ -6,6 +6,9 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,13 +113,7 @@ func TestKill(t *testing.T) {
 	if runtime.GOOS == "windows" || testing.Short() {
 		t.Skip("kills processes")
 	}
-	server := coldtest.Start(t, coldtest.Options{})
-	server.CreateBucket("firn-test")
-	for _, v := range server.Environment() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	server, still := stillServer(t)
 	w := &world{t: t, folder: t.TempDir(), state: t.TempDir()}
 	for i := range 12 {
 		w.write(fmt.Sprintf("d%d/f%d", i%3, i), text(i, 3000))
@@ -126,6 +123,7 @@ func TestKill(t *testing.T) {
 	want, from := w.files(), w.folder
 	for range 4 {
 		run(t, w, "up", 1+rng.IntN(10))
+		still()
 	}
 	if err := overWire(t.Context(), w.folder, w.state, false, 4, same); err != nil {
 		t.Fatal(err)
@@ -139,12 +137,61 @@ func TestKill(t *testing.T) {
 	w.folder, w.state = t.TempDir(), t.TempDir()
 	for range 3 {
 		run(t, w, "down", 1+rng.IntN(10))
+		still()
 	}
 	if err := overWire(t.Context(), w.folder, w.state, true, 4, same); err != nil {
 		t.Fatal(err)
 	}
 	if !maps.Equal(w.files(), want) {
 		t.Fatalf("%s differs from %s", w.folder, from)
+	}
+}
+
+// stillServer is a server that the environment names. still waits until it has dealt with all that was sent to it: what a process sent just before it was killed counts as sent.
+func stillServer(t *testing.T) (server *coldtest.Server, still func()) {
+	server, err := coldtest.New(coldtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.CreateBucket("firn-test")
+	var open atomic.Int64
+	s := httptest.NewUnstartedServer(server)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	u := server.User()
+	environment(t, "AWS_ENDPOINT_URL_S3="+s.URL, "AWS_REGION="+server.Region(), "AWS_ACCESS_KEY_ID="+u.Access, "AWS_SECRET_ACCESS_KEY="+u.Secret)
+	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return server, func() {
+		res, err := one.Get(s.URL) // whoever connected before was let in before
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		for open.Load() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// environment makes these variables all that is said to clients of S3, also by files of this machine.
+func environment(t *testing.T, vars ...string) {
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, value) // puts it back
+			_ = os.Unsetenv(name)
+		}
+	}
+	for _, v := range append(vars, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull) {
+		name, value, _ := strings.Cut(v, "=")
+		t.Setenv(name, value)
 	}
 }
 
@@ -170,11 +217,7 @@ func TestDeepArchive(t *testing.T) {
 func deepArchive(t *testing.T, p coldtest.Provider) {
 	server := coldtest.Start(t, coldtest.Options{Provider: p})
 	server.CreateBucket("firn-test")
-	for _, v := range server.Environment() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	environment(t, server.Environment()...)
 	region, err := price.Default().Region("aws", "us-east-1")
 	if err != nil {
 		t.Fatal(err)
@@ -228,9 +271,7 @@ func deepArchive(t *testing.T, p coldtest.Provider) {
 // TestVersity goes over a strict server that keeps objects as files of the same names: diff is the judge.
 func TestVersity(t *testing.T) {
 	s := versitygw.Start(t)
-	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": s.Access, "AWS_SECRET_ACCESS_KEY": s.Secret, "AWS_REGION": s.Region, "AWS_ENDPOINT_URL_S3": s.Endpoint, "AWS_EC2_METADATA_DISABLED": "true"} {
-		t.Setenv(name, value)
-	}
+	environment(t, "AWS_ACCESS_KEY_ID="+s.Access, "AWS_SECRET_ACCESS_KEY="+s.Secret, "AWS_REGION="+s.Region, "AWS_ENDPOINT_URL_S3="+s.Endpoint)
 	w := &world{t: t, folder: t.TempDir(), state: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(s.Folder, "firn-test"), 0o755); err != nil {
 		t.Fatal(err)

@@ -31,7 +31,8 @@ func TestMetadata(t *testing.T) {
 	when := time.Unix(1_500_000_000, 123_456_789)
 	full := filepath.Join(w.folder, "sub", "run.sh")
 	if err := errors.Join(os.Chmod(full, 0o750), os.Chtimes(full, when, when), os.Symlink("sub/run.sh", filepath.Join(w.folder, "link")), os.Symlink("nowhere", filepath.Join(w.folder, "sub.link")),
-		os.Mkdir(filepath.Join(w.folder, "void"), 0o711)); err != nil {
+		os.Mkdir(filepath.Join(w.folder, "void"), 0o711),
+		os.Chmod(filepath.Join(w.folder, "void"), 0o711)); err != nil {
 		t.Fatal(err)
 	}
 	set := func(o sync.Options) sync.Options {

@@ -32,7 +32,7 @@ func TestUp(t *testing.T) {
 	}
 	w.equal()
 	w.still(w.options())
-	w.write("a/b", "TWO")
+	w.rewrite("a/b", "TWO")
 	if res := w.ok(w.options()); res.Changed != 1 || w.items[0].Itemized() != "<fc.t......" {
 		t.Fatalf("%+v %q", res, w.items[0].Itemized())
 	}
@@ -193,14 +193,14 @@ func TestTorn(t *testing.T) {
 		o.Threshold, o.PartSize = 100_000, 64<<10
 		o.To.Bucket = &hooked{Bucket: w.mem, before: func() {
 			if n++; n <= 2 {
-				w.write("f", text(n+1, size))
+				w.rewrite("f", text(n+1, size))
 			}
 		}}
 		w.ok(o)
 		w.equal()
 		o = w.options()
 		o.Threshold, o.PartSize = 100_000, 64<<10
-		o.To.Bucket = &hooked{Bucket: w.mem, before: func() { n++; w.write("f", text(n+100, size)) }}
+		o.To.Bucket = &hooked{Bucket: w.mem, before: func() { n++; w.rewrite("f", text(n+100, size)) }}
 		w.write("f", text(99, size))
 		before := w.objects()["f"]
 		res, err := w.run(o)

@@ -32,6 +32,7 @@ type world struct {
 	prefix string
 	items  []sync.Item
 	errs   []string
+	tick   int64 // how often files were written anew
 	pair   byte
 }
 
@@ -98,6 +99,20 @@ func (w *world) write(path, content string) {
 		w.t.Fatal(err)
 	}
 	if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Chmod(full, 0o644); err != nil { // whatever the umask is
+		w.t.Fatal(err)
+	}
+}
+
+// rewrite writes a file anew so that its times show it: by themselves they may not, within the few milliseconds in which file systems count.
+func (w *world) rewrite(path, content string) {
+	w.t.Helper()
+	w.write(path, content)
+	w.tick++
+	at := time.Unix(1_700_000_000+w.tick, 0)
+	if err := os.Chtimes(filepath.Join(w.folder, filepath.FromSlash(path)), at, at); err != nil {
 		w.t.Fatal(err)
 	}
 }
