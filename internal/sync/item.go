@@ -92,6 +92,8 @@ type localFile struct {
 	gid   uint32
 	dir   bool
 	isLnk bool
+
+	listed *listed // sum in a list; nil: none
 }
 
 // object is an object with its key below the prefix.
@@ -107,10 +109,12 @@ type job struct {
 	local   *localFile // file of the source, or of the target
 	from    *object    // object of the source
 	to      *object    // object of the target
-	entry   *entryRef
+	entry   *entryRef  // that counts for the object
+	known   *entryRef  // whatever the ledger has
 	change  string
 	compare bool  // contents first
 	agreed  bool  // what it costs
 	again   bool  // it was blocked before
+	told    bool  // to whoever wants a report
 	asked   int64 // when the object was asked to be thawed, seconds since 1970
 }

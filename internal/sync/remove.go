@@ -90,6 +90,7 @@ const repositoryMark = "firn.json"
 // extra notes an object of the target that the source does not have.
 func (r *run) extra(o *object) error {
 	j := &job{action: Delete, key: o.key, to: o}
+	r.compared(j, Alone)
 	r.ours = r.ours || o.key == repositoryMark
 	if !r.o.Delete {
 		r.tellExtra(j)
@@ -105,6 +106,9 @@ func (r *run) extraFile(l *localFile) error {
 	switch {
 	case l.isLnk && r.o.Links != KeepLinks:
 		return nil // buckets were not asked to hold links
+	}
+	r.compared(j, Alone)
+	switch {
 	case !r.o.Delete:
 		r.tellExtra(j)
 	case l.dir:
@@ -192,7 +196,7 @@ const deleteAtOnce = 1000
 func (r *run) removeObjects(ctx context.Context) error {
 	var batch []*job
 	flush := func() error {
-		err := r.removeBatch(ctx, batch)
+		err := r.removeBatch(ctx, r.still(ctx, batch))
 		batch = batch[:0]
 		return err
 	}
@@ -263,7 +267,12 @@ func (r *run) removed(j *job) {
 // removeFiles deletes files of the target folder, and folders that are empty then.
 func (r *run) removeFiles(ctx context.Context) error {
 	if r.o.DryRun {
-		return r.extras.each(func(j *job) error { r.removed(j); return nil })
+		return r.extras.each(func(j *job) error {
+			for _, j := range r.still(ctx, []*job{j}) {
+				r.removed(j)
+			}
+			return nil
+		})
 	}
 	root, err := os.OpenRoot(r.o.To.Folder)
 	if err != nil {
@@ -274,6 +283,9 @@ func (r *run) removeFiles(ctx context.Context) error {
 	err = r.extras.each(func(j *job) error {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if len(r.still(ctx, []*job{j})) == 0 {
+			return nil
 		}
 		p := j.local.path
 		if up := path.Dir(p); up != last {

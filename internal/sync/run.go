@@ -268,7 +268,7 @@ func (r *run) do(ctx context.Context, j *job) error {
 		}
 	}
 	if r.o.To.stale() && !j.agreed && !j.again {
-		if done, err := r.lookAgain(ctx, j); done || err != nil {
+		if done, err := r.verify(ctx, j); done || err != nil {
 			return err
 		}
 	}
@@ -309,7 +309,7 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 	if o != nil && strings.HasSuffix(key, "/") && !r.o.Folders {
 		o = nil // a folder that some program wants to see
 	}
-	o = r.since(key, l, o, e)
+	o = r.newest(key, l, o, e)
 	if o != nil {
 		r.targets++
 	}

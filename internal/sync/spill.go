@@ -45,6 +45,7 @@ type spilled struct {
 	To      *bucket.Object `json:",omitempty"`
 	FromKey string         `json:",omitempty"`
 	ToKey   string         `json:",omitempty"`
+	Told    bool           `json:",omitempty"`
 }
 
 // add takes a job.
@@ -69,7 +70,7 @@ func (s *spill) add(j *job) error {
 		}
 		s.f, s.w = f, bufio.NewWriterSize(f, 64<<10)
 	}
-	d := spilled{A: j.action, K: []byte(j.key), Change: j.change, Asked: j.asked}
+	d := spilled{A: j.action, K: []byte(j.key), Change: j.change, Asked: j.asked, Told: j.told}
 	if l := j.local; l != nil {
 		d.Local, d.P, d.Abs, d.Link, d.IsLink, d.Dir, d.Size, d.Mode = true, []byte(l.path), []byte(l.abs), []byte(l.link), l.isLnk, l.dir, l.size, l.mode
 	}
@@ -111,7 +112,7 @@ func (s *spill) each(fn func(*job) error) error {
 		} else if err != nil {
 			return err
 		}
-		j := &job{action: d.A, key: string(d.K), change: d.Change, asked: d.Asked}
+		j := &job{action: d.A, key: string(d.K), change: d.Change, asked: d.Asked, told: d.Told}
 		if d.Local {
 			j.local = &localFile{path: string(d.P), key: string(d.K), abs: string(d.Abs), link: string(d.Link), isLnk: d.IsLink, dir: d.Dir, size: d.Size, mode: d.Mode}
 		}

@@ -74,6 +74,7 @@ type Place struct {
 	Name    string        // of the bucket, for copies on the server
 	Prefix  string        // below which the keys lie, "" or with a slash at its end
 	Listing Listing       // nil: the bucket is listed
+	AsOf    time.Time     // zero: the listing is as of now. Else what it has decided is looked at again, object by object, before anything is replaced or deleted
 }
 
 func (p *Place) local() bool { return p.Bucket == nil }
@@ -140,8 +141,10 @@ type Options struct {
 	Now    func() time.Time                                 // nil: time.Now
 	Wait   func(ctx context.Context, d time.Duration) error // nil: a timer
 	Events event.Func
-	Each   func(Item) // told of all that is done, or with DryRun would be; by one goroutine at a time. nil: nobody
-	Same   bool       // Each is told of what is equal, too
+	Each   func(Item)        // told of all that is done, or with DryRun would be; by one goroutine at a time. nil: nobody
+	Same   bool              // Each is told of what is equal, too
+	Report func(*Difference) // told of all that was compared, before anything is done; by one goroutine at a time. nil: nobody
+	Sums   *Checksums        // of files of the folder, which are not read to be compared where it has a sum that fits; nil: none
 }
 
 // Thawing says how cold objects are thawed.

@@ -35,7 +35,7 @@
 //	16 …  records; in the last one the number of records of the file (8)
 //
 // A record: uvarint bytes of the key shared with the record before (0 in the first of a block), then flags (uvarint), rest of the key, and unless it is a tombstone size, mtime, ctime (varints),
-// inode (uvarint), sum of the metadata (8 bytes), size of the object (uvarint), ETag, class, ETag of the original, algorithm and value of the checksum, part size, time of asking (uvarints). Texts have
+// inode (uvarint), sum of the metadata (8 bytes), size of the object (uvarint), ETag, class, ETag of the original, algorithm and value of the checksum, part size, times of asking and of storing (uvarints). Texts have
 // their length in front (uvarint). An ETag of 32 hex digits is kept as 16 bytes, and a flag. What does not pass its checks ends the file early.
 package ledger
 
@@ -80,6 +80,7 @@ type Entry struct {
 	Sum      []byte
 	PartSize int64 // of the upload; 0: in one piece, or not known
 	Asked    int64 // seconds since 1970: when the object was last asked to be thawed
+	At       int64 // seconds since 1970: when the object was stored by a sync; 0: not known
 }
 
 // Has reports whether a flag is set.
@@ -127,7 +128,8 @@ func appendEntry(b []byte, e *Entry, key string) []byte {
 	b = appendText(b, e.SumBy)
 	b = appendText(b, e.Sum)
 	b = binary.AppendUvarint(b, uint64(max(e.PartSize, 0)))
-	return binary.AppendUvarint(b, uint64(max(e.Asked, 0)))
+	b = binary.AppendUvarint(b, uint64(max(e.Asked, 0)))
+	return binary.AppendUvarint(b, uint64(max(e.At, 0)))
 }
 
 // rawTag is an MD5 as it stands in an ETag.
@@ -222,7 +224,7 @@ func (d *decoder) entry(e *Entry, before []byte) bool {
 	if sum := d.text(); len(sum) > 0 {
 		e.Sum = bytes.Clone(sum)
 	}
-	e.PartSize, e.Asked = d.size(), d.size()
+	e.PartSize, e.Asked, e.At = d.size(), d.size(), d.size()
 	return !d.bad
 }
 
