@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"firn/internal/config"
@@ -29,6 +30,11 @@ func (l *jobLog) Close() {
 func (c *console) jobLog(cfg *config.Config, service bool) (*jobLog, error) {
 	o := logs.Options{Level: cfg.Log.Level, Format: cfg.Log.Format, File: cfg.Log.File, MaxSize: cfg.Log.MaxSize, Keep: cfg.Log.Keep, Syslog: cfg.Log.Syslog, Journal: cfg.Log.Journal,
 		Stderr: cfg.Log.Stderr && service, Note: func(text string) { c.note("%s", text) }, Writer: c.err}
+	var hidden []string
+	for _, name := range job.SecretVariables(cfg) {
+		hidden = append(hidden, os.Getenv(name))
+	}
+	o.Secrets = logs.NewSecrets(hidden...)
 	l := &jobLog{log: slog.New(&sayHandler{c: c})}
 	if o.File == "" && !o.Syslog && !o.Journal && !o.Stderr {
 		return l, nil

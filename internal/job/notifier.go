@@ -101,7 +101,7 @@ func (n *Notifier) make(ctx context.Context, c *config.Channel) (*notify.Channel
 	} else {
 		o.Token = secret
 	}
-	for _, name := range secretNames(n.c) {
+	for _, name := range SecretVariables(n.c) {
 		if v := os.Getenv(name); v != "" {
 			o.Secrets = append(o.Secrets, v)
 		}

@@ -83,7 +83,7 @@ func (x *run) still() (why Why, ok bool) {
 	x.book.tempLeft()
 	x.book.compact()
 	before := x.p.history
-	now := x.r.plan(x.j, x.p.wish, x.r.pause())
+	now := x.r.plan(x.j, x.p.wish, x.r.look())
 	x.p.history = now.history
 	switch d := &now.Decision; {
 	case d.Blocked != "":
@@ -372,8 +372,8 @@ func (x *run) heard(line string) {
 	}
 }
 
-// secretNames are the variables in which secrets of a configuration are.
-func secretNames(c *config.Config) []string {
+// SecretVariables are the names of the variables in which secrets of a configuration are, and that of the passphrase.
+func SecretVariables(c *config.Config) []string {
 	names := []string{"FIRN_PASSPHRASE"}
 	add := func(s config.Secret) {
 		if s.Env != "" {
@@ -401,7 +401,7 @@ func (x *run) env() ([]string, error) {
 		return strings.HasPrefix(a, "--passphrase-") || strings.HasPrefix(a, "--identity=")
 	})
 	var pass string
-	drop := secretNames(x.r.o.Config)
+	drop := SecretVariables(x.r.o.Config)
 	if given { // else what the environment says is meant for all
 		drop = append(drop, "FIRN_PASSPHRASE_FILE", "FIRN_PASSPHRASE_COMMAND", "FIRN_IDENTITY")
 	} else {
@@ -455,7 +455,7 @@ func (x *run) hook(stop context.Context, when, line string) error {
 	c := program.Shell(line)
 	c.Label = when
 	c.Notes = func(text string) { x.log.Info(text, "hook", when) }
-	for _, name := range secretNames(x.r.o.Config) {
+	for _, name := range SecretVariables(x.r.o.Config) {
 		c.Env = append(c.Env, name+"=")
 	}
 	c.Env = append(c.Env, "FIRN_JOB="+x.j.Name, "FIRN_KIND="+string(x.j.Kind), "FIRN_STATUS="+string(x.report.Outcome), "FIRN_REPORT="+x.path)

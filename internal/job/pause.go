@@ -61,8 +61,11 @@ func ReadPause(dir string, now time.Time) (*Pause, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil || info.Size() > 1<<10 {
-		return nil, fmt.Errorf("pause: %q cannot be read: %w", path, err)
+	if err != nil {
+		return nil, fmt.Errorf("pause: %w", err)
+	}
+	if info.Size() > 1<<10 {
+		return nil, fmt.Errorf("pause: %q has %d bytes, which is no pause", path, info.Size())
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -108,18 +108,32 @@ type Planned struct {
 // Plan decides for each of jobs, in their order. It reads ledgers, and makes no request.
 func (r *Runner) Plan(jobs []Job, w Wish) []Planned {
 	all := make([]Planned, 0, len(jobs))
-	pause := r.pause()
+	look := r.look()
 	for i := range jobs {
-		all = append(all, r.plan(&jobs[i], w, pause))
+		all = append(all, r.plan(&jobs[i], w, look))
 	}
 	return all
 }
 
-func (r *Runner) plan(j *Job, w Wish, pause *Pause) Planned {
+// looked is what several decisions at once have in common.
+type looked struct {
+	pause *Pause
+	sent  map[string]int64 // by repoKey, as far as it was asked for
+}
+
+func (r *Runner) look() *looked { return &looked{r.pause(), map[string]int64{}} }
+
+func (r *Runner) plan(j *Job, w Wish, look *looked) Planned {
 	c := r.clockwork()
 	p := Planned{Job: *j, wish: w, history: r.book(j).read()}
 	p.Decision = c.decide(j, p.history, w)
-	c.block(j, &p.Decision, w, pause, func() int64 { return r.sent(j) })
+	c.block(j, &p.Decision, w, look.pause, func() int64 {
+		key := repoKey(j)
+		if _, ok := look.sent[key]; !ok {
+			look.sent[key] = r.sent(j)
+		}
+		return look.sent[key]
+	})
 	p.Next = c.next(j, p.history)
 	if d := &p.Decision; !d.Due && d.Moment.After(c.now) {
 		p.Next = d.Moment

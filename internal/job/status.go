@@ -45,19 +45,19 @@ func (s *Status) Bad() bool { return s.State == Stale || s.State == Failing }
 // configuration says.
 func (r *Runner) Status(jobs []Job, older time.Duration) []Status {
 	all := make([]Status, 0, len(jobs))
-	pause := r.pause()
+	look := r.look()
 	for i := range jobs {
-		all = append(all, r.status(&jobs[i], pause, older))
+		all = append(all, r.status(&jobs[i], look, older))
 	}
 	return all
 }
 
-func (r *Runner) status(j *Job, pause *Pause, older time.Duration) Status {
+func (r *Runner) status(j *Job, look *looked, older time.Duration) Status {
 	c := r.clockwork()
-	p := r.plan(j, Wish{Scheduled: true}, pause)
+	p := r.plan(j, Wish{Scheduled: true}, look)
 	h := p.history
 	s := Status{Job: j, Success: h.Success, Last: h.Last, Skip: h.Skip, StaleTime: c.staleAfter(j), Due: p.Decision.Due, Blocked: p.Decision.Blocked, Next: p.Next, Misses: h.Misses + p.Decision.Missed,
-		Failures: h.Failures, Pause: pause}
+		Failures: h.Failures, Pause: look.pause}
 	if older > 0 && (j.Kind == Backup || s.StaleTime > 0) {
 		s.StaleTime = older
 	}
