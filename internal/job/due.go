@@ -63,6 +63,9 @@ func (c *clockwork) decide(j *Job, h *History, w Wish) Decision {
 	if j.Off {
 		return Decision{}
 	}
+	if w.Scheduled && h.spent() {
+		return c.later(j, h)
+	}
 	d := c.planned(j, h)
 	switch {
 	case h.Begun != nil || h.Last != nil && h.Last.Outcome == Partial:
@@ -72,6 +75,25 @@ func (c *clockwork) decide(j *Job, h *History, w Wish) Decision {
 		d.Cause = GoesOn
 	case !d.Due && !w.Scheduled && h.Last != nil && h.Last.Outcome == Failed && !c.manual(j):
 		d.Due, d.Cause, d.Moment = true, Again, c.now
+	}
+	return d
+}
+
+// spent reports whether the last run was stopped since it had all the time that one may have: what is left is for the next moment, or it would have no end.
+func (h *History) spent() bool {
+	return h.Begun == nil && h.Last != nil && h.Last.Outcome == Partial && h.Last.Why == WhyDuration
+}
+
+// later decides for a job of which the last run took all its time.
+func (c *clockwork) later(j *Job, h *History) Decision {
+	as := *h
+	as.Served = h.Last.Start
+	d := c.planned(j, &as)
+	if again := h.Last.End.Add(24 * time.Hour); d.Due && j.Timing.Schedule.IsZero() && c.now.Before(again) && !h.Last.End.After(c.now) {
+		return Decision{Moment: again} // a slot of its cycle has no moments: one run a day
+	}
+	if d.Due {
+		d.Cause = GoesOn
 	}
 	return d
 }

@@ -89,7 +89,11 @@ func (l *life) look() {
 		return
 	}
 	outcome := []Outcome{Done, Done, Done, Incomplete, Failed, Partial}[l.random.IntN(6)]
-	l.h.fold(&Record{Line: lineEnd, Start: began, End: l.c.now, Outcome: outcome})
+	why := Why("")
+	if outcome == Partial && l.random.IntN(2) == 0 {
+		why = WhyDuration
+	}
+	l.h.fold(&Record{Line: lineEnd, Start: began, End: l.c.now, Outcome: outcome, Why: why})
 	l.busy = append(l.busy, [2]time.Time{began, l.c.now})
 }
 
@@ -203,6 +207,35 @@ func TestManual(t *testing.T) {
 	j.Off = true
 	if c.decide(j, h, Wish{Asked: true}).Due || !c.decide(j, h, Wish{Forced: true}).Due {
 		t.Error("a job that is off")
+	}
+}
+
+// TestSpent looks at jobs that took all the time that they may have: they go on at their next moment, or when a person asks.
+func TestSpent(t *testing.T) {
+	cycle, err := retain.ParseCycle("simple frequency=7 diffs=3 fulls=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &History{}
+	h.fold(&Record{Line: lineEnd, Start: start, End: start.Add(time.Hour), Outcome: Partial, Why: WhyDuration})
+	for _, c := range []struct {
+		job   *Job
+		after time.Duration // from the end of that run
+		due   bool
+	}{
+		{&Job{Timing: config.Timing{Schedule: parse(t, "daily 02:30")}}, time.Minute, false},
+		{&Job{Timing: config.Timing{Schedule: parse(t, "daily 02:30")}}, 14 * time.Hour, true},
+		{&Job{Cycle: cycle}, 23 * time.Hour, false},
+		{&Job{Cycle: cycle}, 24 * time.Hour, true},
+		{&Job{}, 1000 * time.Hour, false},
+	} {
+		w := &clockwork{now: start.Add(time.Hour + c.after), loc: time.UTC, catchUp: true}
+		if d := w.decide(c.job, h, Wish{Scheduled: true}); d.Due != c.due {
+			t.Errorf("%+v: %+v", c, d)
+		}
+		if d := w.decide(c.job, h, Wish{}); !d.Due || d.Cause != GoesOn {
+			t.Errorf("for a person: %+v", d)
+		}
 	}
 }
 

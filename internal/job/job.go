@@ -9,7 +9,8 @@
 // # When
 //
 // A job is due when its schedule has had a moment since its last run began, or its cycle a slot, or where the last run ended before it was through (partial). Several moments that went by count
-// as one run; those beyond are missed, and told once. Moments that pass while the job itself is at work are served by the run that follows it. What is due waits for its window, and for the end
+// as one run; those beyond are missed, and told once. Moments that pass while the job itself is at work are served by the run that follows it. A run that was stopped since it took all the time that
+// one may have (max_duration) goes on at the next moment, or when a person asks. What is due waits for its window, and for the end
 // of a pause. Whether a job is due is decided from the ledger alone (folder of Options.Dir): no request, no child.
 //
 // # Ledger

@@ -151,7 +151,7 @@ func TestStops(t *testing.T) {
 						t.Errorf("the next: %q, %q", next.Outcome, next.Why)
 					}
 				}
-				d := w.r.Plan(w.r.Jobs(), Wish{Scheduled: true})[0].Decision
+				d := w.r.Plan(w.r.Jobs(), Wish{Scheduled: why != WhyDuration})[0].Decision
 				if !d.Due || d.Cause != GoesOn || (why == WhyPause || why == WhyWindow) != (d.Blocked == why) {
 					t.Errorf("afterwards: %+v", d)
 				}
