@@ -246,7 +246,7 @@ func (r *run) byList(ctx context.Context, j *job, o *object, b bucket.Bucket) (s
 	out = r.entry(j.key, l, bucket.Info{Object: o.Object}, j.action == Upload)
 	if e := j.entry; e != nil {
 		out.Flags |= e.Flags & (ledger.Opaque | ledger.Sealed)
-		out.SumBy, out.Sum, out.PartSize, out.Meta = e.SumBy, e.Sum, e.PartSize, e.Meta
+		out.SumBy, out.Sum, out.PartSize, out.Meta, out.At = e.SumBy, e.Sum, e.PartSize, e.Meta, e.At
 	}
 	sum := l.listed.sum
 	switch len(sum) {

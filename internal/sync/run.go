@@ -428,7 +428,7 @@ func (r *run) equal(ctx context.Context, j *job) (bool, *ledger.Entry, error) {
 	out := r.entry(j.key, l, bucket.Info{Object: o.Object}, j.action == Upload)
 	if e := j.entry; e != nil {
 		out.Flags |= e.Flags & (ledger.Opaque | ledger.Sealed)
-		out.SumBy, out.Sum, out.PartSize, out.Meta = e.SumBy, e.Sum, e.PartSize, e.Meta
+		out.SumBy, out.Sum, out.PartSize, out.Meta, out.At = e.SumBy, e.Sum, e.PartSize, e.Meta, e.At
 	}
 	r.add(func(res *Result) { res.Compared++ })
 	sealed := strings.HasSuffix(j.key, sealedEnd) && len(r.o.Recipients)+len(r.o.Identities) > 0
