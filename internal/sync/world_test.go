@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	gosync "sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,8 @@ type world struct {
 	mem    *buckettest.Mem
 	prefix string
 	items  []sync.Item
-	errs   []string
+	mu     gosync.Mutex
+	errs   []string // guarded by mu while a sync is under way
 	tick   int64 // how often files were written anew
 	pair   byte
 }
@@ -50,6 +52,8 @@ func (w *world) options() sync.Options {
 		Wait: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		Events: func(e event.Event) {
 			if p, ok := e.(event.Problem); ok {
+				w.mu.Lock() // several goroutines tell events
+				defer w.mu.Unlock()
 				w.errs = append(w.errs, fmt.Sprintf("%s: %v", p.Path, p.Err))
 			}
 		},
