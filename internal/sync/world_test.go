@@ -34,7 +34,7 @@ type world struct {
 	items  []sync.Item
 	mu     gosync.Mutex
 	errs   []string // guarded by mu while a sync is under way
-	tick   int64 // how often files were written anew
+	tick   int64    // how often files were written anew
 	pair   byte
 }
 
