@@ -174,23 +174,29 @@ func TestSendAll(t *testing.T) {
 	well, asked, release := newHook(t, nil), make(chan bool, 1), make(chan bool)
 	ill := newHook(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	silent := newHook(t, func(int, http.ResponseWriter, *http.Request) { asked <- true; <-release })
-	defer close(release)
 	var channels []*Channel
 	for _, h := range []*hook{silent, ill, well, well} {
 		c, _ := open(t, Options{Type: "webhook", URL: h.URL})
 		channels = append(channels, c)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() { // who hangs ends only once the others are through
+	go func() { // who hangs goes on only once all the others were heard
 		<-asked
 		for tick := time.NewTicker(time.Millisecond); len(well.all()) < 2 || len(ill.all()) < 3; {
 			<-tick.C
 		}
-		cancel()
+		close(release)
 	}()
-	r := SendAll(ctx, channels, failed())
-	if !errors.Is(r[0].Err, ErrStopped) || !errors.Is(r[1].Err, ErrBusy) && !errors.Is(r[1].Err, ErrStopped) || r[1].Channel != channels[1] || r[2].Err != nil || r[3].Err != nil {
+	r := SendAll(t.Context(), channels, failed())
+	if r[0].Err != nil || !errors.Is(r[1].Err, ErrBusy) || r[1].Channel != channels[1] || r[2].Err != nil || r[3].Err != nil {
+		t.Errorf("%+v", r)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	free := make(chan bool)
+	deaf := newHook(t, func(int, http.ResponseWriter, *http.Request) { cancel(); <-free })
+	defer close(free)
+	c, _ := open(t, Options{Type: "webhook", URL: deaf.URL})
+	if r := SendAll(ctx, []*Channel{c}, failed()); !errors.Is(r[0].Err, ErrStopped) {
 		t.Errorf("%+v", r)
 	}
 	if len(SendAll(ctx, nil, failed())) != 0 {
