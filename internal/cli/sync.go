@@ -53,10 +53,11 @@ type syncCommand struct {
 	from, to                   sync.Place
 	region                     *price.Region
 	started                    time.Time
+	extra                      syncExtra
 }
 
 func newSync(c *console) *cobra.Command {
-	x := &syncCommand{c: c}
+	x := &syncCommand{c: c, extra: syncExtra{c: c}}
 	cmd := &cobra.Command{
 		Use:   "sync FROM TO",
 		Short: "Mirror a folder to a bucket as plain files, or back",
@@ -77,7 +78,9 @@ What replaces or deletes objects that have to be paid for longer, and what has t
   firn sync --delete --dry-run --itemize /srv/photos s3://bucket/photos
   firn sync /srv/archive s3://bucket/archive --class DEEP_ARCHIVE --class-rule '*.jpg=GLACIER_IR' --metadata
   firn sync s3://bucket/photos /srv/restored --metadata
-  firn sync s3://bucket/photos s3://other/photos --delete --backup-dir old`,
+  firn sync s3://bucket/photos s3://other/photos --delete --backup-dir old
+  firn sync --dry-run --report differences.csv /srv/photos s3://bucket/photos
+  firn sync --plan-from sums.md5 --inventory s3://lists/photos/daily/2026-11-01T01-00Z/manifest.json /srv/photos s3://bucket/photos`,
 		Args: argsBetween(2, 2, "where from and where to"),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.run(cmd.Context(), args[0], args[1]) },
 	}
@@ -138,6 +141,7 @@ func (x *syncCommand) register(cmd *cobra.Command) {
 	for _, name := range []string{"part-size", "multipart-threshold"} {
 		fl.Lookup(name).DefValue = ""
 	}
+	x.extra.register(cmd)
 	x.registerServer(cmd)
 	x.prices.register(cmd)
 }
@@ -173,6 +177,12 @@ func (x *syncCommand) run(ctx context.Context, from, to string) (err error) {
 	if err := x.classes(&o); err != nil {
 		return err
 	}
+	defer func() { _ = x.extra.finish(false) }() // if it has not ended well
+	so := x.store.options(x.c)
+	so.GetEndpoint = ""
+	if err := x.extra.open(ctx, &o, from, to, so); err != nil {
+		return err
+	}
 	hear := x.c.listen().hear
 	o.Events = hear
 	o.Each = x.item
@@ -186,6 +196,9 @@ func (x *syncCommand) run(ctx context.Context, from, to string) (err error) {
 	res, err := sync.Run(ctx, o)
 	x.c.endLine()
 	book.Close()
+	if e := x.extra.finish(compared(err)); err == nil {
+		err = e
+	}
 	return x.end(ctx, res, err, from, to)
 }
 
@@ -251,6 +264,9 @@ func (x *syncCommand) options(from, to string) (o sync.Options, err error) {
 		return o, usage("", "--days %d: want 1 to 365", x.days)
 	case x.partSize != 0 && x.partSize < 5*units.MiB:
 		return o, usage("", "--part-size %v: servers want at least 5M", x.partSize)
+	}
+	if err := x.extra.check(len(x.encrypt)+len(x.identities) > 0, x.c.json != "", x.itemize); err != nil {
+		return o, err
 	}
 	o = sync.Options{Update: x.update, Delete: x.remove, DryRun: x.dryRun, Metadata: x.metadata, Folders: x.folders, OneFileSystem: x.oneSystem,
 		Connections: x.store.connections, PartSize: int64(x.partSize), Threshold: int64(x.threshold), Now: x.c.now}

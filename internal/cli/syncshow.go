@@ -201,7 +201,7 @@ func (x *syncCommand) end(ctx context.Context, res *sync.Result, err error, from
 		if e := x.c.objectOf("result", j); e != nil {
 			return e
 		}
-	} else if !x.c.quiet {
+	} else if !x.c.quiet && x.extra.report != "-" {
 		x.summary(res, cost, made, took, err)
 	}
 	return x.verdict(ctx, res, err)
