@@ -21,7 +21,7 @@ func (s *sinks) journal(o Options, level slog.Level) bool {
 			return journal.Send(text, journal.Priority(p), fields)
 		}
 	}
-	q := newQueue(&once{note: o.Note, what: "journal"}, queueLength, drainTime)
+	q := newQueue(&once{note: o.Note, what: "journal"}, queueLength, o.drain)
 	s.closers = append(s.closers, q)
 	s.handlers = append(s.handlers, &daemon{level: level, send: func(p priority, text string, attrs map[string]string) {
 		fields := map[string]string{"SYSLOG_IDENTIFIER": o.Program}

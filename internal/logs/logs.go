@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"firn/internal/units"
 )
@@ -42,6 +43,7 @@ type Options struct {
 
 	syslogAt string                                          // socket, for tests; empty: the system's
 	send     func(string, priority, map[string]string) error // to the journal, for tests; nil: the journal
+	drain    time.Duration                                   // how long closing waits for daemons, for tests; 0: drainTime
 }
 
 // Defaults and limits.

@@ -41,6 +41,7 @@ func (n *notes) list() []string {
 // open opens a logger that the test closes.
 func open(t *testing.T, o Options) (*slog.Logger, func()) {
 	t.Helper()
+	o.drain = 10 * time.Minute // what a test looks at is there, however slow the machine is
 	l, c, err := Open(o)
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,9 @@ type queue struct {
 }
 
 func newQueue(trouble *once, length int, drain time.Duration) *queue {
+	if drain == 0 {
+		drain = drainTime
+	}
 	q := &queue{work: make(chan func() error, length), trouble: trouble, ended: make(chan struct{}), drain: drain}
 	go func() {
 		defer close(q.ended)

@@ -30,7 +30,7 @@ func (s *sinks) syslog(o Options, level slog.Level) {
 		}
 		return nil
 	}
-	q := newQueue(&once{note: o.Note, what: "syslog"}, queueLength, drainTime)
+	q := newQueue(&once{note: o.Note, what: "syslog"}, queueLength, o.drain)
 	s.closers = append(s.closers, q)
 	s.handlers = append(s.handlers, &daemon{level: level, send: func(p priority, text string, _ map[string]string) {
 		text = strings.Map(oneLine, text)
