@@ -222,6 +222,9 @@ func (r *run) removeBatch(ctx context.Context, batch []*job) error {
 			g.Go(func() error {
 				if err := r.aside(gctx, j.to); err != nil {
 					gone[i] = true
+					if gctx.Err() != nil { // it was cut off
+						return gctx.Err()
+					}
 					return r.failed(j.to.Key, err)
 				}
 				return nil
