@@ -269,13 +269,6 @@ func (t *tail) add(line string) {
 	}
 }
 
-// told counts lines that went into the log.
-func (t *tail) told() (n int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.total
-}
-
 // words says in a few words how a child ended that did not end well; empty: it did, or told an error itself.
 func (e *ending) words() string {
 	switch {

@@ -178,12 +178,6 @@ func (s *smtpd) got() []mailed {
 	return append([]mailed(nil), s.mails...)
 }
 
-func (s *smtpd) count(stage string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.counts[stage]
-}
-
 // talk is one connection.
 type talk struct {
 	s    *smtpd

@@ -277,10 +277,10 @@ func TestAnswers(t *testing.T) {
 		"huge and well": {func(_ int, w http.ResponseWriter, _ *http.Request) { flood(w) }, nil, "", nil},
 		"huge and ill":  {func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); flood(w) }, ErrRefused, `xxx…"`, nil},
 		"elsewhere": {func(_ int, w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://other.example/"+r.URL.Path, 307)
+			http.Redirect(w, r, "https://other.example/"+r.URL.Path, http.StatusTemporaryRedirect)
 		}, ErrRedirect, "to https://other.example, which was not named", nil},
-		"without message": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", 302) }, ErrRedirect, "without the message", nil},
-		"round and round": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 307) }, ErrRedirect, "again and again", nil},
+		"without message": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusFound) }, ErrRedirect, "without the message", nil},
+		"round and round": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) }, ErrRedirect, "again and again", nil},
 		"bad address": {func(_ int, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://[::1"+r.URL.Path)
 			w.WriteHeader(307)
@@ -327,7 +327,7 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	other := newHook(t, nil)
-	h = newHook(t, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) })
+	h = newHook(t, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) })
 	c, _ = open(t, Options{Type: "webhook", URL: h.URL, Headers: map[string]string{"X-Token": "tk12345"}})
 	if err := c.Send(t.Context(), failed()); !errors.Is(err, ErrRedirect) || len(other.all()) != 0 {
 		t.Errorf("%v %v", err, other.all())

@@ -15,9 +15,6 @@ import (
 // maxSubject is the longest subject or title, in characters.
 const maxSubject = 200
 
-// maxSecret is how long a secret may be that is looked for at the end of what is cut off, in bytes.
-const maxSecret = 4 << 10
-
 // clean is the message without secrets and within limits, with times in UTC as they were given.
 func (m Message) clean(secrets *strings.Replacer) Message {
 	text := func(s *string, most int) {

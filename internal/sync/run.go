@@ -22,7 +22,6 @@ import (
 // run is one sync under way.
 type run struct {
 	o         *Options
-	ctx       context.Context
 	src, dst  *folder
 	to        *target.Target // of a download; nil until something is written
 	toOnce    sync.Once

@@ -62,7 +62,6 @@ func (r *run) freeze(j *job) error {
 type order struct {
 	tier           string
 	objects, bytes int64
-	cost           price.Money
 	last           time.Duration
 }
 

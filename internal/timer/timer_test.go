@@ -106,10 +106,7 @@ func TestVerify(t *testing.T) {
 			if err := os.WriteFile(name, f.Content, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(name, "@") {
-				name = strings.Replace(name, "@", "@firn.service", 1)
-			}
-			args = append(args, name)
+			args = append(args, strings.Replace(name, "@", "@firn.service", 1))
 		}
 		cmd := exec.Command(program, args...)
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":", "XDG_RUNTIME_DIR="+dir, "LC_ALL=C")
