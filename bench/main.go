@@ -5,6 +5,8 @@
 //	go run ./bench --dir /var/tmp/bench --rounds 3
 //	go run ./bench --only firn/src,restic/src --tool restic=/opt/restic/restic --json out.json
 //
+// With the word sync as its first argument it measures firn sync beside programs that mirror a folder to a bucket: see sync.go.
+//
 // The corpora are built once under --dir, mostly from files that lie on the machine, and reused by later runs; so numbers of two machines
 // do not compare, those of one run do. Each round gives every program a new repository in a local folder and takes it
 // through the phases first, unchanged, edited (one file in a hundred; of the image 200 blocks and one insertion) and restore, phase by phase with all programs in turn.
@@ -34,7 +36,12 @@ func main() {
 		os.Exit(measureChild(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var err error
+	if len(os.Args) > 1 && os.Args[1] == syncWord {
+		err = runSync(ctx, os.Args[2:], os.Stdout, os.Stderr)
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench: error:", err)
