@@ -19,11 +19,9 @@ import (
 // badS3 is a terminal that speaks to a server of the test's.
 func badS3(t *testing.T, endpoint string) *terminal {
 	dir := t.TempDir()
-	h := &hurt{terminal: &terminal{t, dir, []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "AWS_ACCESS_KEY_ID=someone", "AWS_SECRET_ACCESS_KEY=something-secret", "AWS_REGION=us-east-1",
-		"AWS_ENDPOINT_URL_S3=" + endpoint, "AWS_EC2_METADATA_DISABLED=true", "FIRN_REPO=s3://firn-test/nas", "FIRN_HOST=nas", "FIRN_IDENTITY=key.txt",
-		"FIRN_CACHE_DIR=" + dir + "/cache", "FIRN_STATE_DIR=" + dir + "/state",
-	}}}
+	h := &hurt{terminal: &terminal{t, dir, machine(dir, "AWS_ACCESS_KEY_ID=someone", "AWS_SECRET_ACCESS_KEY=something-secret", "AWS_REGION=us-east-1", "AWS_ENDPOINT_URL_S3="+endpoint,
+		"FIRN_REPO=s3://firn-test/nas", "FIRN_IDENTITY=key.txt")}}
+	h.terminal = h.set("FIRN_CACHE_DIR", dir+"/cache").set("FIRN_STATE_DIR", dir+"/state")
 	h.write("key.txt", identity+"\n")
 	h.write("src/one", "one\n")
 	return h.terminal

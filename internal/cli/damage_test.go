@@ -22,7 +22,7 @@ type hurt struct {
 // newHurt makes the repository in the folder "whole".
 func newHurt(t *testing.T) *hurt {
 	dir := t.TempDir()
-	h := &hurt{terminal: &terminal{t, dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "FIRN_HOST=nas", "TZ=UTC"}}}
+	h := &hurt{terminal: &terminal{t, dir, machine(dir, "TZ=UTC")}}
 	h.write("key.txt", identity+"\n")
 	h.at("whole")
 	h.ok("init", "--recipient", recipient, "--kit-saved", "-q")

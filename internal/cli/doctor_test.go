@@ -29,9 +29,8 @@ func coldTerminal(t *testing.T, server *coldtest.Server) *terminal {
 			t.Fatal(err)
 		}
 	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "AWS_EC2_METADATA_DISABLED=true", "FIRN_REPO=s3://firn-test/nas", "FIRN_HOST=nas", "FIRN_IDENTITY=key.txt",
-		"FIRN_CACHE_DIR=" + dir + "/cache", "FIRN_STATE_DIR=" + dir + "/state"}
-	return &terminal{t, dir, append(env, server.Environment()...)}
+	c := &terminal{t, dir, machine(dir, append(server.Environment(), "FIRN_REPO=s3://firn-test/nas", "FIRN_IDENTITY=key.txt")...)}
+	return c.set("FIRN_CACHE_DIR", dir+"/cache").set("FIRN_STATE_DIR", dir+"/state")
 }
 
 func rulesClient(server *coldtest.Server) *api.Client {

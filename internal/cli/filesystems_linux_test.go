@@ -17,7 +17,7 @@ func newLocal(t *testing.T) *terminal {
 	if err := os.WriteFile(filepath.Join(dir, "key.txt"), []byte(identity+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &terminal{t, dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "FIRN_REPO=" + filepath.Join(dir, "repo"), "FIRN_HOST=nas", "FIRN_IDENTITY=key.txt"}}
+	c := &terminal{t, dir, machine(dir, "FIRN_REPO="+filepath.Join(dir, "repo"), "FIRN_IDENTITY=key.txt")}
 	c.ok("init", "--recipient", recipient, "--kit-saved")
 	return c
 }

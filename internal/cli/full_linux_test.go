@@ -33,7 +33,7 @@ func small(t *testing.T, dir, size string) (grow func(options string, flags uint
 // newFull is a person with 6 MB of files that do not compress, and a file that was backed up before.
 func newFull(t *testing.T) *hurt {
 	dir := t.TempDir()
-	h := &hurt{terminal: &terminal{t, dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "FIRN_HOST=nas", "FIRN_IDENTITY=key.txt"}}}
+	h := &hurt{terminal: &terminal{t, dir, machine(dir, "FIRN_IDENTITY=key.txt")}}
 	h.write("key.txt", identity+"\n")
 	h.write("before/one", "one\n")
 	sum := sha256.Sum256(nil)

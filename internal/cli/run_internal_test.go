@@ -39,7 +39,7 @@ func TestJobsUseFlagsThatExist(t *testing.T) {
 			t.Errorf("firn %s: %v", args[0], err)
 		}
 	}
-	if count != 7 {
+	if count != 8 {
 		t.Errorf("%d command lines", count)
 	}
 }

@@ -25,7 +25,30 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "firn" { // the tests themselves
+		forgetMachine()
+	}
 	testscript.Main(m, map[string]func(){"firn": func() { os.Exit(cli.Main(os.Args[1:])) }})
+}
+
+// forgetMachine hides what the environment of this machine says to firn, also from the programs that tests start with it: its configuration, repositories, secrets and accounts.
+func forgetMachine() {
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		tests := strings.HasPrefix(name, "FIRN_TEST_") || name == "FIRN_KILLS" // what they say to each other, and who runs them
+		if strings.HasPrefix(name, "FIRN_") && !tests || strings.HasPrefix(name, "AWS_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	for name, value := range map[string]string{"FIRN_CONFIG": "none", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true"} {
+		_ = os.Setenv(name, value)
+	}
+}
+
+// machine is the environment of a person whose home is dir, and who has no configuration. Nothing is kept elsewhere, not even by root.
+func machine(dir string, more ...string) []string {
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "FIRN_CONFIG=none", "FIRN_CACHE_DIR=" + filepath.Join(dir, ".cache", "firn"), "FIRN_STATE_DIR=" + filepath.Join(dir, ".local", "state", "firn"),
+		"FIRN_HOST=nas", "AWS_EC2_METADATA_DISABLED=true"}, more...)
 }
 
 // TestScripts runs testdata/script. Beside the commands of testscript there are
@@ -77,6 +100,7 @@ func setup(ts *testscript.TestScript, _ bool, _ []string) {
 	for name, text := range map[string]string{"src/one.txt": "one\n", "src/sub/two.txt": "two two\n", "src/sub/three.o": "three\n"} {
 		path := ts.MkAbs(name)
 		ts.Check(os.WriteFile(path, []byte(text), 0o644))
+		ts.Check(os.Chmod(path, 0o644)) // whatever the umask is
 		old := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		ts.Check(os.Chtimes(path, old, old))
 	}

@@ -59,7 +59,11 @@ func (s *served) configure(more string, sources ...string) {
 		}
 		text += fmt.Sprintf("[sources.%s]\npath = %q\n", name, path)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "firn.toml"), []byte(text), 0o600); err != nil {
+	file := filepath.Join(s.dir, "firn.toml")
+	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil { // the daemon may be looking at it
 		s.t.Fatal(err)
 	}
 }
@@ -87,7 +91,7 @@ func (s *served) get(page string) (int, string) {
 // await asks until the answer is as wanted.
 func (s *served) await(what, page string, wanted func(code int, text string) bool) {
 	s.t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		code, text := s.get(page)
 		if wanted(code, text) {
 			return
@@ -104,7 +108,7 @@ func TestServe(t *testing.T) {
 		t.Skip("there are no such signals")
 	}
 	s := &served{t: t, dir: t.TempDir()}
-	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "FIRN_HOST=nas", "TZ=UTC", "FIRN_STATE_DIR=" + filepath.Join(s.dir, "state"), "FIRN_CACHE_DIR=" + filepath.Join(s.dir, "cache"), "FIRN_CONFIG=" + filepath.Join(s.dir, "firn.toml")}
+	s.env = machine(s.dir, "TZ=UTC", "FIRN_CONFIG="+filepath.Join(s.dir, "firn.toml")) // the last of two counts
 	if err := os.WriteFile(filepath.Join(s.dir, "key.txt"), []byte(identity+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
