@@ -22,6 +22,15 @@
 // priced, agreed to, and done then. Deletions come last of all, priced with the same question, and only if everything could be read and everything before succeeded. The target is never touched
 // for what the filter leaves out, on either side. Nothing is deleted when more than Guard allows would be: by default more than half, or all since the source is empty.
 //
+// # Old listings, lists of sums
+//
+// A Listing with AsOf may lack what was written since, and have what is gone. Where the ledger knows of an object that a sync stored later, that counts. Else what the listing leads to is looked at first, by one
+// HEAD for the object: an upload decides anew by what is there; a deletion is left where the object is another one by now, or where the source has it after all. What the listing shows as equal is believed.
+//
+// A sum of a list (Sums) stands for the content of a file whose times are no newer than the list, where the object has a sum of that kind; else the file is read.
+//
+// # Keeping
+//
 // With BackupDir what is replaced or deleted is first copied there (a bucket, by the server) or moved there (a folder).
 //
 // # What can change meanwhile
