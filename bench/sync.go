@@ -39,7 +39,7 @@ type syncOptions struct {
 	small, unchanged, large       int
 	largeSize                     int64 // MB each
 	rounds, slowRounds            int
-	timeout                       time.Duration
+	timeout, settle               time.Duration
 	tools                         map[string]string
 }
 
@@ -60,6 +60,7 @@ func parseSyncOptions(args []string, stderr io.Writer) (*syncOptions, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "how often everything is done; medians are printed")
 	fs.IntVar(&o.slowRounds, "slow-rounds", 1, "the same for aws and s3cmd")
 	fs.DurationVar(&o.timeout, "timeout", 30*time.Minute, "longest time for one command")
+	fs.DurationVar(&o.settle, "settle", 3*time.Second, "how old files are at least when they are first sent")
 	fs.Func("tool", "program to use as name=path, name being rclone, s5cmd, aws or s3cmd; repeatable (default: what is on PATH)", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok || name == "" || path == "" {
@@ -183,7 +184,7 @@ func (b *syncBench) files(name string, n int, size func(*rand.Rand) int64) (stri
 			return "", err
 		}
 	}
-	time.Sleep(3 * time.Second) // so that no file is as young as its upload
+	time.Sleep(b.settle) // so that no file is as young as its upload
 	return root, os.Rename(tmp, root)
 }
 
