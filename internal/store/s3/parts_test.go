@@ -114,6 +114,10 @@ func (y *yard) serve(w http.ResponseWriter, r *http.Request, op string, body []b
 		sayError(w, 404, "NoSuchUpload", "told so")
 		return
 	}
+	if r.Method == http.MethodGet && r.URL.Query().Has("list-type") {
+		_, _ = io.WriteString(w, "<ListBucketResult/>")
+		return
+	}
 	switch op {
 	case "head":
 		content, ok := y.objects[r.URL.Path]

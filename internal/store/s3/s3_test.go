@@ -284,6 +284,31 @@ func TestStrangeServers(t *testing.T) {
 	}
 }
 
+// What is no listing is none of nothing, neither as the first page nor as a later one.
+func TestNoListing(t *testing.T) {
+	first := `<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>`
+	for _, text := range []string{"", " ", `<?xml version="1.0"?>`, "<html><body>Please log in</body></html>", "<!DOCTYPE html><html></html>", `<?xml version="1.0"?><Error><Code>InternalError</Code></Error>`} {
+		for _, before := range []string{"", first} {
+			s := against(t, func(w http.ResponseWriter, r *http.Request) {
+				if before != "" && r.URL.Query().Get("continuation-token") == "" {
+					_, _ = io.WriteString(w, before)
+					return
+				}
+				_, _ = io.WriteString(w, text)
+			}, nil)
+			if names, err := storetest.Names(t.Context(), s, "", ""); err == nil || !store.IsTemporary(err) {
+				t.Errorf("%q: %q, %v", text, names, err)
+			}
+		}
+	}
+	for _, text := range []string{"<ListBucketResult/>", `<?xml version="1.0"?>` + "\n<!-- x -->\n" + `<s3:ListBucketResult xmlns:s3="x"></s3:ListBucketResult>`} {
+		s := against(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, text) }, nil)
+		if names, err := storetest.Names(t.Context(), s, "", ""); err != nil || len(names) > 0 {
+			t.Errorf("%q: %q, %v", text, names, err)
+		}
+	}
+}
+
 // A right that is missing is named by the probe.
 func TestProbeRights(t *testing.T) {
 	for _, missing := range []string{"put", "get", "list", "delete"} {

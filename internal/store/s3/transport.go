@@ -1,12 +1,16 @@
 package s3
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,7 +66,7 @@ func (m *meter) named(operation string, req *http.Request) (*http.Response, erro
 	m.numbers[operation]++
 	m.mu.Unlock()
 	if m.trace == nil {
-		return m.do(req)
+		return m.do(operation, req)
 	}
 	r := Request{Operation: operation, Method: req.Method, Path: req.URL.Path}
 	start := time.Now()
@@ -71,7 +75,7 @@ func (m *meter) named(operation string, req *http.Request) (*http.Response, erro
 		sent.ReadCloser = req.Body
 		req.Body = sent
 	}
-	resp, err := m.do(req)
+	resp, err := m.do(operation, req)
 	r.Sent = sent.n.Load()
 	if err != nil {
 		r.Err, r.Time = err, time.Since(start)
@@ -89,12 +93,53 @@ func (m *meter) named(operation string, req *http.Request) (*http.Response, erro
 }
 
 // do notes that the server has answered.
-func (m *meter) do(req *http.Request) (*http.Response, error) {
+func (m *meter) do(operation string, req *http.Request) (*http.Response, error) {
 	resp, err := m.next.Do(req)
 	if err == nil && !m.answered.Load() {
 		m.answered.Store(true)
 	}
+	if err == nil && resp.StatusCode == http.StatusOK && strings.HasPrefix(operation, "List") {
+		if err = listed(resp); err != nil {
+			_ = resp.Body.Close()
+			return nil, err
+		}
+	}
 	return resp, err
+}
+
+// headOfList is within how many bytes of a listing its first element begins.
+const headOfList = 4 << 10
+
+// listed makes sure that an answer is a listing. The SDK takes one without any content, a page of some proxy, and an error under status 200 for a listing of nothing, at which the
+// listing would end: whoever deletes what is not listed must not believe that.
+func listed(resp *http.Response) error {
+	body := bufio.NewReaderSize(resp.Body, headOfList)
+	head, err := body.Peek(headOfList)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, resp.Body}
+	for rest := head; ; {
+		i := bytes.IndexByte(rest, '<')
+		if i < 0 || i+1 >= len(rest) {
+			return fmt.Errorf("the answer to a listing is none: %w", io.ErrUnexpectedEOF)
+		}
+		if rest = rest[i+1:]; rest[0] == '?' || rest[0] == '!' {
+			continue
+		}
+		name := rest
+		if end := bytes.IndexAny(rest, "> /\t\r\n"); end >= 0 {
+			name = rest[:end]
+		}
+		name = name[bytes.IndexByte(name, ':')+1:]
+		if bytes.HasPrefix(name, []byte("List")) && bytes.HasSuffix(name, []byte("Result")) {
+			return nil
+		}
+		return fmt.Errorf("the answer to a listing is none, but <%.40s>: %w", name, io.ErrUnexpectedEOF)
+	}
 }
 
 // counting counts what is read from a body and tells once when it is closed.

@@ -149,7 +149,9 @@ func parsePage(b []byte) (*page, bool) {
 		case "EncodingType":
 			encoded = string(text) == "url"
 		case "IsTruncated":
-			truncated = string(text) == "true"
+			if truncated = string(text) == "true"; !truncated && string(text) != "false" {
+				return nil, false // the SDK knows more words for it
+			}
 		case "NextContinuationToken":
 			if p.next, ok = unescape(text); !ok {
 				return nil, false

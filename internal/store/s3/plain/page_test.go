@@ -107,6 +107,9 @@ func TestParsePage(t *testing.T) {
 			t.Errorf("%s: %+v", seed, p)
 		}
 	}
+	if p, ok := parsePage([]byte(head + `<IsTruncated>True</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>`)); ok {
+		t.Errorf("cut in other words: %+v", p)
+	}
 	if p, ok := parsePage([]byte(head + `<IsTruncated>true</IsTruncated></ListBucketResult>`)); !ok || p.err != errCut {
 		t.Errorf("%+v, %v", p, ok)
 	}
