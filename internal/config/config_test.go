@@ -380,6 +380,24 @@ func TestBad(t *testing.T) {
 	}
 }
 
+// TestKeepAll: what a source itself says to keep whole no cycle has forgotten, wherever that is said.
+func TestKeepAll(t *testing.T) {
+	for _, cycle := range []string{
+		"[defaults]\ncycle = \"simple diffs=6 fulls=4\"\n[sources.a]\npath = \"/a\"\nkeep = \"all\"\n[sources.b]\npath = \"/b\"\n",
+		"[sources.a]\npath = \"/a\"\nkeep = \"all\"\ncycle = \"simple diffs=6 fulls=4\"\n[sources.b]\npath = \"/b\"\ncycle = \"simple diffs=6 fulls=4\"\n",
+	} {
+		c, err := Load(world{files: map[string]string{"/etc/firn/firn.toml": "repository = \"/x\"\n" + cycle}}, "/etc/firn/firn.toml", kinds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := c.Source("a"), c.Source("b")
+		if a.Keep.Check() == nil || a.Cycle.Fulls != 4 || b.Keep.Check() != nil || b.Keep.Cycle.Fulls != 4 {
+			t.Errorf("%+v\n%+v", a.Keep, b.Keep)
+		}
+		again(t, c)
+	}
+}
+
 func TestIncludes(t *testing.T) {
 	w := world{files: map[string]string{
 		"/etc/firn/firn.toml":         "repository = \"/x\"\ninclude = [\"conf.d/*.toml\", \"more.toml\"]\n[run]\nparallel = 2\n",

@@ -247,6 +247,9 @@ func (w *writer) source(s *Source) {
 		w.line("enabled", "false")
 	}
 	w.keys(w.t.source, s, &Source{MaxShrink: 0.5})
+	if s.Cycle.Kind != "" && s.Keep.Check() != nil {
+		w.line("keep", `"all"`)
+	}
 	if len(settings) > 0 {
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(settings)) {

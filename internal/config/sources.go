@@ -309,8 +309,8 @@ func (b *builder) finish(s *Source, n *node) {
 	case len(b.cfg.Repositories) > 0:
 		b.bad(n, "", "it does not say into which repository: there are %d, and none is the default", len(b.cfg.Repositories))
 	}
-	if s.Cycle.Kind != "" {
-		s.Keep.Cycle = s.Cycle
+	if v := n.child("keep"); s.Cycle.Kind != "" && (v == nil || v.kind != isText) {
+		s.Keep.Cycle = s.Cycle // else the source itself says that all stays, however often it is backed up
 	}
 }
 
