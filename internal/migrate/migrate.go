@@ -181,8 +181,8 @@ const maxName = 48
 // name makes a name for a source that no other has.
 func (d *document) name(wish string) string {
 	base := plain(wish)
-	if d.names == nil {
-		d.names = map[string]bool{}
+	if d.names == nil { // what jobs of repositories are called is nobody's name
+		d.names = map[string]bool{"transition": true, "prune": true, "check": true, "drill": true, "copy": true}
 	}
 	got := base
 	for n := 2; d.names[got]; n++ {
@@ -207,7 +207,7 @@ func plain(text string) string {
 			break
 		}
 	}
-	name := strings.Trim(b.String(), "-")
+	name := strings.Trim(b.String(), "-_")
 	if name == "" {
 		return "root"
 	}
