@@ -110,10 +110,10 @@ func (c *clockwork) planned(j *Job, h *History) Decision {
 		return c.byCycle(j, h)
 	}
 	s := c.scheduleOf(j)
-	since := h.since()
+	since := h.since(c.now)
 	served := h.Served
 	if served.IsZero() {
-		served = since // it was tried, at least
+		served = h.tried(c.now)
 	}
 	due, at, _ := s.Due(served, c.now, c.loc)
 	if !due {
@@ -122,6 +122,9 @@ func (c *clockwork) planned(j *Job, h *History) Decision {
 	d := Decision{Due: true, Cause: BySchedule, Moment: at}
 	if served.IsZero() {
 		d.Cause = NeverRun
+		if at = s.Last(c.now, c.loc); !at.IsZero() { // what kept it from its first run may do so for long
+			d.Missed = c.missed(s, latest(believed(h.First, c.now), since), at)
+		}
 		return d
 	}
 	if j.Cycle.Kind != "" {
@@ -135,7 +138,7 @@ func (c *clockwork) planned(j *Job, h *History) Decision {
 	}
 	d.Missed = c.missed(s, since, at)
 	if j.Cycle.Kind != "" {
-		d.Missed = 0 // a slot that was missed cannot be made up for, nor told from one that was not due
+		d.Missed = c.starved(j, h) // a slot that was missed cannot be made up for, nor told from one that was not due
 	}
 	if !c.catchUp && !s.Counted() && !c.isFresh(j, at) {
 		d.Due, d.Passed = false, at.After(since)
@@ -147,18 +150,71 @@ func (c *clockwork) planned(j *Job, h *History) Decision {
 	return d
 }
 
+// believed is a time that was remembered, or none where it lies ahead: the clock was wrong when it was written down, and has been set back since.
+func believed(t, now time.Time) time.Time {
+	if t.After(now.Add(schedule.Skew)) {
+		return time.Time{}
+	}
+	return t
+}
+
 // since is up to when moments need no counting: they were counted, or the job was at work, also where it was stopped, or cut off later.
-func (h *History) since() time.Time {
-	from := h.Counted
+func (h *History) since(now time.Time) time.Time {
+	return latest(believed(h.Counted, now), h.tried(now))
+}
+
+// tried is when the job was last at work; zero: never.
+func (h *History) tried(now time.Time) (at time.Time) {
 	for _, r := range []*Record{h.Last, h.Begun} {
-		if r != nil && r.Start.After(from) {
-			from = r.Start
-		}
-		if r != nil && r.End.After(from) {
-			from = r.End
+		if r != nil {
+			at = latest(at, latest(believed(r.Start, now), believed(r.End, now)))
 		}
 	}
-	return from
+	return at
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// firstTime is how long a job may be without its first success where nobody has said otherwise: a first backup takes many nights.
+const firstTime = 7 * 24 * time.Hour
+
+// patience is how long a job may be without success; 0: for any time.
+func (c *clockwork) patience(j *Job, h *History) time.Duration {
+	limit := c.staleAfter(j)
+	if limit > 0 && h.Success == nil && j.Timing.StaleAfter == 0 {
+		limit = max(limit, firstTime)
+	}
+	return limit
+}
+
+// starved is 1 where a job of a cycle has been due for so long that somebody has to hear of it, and has not, else 0.
+func (c *clockwork) starved(j *Job, h *History) int {
+	from := h.since(c.now)
+	if from.IsZero() {
+		from = believed(h.First, c.now)
+	}
+	if limit := c.patience(j, h); from.IsZero() || limit <= 0 || c.now.Sub(from) <= limit {
+		return 0
+	}
+	return 1
+}
+
+// staleFor is how long a job has been without success where that is longer than it may be, else 0. One that never had any counts from when it was first looked at.
+func (c *clockwork) staleFor(j *Job, h *History, at time.Time) time.Duration {
+	from := h.First
+	if h.Success != nil {
+		from = h.Success.End
+	}
+	limit := c.patience(j, h)
+	if from = believed(from, at); from.IsZero() || limit <= 0 || at.Sub(from) <= limit {
+		return 0
+	}
+	return at.Sub(from)
 }
 
 // missed counts the moments after since and before at.
@@ -189,7 +245,7 @@ func (c *clockwork) isFresh(j *Job, at time.Time) bool {
 
 // byCycle is what the cycle plans, with the successes of this machine as its snapshots.
 func (c *clockwork) byCycle(j *Job, h *History) Decision {
-	if h.Next.After(c.now) {
+	if h.Next.After(c.now) && (h.Skip == nil || !believed(h.Skip.Start, c.now).IsZero()) {
 		return Decision{Moment: h.Next}
 	}
 	var snaps []retain.Snapshot
@@ -198,8 +254,11 @@ func (c *clockwork) byCycle(j *Job, h *History) Decision {
 	}
 	due, _, when := j.Cycle.Next(snaps, c.now, c.loc)
 	d := Decision{Due: due, Cause: ByCycle, Moment: when}
-	if failed := h.Failure; due && failed != nil && !failed.Start.Before(when) && (h.Success == nil || failed.Start.After(h.Success.Start)) {
+	if failed := h.Failure; due && failed != nil && !believed(failed.Start, c.now).Before(when) && (h.Success == nil || failed.Start.After(h.Success.Start)) {
 		return Decision{Moment: j.nextSlot(c, failed.Start)} // its run of this slot failed; somebody has been told
+	}
+	if due {
+		d.Missed = c.starved(j, h)
 	}
 	return d
 }

@@ -11,7 +11,7 @@
 // A job is due when its schedule has had a moment since its last run began, or its cycle a slot, or where the last run ended before it was through (partial). Several moments that went by count
 // as one run; those beyond are missed, and told once. Moments that pass while the job itself is at work are served by the run that follows it. A run that was stopped since it took all the time that
 // one may have (max_duration) goes on at the next moment, or when a person asks. What is due waits for its window, and for the end
-// of a pause. Whether a job is due is decided from the ledger alone (folder of Options.Dir): no request, no child.
+// of a pause. Times that lie ahead of the clock are not believed. Whether a job is due is decided from the ledger alone (folder of Options.Dir): no request, no child.
 //
 // # Ledger
 //
@@ -22,6 +22,7 @@
 // # Outcomes
 //
 // done; incomplete: done, but some files could not be read; partial: stopped by a limit, a pause or the shutdown of the machine, goes on at the next run, no failure; failed; skipped: not begun.
+// A job of which no run gets through for longer than it may be without success (the first one: a week, where nobody says otherwise) is told as failed at each run that is stopped, or was cut off.
 package job
 
 import (

@@ -98,6 +98,7 @@ type History struct {
 	Of       string    `json:"of"`
 	Runs     int64     `json:"runs"`             // that ended, skipped ones left out
 	Served   time.Time `json:"served,omitzero"`  // begin of the last run that was through, or failed
+	First    time.Time `json:"first,omitzero"`   // when anything was first written down of the job
 	Counted  time.Time `json:"counted,omitzero"` // moment up to which missed ones were counted
 	Success  *Record   `json:"success,omitempty"`
 	Failure  *Record   `json:"failure,omitempty"`
@@ -123,6 +124,9 @@ const maxMonths = 8
 
 // fold adds what a line says.
 func (h *History) fold(r *Record) {
+	if h.First.IsZero() && r.Line != lineSum {
+		h.First = r.Start
+	}
 	switch r.Line {
 	case lineSum:
 		if r.Sum != nil {
@@ -276,10 +280,10 @@ func (b *book) lines(path string) (lines []Record, summed, there bool) {
 	return lines, summed, true
 }
 
-// add appends a line, and makes it last.
-func (b *book) add(r Record) {
+// add appends a line, and makes it last. It reports whether that worked.
+func (b *book) add(r Record) bool {
 	if b.dir == "" {
-		return
+		return false
 	}
 	r.Version, r.Of = ledgerVersion, b.of
 	if len(r.Error) > maxError {
@@ -287,7 +291,9 @@ func (b *book) add(r Record) {
 	}
 	if err := b.append(r); err != nil {
 		b.note(err)
+		return false
 	}
+	return true
 }
 
 func (b *book) append(r Record) (err error) {

@@ -35,6 +35,7 @@ type run struct {
 	report Report
 	path   string
 	full   bool
+	forgot bool // how it ended is not remembered
 
 	mu       sync.Mutex
 	warnings []string
@@ -71,7 +72,7 @@ func (r *Runner) one(ctx context.Context, p *Planned) Result {
 		r.o.Began(x.j)
 	}
 	x.work(ctx)
-	res.Report, res.Path, res.Summary = x.report, x.path, x.report.summary(x.tally.fresh)
+	res.Report, res.Path, res.Summary, res.Forgotten = x.report, x.path, x.report.summary(x.tally.fresh), x.forgot
 	if r.o.Ended != nil {
 		r.o.Ended(&res)
 	}
@@ -129,7 +130,13 @@ func (x *run) work(ctx context.Context) {
 	x.book.note = func(err error) { x.warn("what is run is not remembered: %v", err) }
 	x.book.add(Record{Line: lineBegin, Start: rep.Start, PID: os.Getpid(), Moment: rep.Moment})
 	var telling sync.WaitGroup
-	telling.Go(func() { x.tell(ctx, x.startMessage()) })
+	cut := x.cutMessage()
+	telling.Go(func() {
+		x.tell(ctx, x.startMessage())
+		if cut != nil {
+			x.tell(ctx, *cut)
+		}
+	})
 	x.tally.kind, x.tally.hear = x.j.Kind, x.progress
 	stop, cancel := x.limited(ctx)
 	if err := x.hook(stop, "before", x.j.Hooks.Before); err != nil {
@@ -167,13 +174,13 @@ func (x *run) finish(ctx context.Context) {
 		record.Repo, record.Month = repoKey(x.j), monthOf(rep.End, r.o.Location)
 	}
 	before := *x.p.history
-	x.book.add(record)
+	x.forgot = !x.book.add(record)
 	x.p.history.fold(&record)
 	rep.Next = r.clockwork().next(x.j, x.p.history)
 	x.save(name)
 	told := len(x.warnings)
 	x.hooksAfter(ctx)
-	x.tell(ctx, rep.message(&before, x.path, x.tally.fresh))
+	x.tell(ctx, x.endMessage(&before))
 	if len(x.warnings) > told || len(rep.Hooks) > 0 {
 		x.save(name)
 	}
@@ -202,6 +209,50 @@ func (x *run) startMessage() notify.Message {
 	rep := &x.report
 	return notify.Message{Run: rep.Run, Event: notify.Start, Host: rep.Host, Job: rep.Job, Kind: string(rep.Kind), Repository: rep.Repository, Source: rep.Source, Program: rep.Program, Time: rep.Start,
 		Started: rep.Start}
+}
+
+// cutMessage says that runs are cut off again and again; nil: the last one was not, or one has got through lately. Whoever is cut off cannot tell of it.
+func (x *run) cutMessage() *notify.Message {
+	h := x.p.history
+	old := x.r.clockwork().staleFor(x.j, h, x.report.Start)
+	if h.Begun == nil || old == 0 {
+		return nil
+	}
+	m := x.startMessage()
+	m.Event, m.Failures = notify.Failure, x.troubled(h, old)
+	m.Error = fmt.Sprintf("no run has got through for %s, and the last one was cut off: the process that ran it died", days(old))
+	if h.Success != nil {
+		m.LastSuccess = h.Success.End
+	}
+	return &m
+}
+
+// endMessage says how it ended. A run that was stopped is no failure, unless none has got through for longer than may be; that one has got through at last is told, too.
+func (x *run) endMessage(before *History) notify.Message {
+	rep := &x.report
+	m := rep.message(before, x.path, x.tally.fresh)
+	switch old := x.r.clockwork().staleFor(x.j, before, rep.End); {
+	case old == 0:
+	case m.Event == notify.Success && rep.Outcome == Partial:
+		m.Event, m.Failures = notify.Failure, x.troubled(before, old)
+		m.Error = fmt.Sprintf("no run has got through for %s, and this one was stopped as well (%s)", days(old), rep.Why)
+	case m.Event == notify.Success && rep.Outcome == Done:
+		m.Event, m.Failures = notify.Recovered, 1
+	}
+	return m
+}
+
+// troubled counts the runs that should have got through in so long a time without success, for channels that are told of several only.
+func (x *run) troubled(h *History, old time.Duration) int {
+	return h.Failures + h.Misses + 1 + int(old/x.r.clockwork().patience(x.j, h))
+}
+
+// days writes a time as people say it: whole days, or hours where it is less than two days.
+func days(d time.Duration) string {
+	if d < 48*time.Hour {
+		return fmt.Sprintf("%d hours", int(d/time.Hour))
+	}
+	return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
 }
 
 // tell tells others; that it fails is a warning.
@@ -312,7 +363,8 @@ func (x *run) command() ([]string, error) {
 
 // asBackup adds what a backup is told of the past.
 func (x *run) asBackup(a *args) {
-	if s := x.j.Source; s.FullEvery > 0 && !x.p.history.Full.IsZero() && x.report.Start.Sub(x.p.history.Full) >= s.FullEvery {
+	last := x.p.history.Full
+	if s := x.j.Source; s.FullEvery > 0 && !last.IsZero() && (x.report.Start.Sub(last) >= s.FullEvery || believed(last, x.report.Start).IsZero()) {
 		a.flag("full")
 		x.full = true
 	}

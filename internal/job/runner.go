@@ -105,6 +105,11 @@ type Planned struct {
 	history  *History
 }
 
+// Untold reports whether there is something to be told, or written down for the first time, of a job that may not begin: Run does that.
+func (p *Planned) Untold() bool {
+	return p.Decision.Missed > 0 || p.Decision.Blocked != "" && p.history != nil && p.history.First.IsZero()
+}
+
 // Plan decides for each of jobs, in their order. It reads ledgers, and makes no request.
 func (r *Runner) Plan(jobs []Job, w Wish) []Planned {
 	all := make([]Planned, 0, len(jobs))
@@ -196,11 +201,12 @@ func repoKey(j *Job) string { return identity("", j.target().Location) }
 
 // Result is what became of a job.
 type Result struct {
-	Job     *Job
-	Report  Report
-	Path    string // of the report; empty: it is not kept
-	Held    *HeldError
-	Summary string // one line
+	Job       *Job
+	Report    Report
+	Path      string // of the report; empty: it is not kept
+	Held      *HeldError
+	Summary   string // one line
+	Forgotten bool   // that it ended could not be written down: the ledger says that it is due
 }
 
 // Summary is what became of all.
@@ -318,7 +324,10 @@ func (r *Runner) missed(ctx context.Context, p *Planned) int {
 	}
 	now := r.o.Clock.Now()
 	upTo := d.Moment
-	if !d.Passed {
+	switch {
+	case p.Job.Cycle.Kind != "":
+		upTo = now // it is not counted by moments
+	case !d.Passed:
 		upTo = upTo.Add(-time.Second)
 	}
 	r.book(&p.Job).add(Record{Line: lineMissed, Moment: upTo, Missed: d.Missed, End: now})

@@ -36,6 +36,14 @@ type Status struct {
 	Runner    *HeldError // who runs it
 	CutOff    bool       // the last run was cut off, and goes on at the next
 	Pause     *Pause
+
+	ahead bool // the last success lies ahead of the clock: nobody knows how old it is
+	none  bool // there is none, although the job is known for long
+}
+
+// Old reports whether the last success is older than it may be, or there should have been one long ago.
+func (s *Status) Old() bool {
+	return s.none || s.StaleTime > 0 && (s.ahead || s.Age > s.StaleTime)
 }
 
 // Bad reports whether somebody should look.
@@ -69,7 +77,9 @@ func (r *Runner) status(j *Job, look *looked, older time.Duration) Status {
 	}
 	if h.Success != nil {
 		s.Age = max(c.now.Sub(h.Success.End), time.Second)
+		s.ahead = believed(h.Success.End, c.now).IsZero()
 	}
+	s.none = h.Success == nil && c.staleFor(j, h, c.now) > 0
 	if h.Begun != nil {
 		s.Runner = holds(r.dir(j), j.Name)
 		s.CutOff = s.Runner == nil
@@ -83,7 +93,7 @@ func (r *Runner) status(j *Job, look *looked, older time.Duration) Status {
 
 // state puts it into a word: what is worse comes first.
 func (s *Status) state(j *Job) State {
-	stale := s.StaleTime > 0 && s.Age > s.StaleTime
+	stale := s.Old()
 	switch {
 	case j.Off:
 		return Off

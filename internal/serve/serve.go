@@ -80,6 +80,8 @@ const (
 const (
 	lookAgain = 5 * time.Minute // ledgers are looked at so often, whatever was found in them, since others run jobs as well
 	breath    = time.Minute     // between the end of a run of a job and the begin of its next
+	thawing   = time.Hour       // between two looks whether what a drill waits for is there
+	tellAgain = time.Hour       // between two times that something is told of a job that may not begin
 	alive     = 3 * time.Minute // without a decision for so long it counts as dead
 	settle    = 2 * time.Second // files that changed are read once they stay as they are for so long: whoever writes them may not be through
 )
@@ -111,6 +113,7 @@ type daemon struct {
 
 	running map[string]*job.Job  // at work or in a queue
 	rest    map[string]time.Time // before which a job is not begun
+	told    map[string]time.Time // when there was last something to be told of a job that may not begin
 	ended   chan *shift
 	gone    chan struct{} // closed when the daemon ends
 	runs    sync.WaitGroup
@@ -133,7 +136,7 @@ type shift struct {
 
 // Run runs jobs until ctx ends, and then stops what runs: those jobs go on with the next run. It fails where another daemon is at work (*job.HeldError), the first configuration is refused, or it cannot listen.
 func Run(ctx context.Context, o Options) error {
-	d := &daemon{o: o, clock: o.Clock, running: map[string]*job.Job{}, rest: map[string]time.Time{}, ended: make(chan *shift), gone: make(chan struct{})}
+	d := &daemon{o: o, clock: o.Clock, running: map[string]*job.Job{}, rest: map[string]time.Time{}, told: map[string]time.Time{}, ended: make(chan *shift), gone: make(chan struct{})}
 	d.setDefaults()
 	release, err := job.Hold(o.Dir, d.clock.Now())
 	if err != nil {
@@ -228,6 +231,10 @@ func (d *daemon) noticeJump(began time.Time, nap time.Duration) {
 		d.gen.crew.Log.Info("the clock has jumped", "by", passed)
 		d.look = true
 	}
+	if passed < -breath {
+		clear(d.rest) // by a clock that was ahead
+		clear(d.told)
+	}
 }
 
 // nap is how long to sleep.
@@ -262,8 +269,10 @@ func (d *daemon) dispatch(ctx context.Context) {
 			due = append(due, p)
 			at = time.Time{} // looked at again when it has ended
 		case p.Decision.Due:
-			at = p.Decision.Until
-		case p.Decision.Missed > 0:
+			if at = p.Decision.Until; p.Untold() && d.mayTell(&p, now) {
+				due = append(due, p) // to be told, and written down
+			}
+		case p.Decision.Missed > 0 && d.mayTell(&p, now):
 			due = append(due, p) // to be told
 		}
 		if !at.IsZero() && (d.next.IsZero() || at.Before(d.next)) {
@@ -273,6 +282,12 @@ func (d *daemon) dispatch(ctx context.Context) {
 	if due = d.fitting(due); len(due) > 0 {
 		d.begin(ctx, due)
 	}
+}
+
+// mayTell reports whether it is time to tell something of a job that may not begin. What is told should be remembered, and may not be: a disk is full.
+func (d *daemon) mayTell(p *job.Planned, now time.Time) bool {
+	last, ok := d.told[p.Job.Name]
+	return !ok || now.Sub(last) >= tellAgain
 }
 
 // fitting are those that may begin beside what is at work.
@@ -318,6 +333,9 @@ func (d *daemon) begin(ctx context.Context, due []job.Planned) {
 	s := &shift{gen: d.gen, next: map[string]time.Time{}}
 	for i := range due {
 		p := &due[i]
+		if !p.Decision.Due || p.Decision.Blocked != "" {
+			d.told[p.Job.Name] = d.clock.Now()
+		}
 		if !p.Decision.Due {
 			continue
 		}
@@ -348,16 +366,31 @@ func (d *daemon) relieve(s *shift) {
 	for i := range s.sum.Results {
 		r := &s.sum.Results[i]
 		worked = worked || r.Report.Outcome != job.Skipped
-		next := s.next[r.Job.Name]
-		if r.Report.Outcome == job.Partial && (r.Report.Why == job.WhyDuration || r.Report.Why == job.WhyLimit) && next.After(now) {
-			d.rest[r.Job.Name] = next // it has had its time
-		}
+		d.restAfter(r, s.next[r.Job.Name], now)
 	}
 	d.look = true
 	d.tellRunning()
 	d.writeMetrics()
 	if worked {
 		debug.FreeOSMemory() // it may be long until the next
+	}
+}
+
+// restAfter keeps a job from beginning again before there is a reason for it.
+func (d *daemon) restAfter(r *job.Result, next, now time.Time) {
+	partial := r.Report.Outcome == job.Partial
+	switch {
+	case partial && r.Report.Why == job.WhyLimit && r.Job.Kind == job.Drill:
+		if at := now.Add(thawing); next.IsZero() || next.After(at) {
+			next = at // what it waits for does not stay until its next moment
+		}
+	case partial && (r.Report.Why == job.WhyDuration || r.Report.Why == job.WhyLimit): // it has had its time
+	case r.Forgotten && r.Report.Outcome != job.Skipped: // the ledger will say that it is due
+	default:
+		return
+	}
+	if next.After(now) {
+		d.rest[r.Job.Name] = next
 	}
 }
 

@@ -211,7 +211,7 @@ func ofSuccess(fn func(r *job.Record) float64) func(s *job.Status) (float64, boo
 
 // stale reports whether the last success is too old.
 func stale(s *job.Status) bool {
-	return s.State == job.Stale || s.StaleTime > 0 && s.Age > s.StaleTime
+	return s.State == job.Stale || s.Old()
 }
 
 func jobMetrics() []jobMetric {
