@@ -21,6 +21,7 @@ type history struct {
 	epoch    uint32
 	last     snapshot.Item // newest done snapshot; Snapshot is nil where there is none
 	before   snapshot.Item // the same, also for a full backup, which builds on none
+	begun    snapshot.Item // the newest that is not done; Snapshot is nil where there is none
 	sequence uint64        // of the newest snapshot
 	link     *snapshot.Link
 	open     []snapshot.ID  // partial and undone snapshots that a done one will void
@@ -53,7 +54,7 @@ func (r *run) findHistory() error {
 			r.open = append(r.open, it.ID)
 		}
 	}
-	r.before = r.last
+	r.before, r.begun = r.last, partial
 	switch {
 	case r.last.Snapshot != nil:
 		r.sequence, r.epoch = r.last.Sequence, r.last.Epoch

@@ -99,28 +99,32 @@ func (r *run) sent() int64 {
 	return stored
 }
 
-// judge compares what the walk has found with the last snapshot of the source. Streams are counted where there are to be some: a chain in which nothing happened has none.
+// judge compares what the walk has found with the last snapshot of the source; where none is done yet, with what a first backup has begun, of which only counts whether there is
+// anything left: a snapshot of nothing would void it. Streams are counted where there are to be some: a chain in which nothing happened has none.
 func (r *run) judge() error {
-	o := &r.o
-	if r.before.Snapshot == nil || o.MaxShrink == nil && !o.NotEmpty {
+	o, before := &r.o, r.before
+	if before.Snapshot == nil {
+		before = r.begun
+	}
+	if before.Snapshot == nil || o.MaxShrink == nil && !o.NotEmpty {
 		return nil
 	}
 	r.problemMu.Lock()
 	now := r.stats
 	r.problemMu.Unlock()
-	was := r.before.Stats
+	was := before.Stats
 	shrunk := was.Files > 0 && now.Files == 0 && (o.NotEmpty || *o.MaxShrink < 1)
 	switch {
 	case o.Stream != nil:
 		shrunk = shrunk && len(o.Stream.Points) == 0
-	case o.MaxShrink != nil:
+	case o.MaxShrink != nil && r.before.Snapshot != nil:
 		left := 1 - *o.MaxShrink
 		shrunk = shrunk || float64(now.Files) < left*float64(was.Files) || float64(now.Bytes) < left*float64(was.Bytes)
 	}
 	if !shrunk {
 		return nil
 	}
-	return &ShrinkError{Last: r.before.ID, Files: now.Files, Bytes: now.Bytes, LastFiles: was.Files, LastBytes: was.Bytes}
+	return &ShrinkError{Last: before.ID, Files: now.Files, Bytes: now.Bytes, LastFiles: was.Files, LastBytes: was.Bytes}
 }
 
 // keep publishes what there is of a run that a limit ended.

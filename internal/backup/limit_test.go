@@ -315,6 +315,59 @@ func TestShrink(t *testing.T) {
 	}
 }
 
+// TestShrinkOfBegun: what a first backup has sent before it reached a limit a folder that is empty now does not void.
+func TestShrinkOfBegun(t *testing.T) {
+	half := .5
+	for _, c := range []struct {
+		most     *float64
+		notEmpty bool
+		lose     func(w *world)
+		fails    bool
+	}{
+		{notEmpty: true, lose: (*world).clear, fails: true},
+		{most: &half, lose: (*world).clear, fails: true},
+		{lose: (*world).clear},
+		{most: &half, lose: func(w *world) { w.clear(); w.write("left", "x") }}, // how much there was nobody knows
+	} {
+		w := newWorld(t)
+		w.fill(7, 60, 1, 3<<20)
+		w.opts = func(o *backup.Options) { o.PackSize, o.Workers, o.MaxUpload = 1<<20, 1, 1 }
+		begun, err := w.try(t.Context())
+		var limit *backup.LimitError
+		if !errors.As(err, &limit) || begun.Snapshot == nil || begun.Snapshot.Stats.Files == 0 {
+			t.Fatalf("%+v, %v", begun, err)
+		}
+		c.lose(w)
+		w.settle()
+		w.opts = func(o *backup.Options) { o.MaxShrink, o.NotEmpty = c.most, c.notEmpty }
+		res, err := w.try(t.Context())
+		var shrunk *backup.ShrinkError
+		if errors.As(err, &shrunk) != c.fails || !c.fails && err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		if !c.fails {
+			w.verify(res.Snapshot)
+			continue
+		}
+		_, s := w.open()
+		if voided := snapshot.Voided(s.Items); len(s.Items) != 1 || len(voided) != 0 || shrunk.Last != begun.Snapshot.ID || shrunk.LastFiles == 0 {
+			t.Errorf("%d snapshots, %d voided, %+v", len(s.Items), len(voided), shrunk)
+		}
+	}
+}
+
+// clear removes all that is in the folder.
+func (w *world) clear() {
+	list, err := os.ReadDir(w.src)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range list {
+		w.remove(e.Name())
+	}
+}
+
 func (w *world) empty() { w.remove("a"); w.remove("b") }
 
 func (w *world) remove(name string) {
