@@ -92,6 +92,8 @@ WatchdogSec=300
 Restart=on-failure
 RestartSec=30
 ExecReload=/bin/kill -HUP $MAINPID
+# Who is restarted for ever never counts as failed, so it is told each time, and firn tells it on once a day.
+ExecStopPost=` + execLine(o.failedArgs()) + ` -- %n
 `
 }
 
@@ -144,17 +146,25 @@ UMask=0077
 
 // failureUnit runs where a service has failed, which is its instance.
 func (o Options) failureUnit() string {
-	args := []string{o.Program, "schedule", "failed"}
-	if o.Config != "" {
-		args = append(args, "--config", o.Config)
-	}
 	var b strings.Builder
 	b.WriteString("\n[Unit]\nDescription=Tells that %i has failed\n\n[Service]\nType=oneshot\nTimeoutStartSec=600\n")
-	fmt.Fprintf(&b, "ExecStart=%s -- %%i\n", execLine(args))
+	fmt.Fprintf(&b, "ExecStart=%s -- %%i\n", execLine(o.failedArgs()))
 	for _, e := range o.Env {
 		b.WriteString("Environment=" + quoteUnit(specifiers(e)) + "\n")
 	}
 	return b.String()
+}
+
+// failedArgs are the words of the command that tells that a unit has failed, which is named behind them.
+func (o Options) failedArgs() []string {
+	args := []string{o.Program, "schedule", "failed"}
+	if o.Config != "" {
+		args = append(args, "--config", o.Config)
+	}
+	if o.Serve {
+		args = append(args, "--serve")
+	}
+	return args
 }
 
 // specifiers keeps percent signs from meaning something (systemd.unit(5), "Specifiers").
