@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -457,6 +458,9 @@ func (b *builder) channel(name string, n *node) {
 		missing(c.Command == "", "command")
 	default:
 		missing(c.URL == "" && c.URLFrom == none, "url")
+		if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			b.bad(n.child("url"), "", "no URL: want one that begins with https:// or http://")
+		}
 		if c.URL != "" && c.URLFrom != none {
 			b.bad(n, "", "url says the same as url_file, url_command or url_env: one of them")
 		}

@@ -148,8 +148,31 @@ func (n *Notifier) Report(ctx context.Context, j *Job, m notify.Message) error {
 	if changed {
 		errs = append(errs, n.setTold(j, told))
 	}
-	return errors.Join(errs...)
+	return inOneLine(errs)
 }
+
+// several are errors of several channels, which are told in one line.
+type several []error
+
+func inOneLine(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) < 2 {
+		return errors.Join(errs...)
+	}
+	return several(errs)
+}
+
+// Error implements error.
+func (s several) Error() string {
+	var all []string
+	for _, err := range s {
+		all = append(all, err.Error())
+	}
+	return strings.Join(all, "; ")
+}
+
+// Unwrap gives errors.Is and errors.As all of them.
+func (s several) Unwrap() []error { return s }
 
 // takes reports whether a channel is for a job.
 func takes(c *config.Channel, j *Job) bool {

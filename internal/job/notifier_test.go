@@ -3,6 +3,9 @@ package job
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -61,6 +64,20 @@ func TestNotifier(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v, want %s", name, got, want)
 		}
+	}
+}
+
+// TestSeveralErrors: the errors of several channels are one line, and each of them can be found in it.
+func TestSeveralErrors(t *testing.T) {
+	a, b := errors.New("a"), fmt.Errorf("b: %w", fs.ErrNotExist)
+	if err := inOneLine([]error{nil, nil}); err != nil {
+		t.Error(err)
+	}
+	if err := inOneLine([]error{nil, a}); err == nil || err.Error() != "a" {
+		t.Error(err)
+	}
+	if err := inOneLine([]error{a, nil, b}); err.Error() != "a; b: file does not exist" || !errors.Is(err, a) || !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
 	}
 }
 

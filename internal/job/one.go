@@ -154,7 +154,7 @@ func (x *run) work(ctx context.Context) {
 
 // failedBefore ends a run whose first hook did not let it begin.
 func (x *run) failedBefore(stop context.Context, err error) {
-	x.report.Outcome, x.report.Error = Failed, "before: "+err.Error()
+	x.report.Outcome, x.report.Error = Failed, err.Error()
 	var s *Stop
 	if errors.As(context.Cause(stop), &s) {
 		x.report.Outcome, x.report.Why = Partial, s.Why
@@ -516,6 +516,9 @@ func (x *run) hook(stop context.Context, when, line string) error {
 	h := HookResult{When: when, Seconds: float64(x.r.o.Clock.Now().Sub(began).Milliseconds()) / 1000}
 	if err != nil {
 		h.Error = clip(err.Error(), maxError)
+		if !strings.HasPrefix(err.Error(), when+": ") { // as errors of the command itself do
+			err = fmt.Errorf("%s: %w", when, err)
+		}
 	}
 	x.report.Hooks = append(x.report.Hooks, h)
 	return err
@@ -534,7 +537,7 @@ func (x *run) hooksAfter(ctx context.Context) {
 	}
 	for _, l := range lines {
 		if err := x.hook(last, l.when, l.line); err != nil {
-			x.warn("%s: %v", l.when, err)
+			x.warn("%v", err)
 		}
 	}
 }

@@ -283,7 +283,7 @@ func TestHooks(t *testing.T) {
 	w.c.Sources[0].Hooks = config.Hooks{Before: "echo no; exit 7", After: "exit 8"}
 	w.make()
 	got := w.run(Wish{})
-	if rep := got["ok"]; rep.Outcome != Failed || !strings.HasPrefix(rep.Error, "before: ") || len(w.started()) != 1 || len(rep.Warnings) != 1 || len(rep.Hooks) != 2 || got["b"].Outcome != Done {
+	if rep := got["ok"]; rep.Outcome != Failed || !strings.HasPrefix(rep.Error, "before: ") || strings.Contains(rep.Error, "before: before") || len(w.started()) != 1 || len(rep.Warnings) != 1 || len(rep.Hooks) != 2 || got["b"].Outcome != Done {
 		t.Errorf("a hook that fails: %+v", rep)
 	}
 }
