@@ -109,6 +109,7 @@ func (s *script) read(raw []byte, do func(sh *shell, c *command, words []word)) 
 	scripts(string(raw), func(sh *shell, c *command) {
 		words, ok := sh.call(c, s.program)
 		switch {
+		case len(c.words) == 0: // of a user's name and assignments
 		case !ok && (c.words[0].text == "." || c.words[0].text == "source") && len(c.words) > 1:
 			s.add(c.line, "%s %s: what that file sets is not known here; import both in one file where it matters", c.words[0].text, clip(c.words[1].text))
 		case !ok:

@@ -129,9 +129,7 @@ func (s *shell) command() {
 			if len(c.words) == 0 {
 				c.line = s.line
 			}
-			for _, w := range s.word() {
-				c.words = append(c.words, w)
-			}
+			c.words = append(c.words, s.word()...)
 			continue
 		}
 		break
@@ -231,7 +229,7 @@ func (s *shell) until(end byte) string {
 	return s.src[begin:s.pos]
 }
 
-// builder puts a word together; variables that are not quoted make several of it.
+// wordBuilder puts a word together; variables that are not quoted make several of it.
 type wordBuilder struct {
 	done []word
 	now  word
@@ -255,10 +253,9 @@ func (b *wordBuilder) doubt(what string) {
 	}
 }
 
-// word reads one word, which may become several, or none.
+// word reads one word, which may become several, or none where something else begins.
 func (s *shell) word() []word {
 	b := &wordBuilder{}
-	start := s.pos
 	for s.pos < len(s.src) {
 		ch := s.peek(0)
 		if strings.IndexByte(" \t\r\n;&|()<>", ch) >= 0 {
@@ -272,9 +269,6 @@ func (s *shell) word() []word {
 			break
 		}
 		s.part(b)
-	}
-	if s.pos == start {
-		s.next() // never stand still
 	}
 	b.cut()
 	var out []word

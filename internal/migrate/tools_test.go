@@ -10,7 +10,7 @@ import (
 
 	"firn/internal/config"
 	"firn/internal/glob"
-	"firn/internal/wire"
+	"firn/internal/source"
 )
 
 var toolOptions = ToolOptions{Repository: "s3://bucket/nas", Folder: "/etc/firn/secrets"}
@@ -33,10 +33,10 @@ func importerOf(t testing.TB, file string) importer {
 // accepted reads a result as firn does.
 func accepted(t testing.TB, r *Result) *config.Config {
 	t.Helper()
-	kinds := []config.Kind{{Name: "dir", Rest: "PATH", Settings: wire.FolderSettings()}}
-	for _, k := range wire.Kinds() {
-		kinds = append(kinds, config.Kind{Name: k.Name, Others: k.Others, Rest: k.Rest, Settings: k.Settings})
-	}
+	dump := []source.Setting{{Name: "host", Value: "HOST"}, {Name: "port", Value: "N"}, {Name: "user", Value: "NAME"}, {Name: "socket", Value: "FILE"}, {Name: "format", Value: "custom|plain"},
+		{Name: "dump_options", Value: "OPTIONS"}, {Name: "programs", Value: "FOLDER"}}
+	kinds := []config.Kind{{Name: "dir", Rest: "PATH"}, {Name: "postgres", Rest: "DATABASE|all", Settings: dump}, {Name: "mysql", Rest: "DATABASE|all", Settings: dump},
+		{Name: "command", Rest: "COMMAND", Settings: []source.Setting{{Name: "command", Value: "COMMAND"}}}}
 	env := func(string) (string, bool) { return "/home/me", true }
 	c, err := config.Parse("firn.toml", []byte(r.TOML), kinds, env)
 	if err != nil {
@@ -176,6 +176,7 @@ func TestShell(t *testing.T) {
 		"a \"":                                 "a|",
 		"a $( ":                                "a|?",
 		"a ${":                                 "a|?",
+		"a >\nb >":                             "a/b",
 		"read X; a $X $1 $@":                   "a|?|?|?",
 	} {
 		var got []string
@@ -200,6 +201,7 @@ func TestToolsBad(t *testing.T) {
 		{"borgmatic", "", "no options"}, {"borgmatic", "- a", "no options"}, {"borgmatic", "a: [", "x: "}, {"borgmatic", "keep_daily: 7", "nothing to back up"}, {"borgmatic", "a: \xff", "UTF-8"},
 		{"borgmatic", "source_directories: [/a]\na: &a [" + strings.Repeat("x,", 1000) + "x]\npostgresql_databases: [" + strings.Repeat("*a,", 10) + "*a]", ""},
 		{"restic", "", "does not call restic"}, {"restic", "echo restic backup /x", "does not call"}, {"restic", "restic backup $X", "nothing to back up"}, {"restic", "restic", "nothing to back up"},
+		{"restic", "a >", "does not call"}, {"restic", "15 6 * * * root A=1", "does not call"}, {"restic", "restic backup >", "nothing to back up"},
 		{"duplicity", "duplicity /x", "nothing to back up"}, {"duplicity", "duplicity $A $B", "nothing to back up"},
 		{"restic", "A=xxxxxxxxxxxxxxxx\n" + strings.Repeat("A=$A$A\n", 60) + "restic backup $A", "nothing to back up"},
 		{"restic", "restic backup " + strings.Repeat("{a,b}", 40), "nothing to back up"},
