@@ -21,7 +21,7 @@ func newImport(c *console) *cobra.Command {
 		Use: "import", Short: "Take over what other backup tools have made",
 		Example: "  firn import s3napback /etc/s3napback.conf\n  firn import zfs-baseline tank/home@offsite-20260719",
 	}
-	cmd.AddCommand(newImportS3napback(c), newImportPasswords(c), newImportZFS(c))
+	cmd.AddCommand(newImportS3napback(c), newImportPasswords(c), newImportBorgmatic(c), newImportRestic(c), newImportDuplicity(c), newImportZFS(c))
 	return asFolder(cmd)
 }
 

@@ -75,6 +75,55 @@ a repository. The passwords go into files of their own, readable by you alone; n
 	return cmd
 }
 
+// newImportTool makes the command for one of the tools whose files are read alike.
+func newImportTool(c *console, use, short, long, example string, read func(name string, raw []byte, o migrate.ToolOptions) (*migrate.Result, error)) *cobra.Command {
+	x := &importFile{c: c}
+	cmd := &cobra.Command{
+		Use: use + " FILE --repo LOCATION", Short: short, Args: argsBetween(1, 1, "one file"), Long: long, Example: example,
+		RunE: func(_ *cobra.Command, args []string) error { return x.run(args[0]) },
+	}
+	x.register(cmd)
+	fl := cmd.Flags()
+	fl.StringVarP(&x.repo, "repo", "r", "", "where the repository will be: a folder or s3://bucket/prefix")
+	fl.StringVar(&x.folder, "folder", "", "where a file with the passphrase goes (secrets/ beside --output, else firn's folder of configuration)")
+	x.read = func(x *importFile, name string, raw []byte) (*migrate.Result, error) {
+		if x.repo == "" {
+			return nil, usage("such as --repo s3://bucket/nas", "where will the repository be?")
+		}
+		if err := x.findFolder(); err != nil {
+			return nil, err
+		}
+		return read(name, raw, migrate.ToolOptions{Repository: x.repo, Folder: x.folder})
+	}
+	return cmd
+}
+
+func newImportBorgmatic(c *console) *cobra.Command {
+	return newImportTool(c, "borgmatic", "Turn a configuration of borgmatic into one of firn",
+		`Reads a configuration of borgmatic, with its options in the root or in sections, and prints one of firn that backs up the same: folders,
+databases, patterns, what is kept, checks, hooks, and who is told. What has no equivalent, or means something else, is told line by line
+on standard error. A passphrase goes into a file of its own and opens the new repository. Archives that Borg has made are not touched.`,
+		"  firn import borgmatic /etc/borgmatic/config.yaml --repo s3://bucket/server1 -o /etc/firn/firn.toml && firn config check", migrate.Borgmatic)
+}
+
+func newImportRestic(c *console) *cobra.Command {
+	return newImportTool(c, "restic", "Turn a script or crontab that calls restic into a configuration of firn",
+		`Reads a shell script, a crontab or a unit of systemd in which restic is called, and prints a configuration that backs up the same: each
+restic backup becomes a source, restic forget what is kept, the times of a crontab schedules. Variables that the file sets itself are
+known; nothing is run, and what only a shell could find out is told line by line on standard error, as is what has no equivalent.
+RESTIC_PASSWORD goes into a file of its own and opens the new repository. What restic has stored is not touched.`,
+		"  firn import restic /usr/local/bin/backup.sh --repo s3://bucket/server1\n  firn import restic /etc/crontab --repo /mnt/disk/firn -o /etc/firn/firn.toml && firn config check", migrate.Restic)
+}
+
+func newImportDuplicity(c *console) *cobra.Command {
+	return newImportTool(c, "duplicity", "Turn a script or crontab that calls duplicity into a configuration of firn",
+		`Reads a shell script or a crontab in which duplicity is called, and prints a configuration that backs up the same: each backup becomes a
+source, with --include and --exclude in their order, remove-older-than what is kept, the times of a crontab schedules. Variables that the
+file sets itself are known; nothing is run, and what only a shell could find out is told line by line on standard error, as is what has
+no equivalent. PASSPHRASE goes into a file of its own and opens the new repository. What duplicity has stored is not touched.`,
+		"  firn import duplicity /etc/cron.daily/backup --repo s3://bucket/server1 -o /etc/firn/firn.toml && firn config check", migrate.Duplicity)
+}
+
 // findFolder chooses where secrets go.
 func (x *importFile) findFolder() (err error) {
 	switch {

@@ -33,10 +33,10 @@ func newRun(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [JOB…]",
 		Short: "Run the jobs of the configuration that are due, or those that are named",
-		Long: `Runs what is due by the configuration: each source is a job of its name, and a repository has the jobs prune, check, drill and copy
-(with @REPOSITORY behind it where there are several; firn run --test lists them all). A JOB that is named is run whether it is due or
-not; names may be patterns such as 'db-*'. Jobs run in the order of the file, or several at once as [run] says, backups before what
-looks after the repository. One that fails does not keep the others from running.
+		Long: `Runs what is due by the configuration: each source is a job of its name, and a repository has the jobs transition, prune, check,
+drill and copy (with @REPOSITORY behind it where there are several; firn run --test lists them all). A JOB that is named is run whether
+it is due or not; names may be patterns such as 'db-*'. Jobs run in the order of the file, or several at once as [run] says, backups
+before what looks after the repository. One that fails does not keep the others from running.
 
 A run that reaches a limit (its window closes, max_duration, upload_per_month, firn pause, or the machine shuts down) is stopped so
 that the next one goes on where it stood, and is no failure. Another firn that runs the same job is not disturbed: the job is skipped.
