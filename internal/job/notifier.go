@@ -63,7 +63,11 @@ type Notifier struct {
 type opened struct {
 	channel *notify.Channel
 	err     error
+	at      time.Time // when that was
 }
+
+// openAgain is how long a channel that could not be opened is left alone: where its secret comes from may be back then, and who serves lives for months.
+const openAgain = 5 * time.Minute
 
 // NewNotifier makes one. dir is as Options.Dir: what channels were told is remembered beside the ledgers.
 func NewNotifier(c *config.Config, dir string) *Notifier {
@@ -74,13 +78,22 @@ func NewNotifier(c *config.Config, dir string) *Notifier {
 func (n *Notifier) Channel(ctx context.Context, c *config.Channel) (*notify.Channel, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if o := n.open[c.Name]; o != nil {
+	if o := n.open[c.Name]; o != nil && (o.err == nil || time.Since(o.at) < openAgain) {
 		return o.channel, o.err
 	}
-	o := &opened{}
+	o := &opened{at: time.Now()}
 	o.channel, o.err = n.make(ctx, c)
 	n.open[c.Name] = o
 	return o.channel, o.err
+}
+
+// forget has a channel opened anew the next time: it did not work, and its secret may be another one by now.
+func (n *Notifier) forget(c *notify.Channel) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if o := n.open[c.Name()]; o != nil && o.channel == c {
+		delete(n.open, c.Name())
+	}
 }
 
 func (n *Notifier) make(ctx context.Context, c *config.Channel) (*notify.Channel, error) {
@@ -138,6 +151,7 @@ func (n *Notifier) Report(ctx context.Context, j *Job, m notify.Message) error {
 		errs = append(errs, r.Warnings...)
 		if r.Err != nil {
 			errs = append(errs, r.Err)
+			n.forget(r.Channel)
 		} else if m.Trouble() {
 			told[r.Channel.Name()], changed = m.Time, true
 		}
