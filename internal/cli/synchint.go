@@ -25,7 +25,7 @@ func syncHint(err error) error {
 	case errors.Is(err, bucket.ErrDenied):
 		hint = "the credentials must allow to put, get and, with --delete, delete objects there"
 	case errors.Is(err, sync.ErrOurs):
-		hint = "choose another prefix for TO; backups are removed by firn forget and firn prune"
+		hint = "choose another prefix for TO, or leave out by --exclude where they lie; backups are removed by firn forget and firn prune"
 	case errors.Is(err, sync.ErrFile):
 		hint = "give the folder in which it lies, and --exclude '*' --include NAME"
 	case errors.Is(err, fs.ErrNotExist):

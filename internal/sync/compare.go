@@ -254,7 +254,7 @@ func (c *content) ask(t tag, tagged bool) (bool, error) {
 	}
 	c.out.Flags |= ledger.Opaque
 	m, ok := parseMtime(info.Metadata)
-	return ok && m == c.mt, nil
+	return ok && m == c.mt && c.r.o.Compare != ByContent, nil
 }
 
 // askSealed asks for what an encrypted object says of its file.

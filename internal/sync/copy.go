@@ -21,9 +21,13 @@ func (r *run) across(ctx context.Context, key string, a, b *object, e *ledger.En
 		r.forget(key, e)
 		return nil
 	case a == nil:
-		return r.extra(b)
+		return r.extra(b, e)
 	}
 	r.count(a.Size)
+	if err := r.fitting(key); err != nil {
+		r.refuse(key, r.o.To.Prefix+key, err)
+		return nil
+	}
 	j := &job{action: Copy, key: key, from: a, to: b}
 	if e != nil && e.ETag == a.ETag {
 		j.asked = e.Asked

@@ -37,7 +37,7 @@ func (r *run) down(ctx context.Context, key string, o *object, l *localFile, e *
 			r.forget(key, e)
 			return nil
 		}
-		return r.extraFile(l)
+		return r.extraFile(l, e)
 	}
 	p := r.pathOf(key)
 	folder := strings.HasSuffix(key, "/")

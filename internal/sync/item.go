@@ -92,6 +92,7 @@ type localFile struct {
 	gid   uint32
 	dir   bool
 	isLnk bool
+	left  bool // it is there, and nothing is made of it
 
 	listed *listed // sum in a list; nil: none
 }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -48,6 +49,17 @@ func checkKey(path string) error {
 		}
 	}
 	return nil
+}
+
+// errKeptThere is a name at which what is replaced is kept.
+var errKeptThere = errors.New("its key lies where replaced objects are kept")
+
+// fitting says why the target cannot have a key.
+func (r *run) fitting(key string) error {
+	if full := r.o.To.Prefix + key; r.o.BackupDir == "" || !strings.HasPrefix(full, r.o.BackupDir) {
+		return checkPath(full)
+	}
+	return errKeptThere
 }
 
 // checkPath says why a file cannot be an object.

@@ -8,12 +8,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"firn/internal/event"
 	"firn/internal/price"
+	"firn/internal/sync/ledger"
 	"firn/internal/units"
 )
 
@@ -87,11 +90,57 @@ func (r *run) replaceCostly(ctx context.Context) error {
 // repositoryMark is the object by which a repository of backups is known. Where the source does not have it and the target does, nothing is deleted: somebody mixed up two prefixes.
 const repositoryMark = "firn.json"
 
+// isMark reports whether a key or path is that of the mark of a repository, which may lie anywhere below the target.
+func isMark(key string) bool {
+	return key == repositoryMark || strings.HasSuffix(key, "/"+repositoryMark)
+}
+
+// mark notes a repository that only the target has. e is what the ledger knows: what a sync has brought to a place below the target is a file as any other.
+func (r *run) mark(key string, e *ledger.Entry) {
+	r.ours = r.ours || key == repositoryMark || isMark(key) && e == nil
+}
+
+// hide notes a repository whose mark the filter leaves out, though not the folder in which it lies.
+func (r *run) hide(folder string) {
+	if folder != "" && r.o.Filter.Leaves(strings.TrimSuffix(folder, "/"), true) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hidden = append(r.hidden, folder)
+}
+
+// spare notes a folder of the source that is not looked into.
+func (r *run) spare(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mounted = append(r.mounted, path+"/")
+}
+
+// isSpared reports whether an object stands for something that the source has and that nothing is made of: a symlink that is left out, or what is mounted. Keys come in order, so that what
+// a key lies below is at the end of what its first letters fit.
+func (r *run) isSpared(key string) bool {
+	for len(r.spared) > 0 && !strings.HasPrefix(key, r.spared[len(r.spared)-1]) {
+		r.spared = r.spared[:len(r.spared)-1]
+	}
+	for _, path := range r.spared {
+		if strings.HasPrefix(key, path+"/") {
+			return true
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.mounted, func(folder string) bool { return strings.HasPrefix(key, folder) })
+}
+
 // extra notes an object of the target that the source does not have.
-func (r *run) extra(o *object) error {
+func (r *run) extra(o *object, e *ledger.Entry) error {
+	if r.isSpared(o.key) {
+		return nil
+	}
 	j := &job{action: Delete, key: o.key, to: o}
 	r.compared(j, Alone)
-	r.ours = r.ours || o.key == repositoryMark
+	r.mark(o.key, e)
 	if !r.o.Delete {
 		r.tellExtra(j)
 		return nil
@@ -101,13 +150,14 @@ func (r *run) extra(o *object) error {
 }
 
 // extraFile notes a file of the target that the source does not have.
-func (r *run) extraFile(l *localFile) error {
+func (r *run) extraFile(l *localFile, e *ledger.Entry) error {
 	j := &job{action: Delete, key: l.key, local: l}
 	switch {
 	case l.isLnk && r.o.Links != KeepLinks:
 		return nil // buckets were not asked to hold links
 	}
 	r.compared(j, Alone)
+	r.mark(l.path, e)
 	switch {
 	case !r.o.Delete:
 		r.tellExtra(j)
@@ -148,7 +198,9 @@ func (r *run) remove(ctx context.Context) error {
 		r.o.Events.Emit(event.Note{Text: fmt.Sprintf("nothing is deleted, since not all could be read and written: %s would have been", units.Count(n))})
 		return nil
 	}
-	if r.ours {
+	if ours, err := r.holdsOurs(); err != nil {
+		return err
+	} else if ours {
 		return &PlaceError{Place: r.target(), Doing: "delete in", Err: ErrOurs}
 	}
 	if err := r.guarded(n); err != nil {
@@ -166,6 +218,18 @@ func (r *run) remove(ctx context.Context) error {
 		return r.removeFiles(ctx)
 	}
 	return r.removeObjects(ctx)
+}
+
+// holdsOurs reports whether something of a repository would be deleted.
+func (r *run) holdsOurs() (bool, error) {
+	if r.ours || len(r.hidden) == 0 {
+		return r.ours, nil
+	}
+	err := r.extras.each(func(j *job) error {
+		r.ours = r.ours || slices.ContainsFunc(r.hidden, func(folder string) bool { return strings.HasPrefix(j.key, folder) })
+		return nil
+	})
+	return r.ours, err
 }
 
 // guarded fails where more would be deleted than Guard allows.

@@ -53,7 +53,10 @@ type run struct {
 	made    map[string]bool // folders of the target that are there
 	finish  []folderMeta
 	tried   map[string]bool // keys with an upload in parts that is kept for the next run
-	ours    bool            // the target is a repository
+	ours    bool            // the target is a repository, or holds one
+	hidden  []string        // repositories below the target whose mark the filter leaves out: "" or with a slash at the end
+	mounted []string        // folders of the source that lie on other file systems, and are not looked into
+	spared  []string        // what there is of the source and nothing is made of; those that a key may lie below
 	blind   bool            // listings do not tell what is thawed
 	sampled int
 }
@@ -317,10 +320,14 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 		r.forget(key, e)
 		return nil
 	case l == nil:
-		return r.extra(o)
+		return r.extra(o, e)
+	case l.left:
+		r.isSpared(l.path) // so that no more are kept than lie within one another
+		r.spared = append(r.spared, l.path)
+		return nil
 	}
 	r.count(l.size)
-	if err := checkPath(r.o.To.Prefix + key); err != nil {
+	if err := r.fitting(key); err != nil {
 		r.refuse(l.path, r.o.To.Prefix+key, err)
 		return nil
 	}
@@ -433,6 +440,9 @@ func (r *run) equal(ctx context.Context, j *job) (bool, *ledger.Entry, error) {
 	sealed := strings.HasSuffix(j.key, sealedEnd) && len(r.o.Recipients)+len(r.o.Identities) > 0
 	if sealed && (j.entry == nil || j.entry.SumBy == "") {
 		out.Flags |= ledger.Sealed | ledger.Opaque
+		if r.o.Compare == ByContent {
+			return false, out, nil // nobody knows what is in it
+		}
 		same, err := askSealed(ctx, p.Bucket, o, l)
 		return same, out, err
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"firn/internal/bucket"
 	"firn/internal/bucket/buckettest"
 	"firn/internal/glob"
@@ -312,6 +314,128 @@ func TestRepository(t *testing.T) {
 	o.From.Folder = filepath.Join(w.folder, "f")
 	if _, err := w.run(o); !errors.Is(err, sync.ErrFile) {
 		t.Fatal(err)
+	}
+}
+
+// TestRepositoryBelow wants one anywhere below the target to survive, whatever the patterns say, and in a folder, too; but not a copy of one that a sync has brought.
+func TestRepositoryBelow(t *testing.T) {
+	all := sync.Guard{Set: true, Percent: 100, Count: -1}
+	for _, pattern := range []string{"", "*.json", "firn.json"} {
+		w := newWorld(t, buckettest.MemOptions{})
+		w.write("f", "1")
+		for _, key := range []string{"p/nas/data/1", "p/nas/firn.json", "p/nas/snapshots/1"} {
+			buckettest.Put(t, w.mem, key, []byte("{}"), bucket.PutOptions{})
+		}
+		o := w.options()
+		o.Delete, o.Guard = true, all
+		if pattern != "" {
+			set, err := glob.Parse([]string{pattern}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Filter = sync.NewFilter(set, nil)
+		}
+		if _, err := w.run(o); !errors.Is(err, sync.ErrOurs) || len(w.objects()) != 4 {
+			t.Errorf("%q: %v, %q", pattern, err, w.objects())
+		}
+		set, err := glob.Parse([]string{"/nas"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Filter = sync.NewFilter(set, nil)
+		if w.ok(o); len(w.objects()) != 4 {
+			t.Errorf("left out: %q", w.objects())
+		}
+	}
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("copy/firn.json", "{}")
+	w.write("f", "1")
+	w.ok(w.options())
+	_ = os.RemoveAll(filepath.Join(w.folder, "copy"))
+	o := w.options()
+	o.Delete = true
+	w.ok(o)
+	w.equal()
+	w.write("nas/firn.json", "{}")
+	o = w.back()
+	o.Delete, o.Guard = true, all
+	if _, err := w.run(o); !errors.Is(err, sync.ErrOurs) || len(w.files()) != 2 {
+		t.Errorf("a folder: %v, %q", err, w.files())
+	}
+}
+
+// TestLeftOutStays wants objects to stay for which the source has a symlink that is left out: a folder that was moved to another disk has not been deleted.
+func TestLeftOutStays(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("symlinks")
+	}
+	w := newWorld(t, buckettest.MemOptions{})
+	for _, name := range []string{"a", "moved/1", "moved/d/2", "moved-not", "moved.txt", "z"} {
+		w.write(name, name)
+	}
+	w.ok(w.options())
+	for _, name := range []string{"moved", "z"} {
+		if err := os.Rename(filepath.Join(w.folder, name), filepath.Join(w.state, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(w.state, name), filepath.Join(w.folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.Remove(filepath.Join(w.folder, "moved-not"))
+	o := w.options()
+	o.Delete, o.Guard = true, sync.Guard{Set: true, Percent: 100, Count: -1}
+	if res := w.ok(o); res.Deleted != 1 || len(w.objects()) != 5 {
+		t.Errorf("%+v, %q", res, w.objects())
+	}
+	o = w.options()
+	o.Delete, o.Guard, o.Links = true, sync.Guard{Set: true, Percent: 100, Count: -1}, sync.FollowLinks
+	if res := w.ok(o); res.Deleted+res.New != 0 || len(w.objects()) != 5 {
+		t.Errorf("%+v, %q", res, w.objects())
+	}
+}
+
+// TestChecksumBelievesNoTimes: where nobody knows what an object holds, the same mtime does not make it equal when contents are to be compared.
+func TestChecksumBelievesNoTimes(t *testing.T) {
+	for _, kms := range []bool{true, false} {
+		mem := buckettest.MemOptions{Limits: bucket.Limits{MinPart: 1}}
+		if kms {
+			mem.KMS, mem.NoSums = true, true
+		}
+		w := newWorld(t, mem)
+		w.rewrite("f", "before")
+		o := w.options()
+		o.Metadata = true
+		if !kms {
+			id, err := age.GenerateX25519Identity()
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Recipients = []age.Recipient{id.Recipient()}
+		}
+		w.ok(o)
+		w.tick--
+		w.rewrite("f", "after!") // as long, and with the same mtime
+		w.pair++                 // and the ledger is lost
+		o.Compare = sync.ByContent
+		if res := w.ok(o); res.Changed != 1 {
+			t.Errorf("kms %v: %+v", kms, res)
+		}
+	}
+}
+
+// TestKeptAside wants nothing of the source to be written where replaced objects are kept.
+func TestKeptAside(t *testing.T) {
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("f", "1")
+	w.ok(w.options())
+	w.rewrite("f", "22")
+	w.write("old/f", "mine")
+	o := w.options()
+	o.BackupDir = "p/old/"
+	res, err := w.run(o)
+	if err != nil || res.Refused != 1 || w.objects()["old/f"] != "1" || w.objects()["f"] != "22" {
+		t.Errorf("%v, %+v, %q", err, res, w.objects())
 	}
 }
 

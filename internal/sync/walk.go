@@ -114,6 +114,9 @@ func (f *folder) options(prefix string, problem func(path string, err error)) di
 		},
 		Problem: func(path []byte, err error) { f.unread(prefix+string(path), err) },
 		Note: func(path []byte, n dir.Note) {
+			if n.Reason == dir.OtherFileSystem && f.isFrom {
+				f.r.spare(prefix + string(path))
+			}
 			o.Events.Emit(event.Note{Text: fmt.Sprintf("%q: %v", filepath.Join(f.root, prefix+string(path)), n)})
 		},
 	}
@@ -255,7 +258,9 @@ func (w *keyWalk) entry(t *dir.Tree, e *source.Entry, path, abs string) error {
 		}
 	default:
 		f.r.skip(path, "a special file")
-		return nil
+		if l.left = true; !f.isFrom {
+			return nil
+		}
 	}
 	if w.some && l.key <= w.last {
 		f.unread(path, ErrChanged) // it became a file or a folder while its folder was read
@@ -279,7 +284,8 @@ func (w *keyWalk) symlink(t *dir.Tree, e *source.Entry, l *localFile) (bool, err
 	}
 	if f.r.o.Links == SkipLinks {
 		f.r.skip(l.path, "a symlink")
-		return false, nil
+		l.left = true
+		return true, nil
 	}
 	full := l.abs
 	if full == "" {
@@ -303,6 +309,8 @@ func (w *keyWalk) symlink(t *dir.Tree, e *source.Entry, l *localFile) (bool, err
 		return true, w.statOf(l, real)
 	default:
 		f.r.skip(l.path, "a symlink to a special file")
+		l.left = true
+		return true, nil
 	}
 	return false, nil
 }
@@ -380,6 +388,9 @@ func (r *run) list(ctx context.Context, p *Place, yield func(*object) error) err
 		}
 		last, some = rel, true
 		if path := r.pathOf(rel); r.o.Filter.Leaves(strings.TrimSuffix(path, "/"), strings.HasSuffix(path, "/")) {
+			if p == &r.o.To && isMark(rel) {
+				r.hide(strings.TrimSuffix(rel, repositoryMark))
+			}
 			return nil
 		}
 		return yield(&object{o, rel})
