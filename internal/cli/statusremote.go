@@ -117,7 +117,7 @@ func (x *statusCommand) judge(j *remoteJSON, at time.Time) {
 	}
 	age := max(x.c.now().Sub(at), 0)
 	j.Time, j.Age, j.State = whenJSON(at), age.Seconds(), job.OK
-	if x.older > 0 && age > x.older {
+	if x.older > 0 && (age > x.older || at.Sub(x.c.now()) > x.older) { // far ahead of the clock: it says nothing of what is new
 		j.State = job.Stale
 	}
 }
