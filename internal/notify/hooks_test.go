@@ -280,7 +280,9 @@ func TestAnswers(t *testing.T) {
 			http.Redirect(w, r, "https://other.example/"+r.URL.Path, http.StatusTemporaryRedirect)
 		}, ErrRedirect, "to https://other.example, which was not named", nil},
 		"without message": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusFound) }, ErrRedirect, "without the message", nil},
-		"round and round": {func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) }, ErrRedirect, "again and again", nil},
+		"round and round": {func(_ int, w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}, ErrRedirect, "again and again", nil},
 		"bad address": {func(_ int, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://[::1"+r.URL.Path)
 			w.WriteHeader(307)
@@ -327,7 +329,9 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	other := newHook(t, nil)
-	h = newHook(t, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) })
+	h = newHook(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	})
 	c, _ = open(t, Options{Type: "webhook", URL: h.URL, Headers: map[string]string{"X-Token": "tk12345"}})
 	if err := c.Send(t.Context(), failed()); !errors.Is(err, ErrRedirect) || len(other.all()) != 0 {
 		t.Errorf("%v %v", err, other.all())
