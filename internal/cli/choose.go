@@ -51,17 +51,17 @@ func (f *filterFlags) filter() browse.Filter {
 }
 
 // among is filter for the snapshots that are there: a source that has none is looked for as a path relative to this folder, and is an error
-// if that fails too.
-func (f *filterFlags) among(items []snapshot.Item) (browse.Filter, error) {
+// if that fails too. Last of all it may be what the configuration calls it.
+func (f *filterFlags) among(c *console, items []snapshot.Item) (browse.Filter, error) {
 	out := f.filter()
 	if f.source == "" {
 		return out, nil
 	}
-	if id, ok := bySpec(items, f.source); ok {
-		out.Source = id
-		return out, nil
-	}
-	for _, text := range []string{f.source, absolute(f.source)} {
+	for _, text := range append([]string{f.source, absolute(f.source)}, c.config.sourceCalled(f.source)...) {
+		if id, ok := bySpec(items, text); ok {
+			out.Source = id
+			return out, nil
+		}
 		if anyOf(items, text) {
 			out.Source = called(items, text)
 			return out, nil
@@ -182,7 +182,7 @@ func (l *library) scope(ctx context.Context, id keys.ScopeID) (*repo.ScopeState,
 
 // pick finds the snapshot that an expression means, and says which it is. An absolute path in it may tell the source.
 func (l *library) pick(ctx context.Context, expr, inside string, filters *filterFlags) (*repo.ScopeState, *snapshot.Snapshot, error) {
-	f, err := filters.among(l.items)
+	f, err := filters.among(l.s.c, l.items)
 	if err != nil {
 		return nil, nil, err
 	}

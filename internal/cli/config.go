@@ -117,7 +117,7 @@ func (x *configCommand) check(args []string) error {
 	found := lookAround(all)
 	for _, p := range found {
 		if x.c.json == "" {
-			x.c.warn("%s:%d: %s: %s", p.File, p.Line, p.Key, p.Text)
+			x.c.warn("%s:%d: %s%s", p.File, p.Line, strings.TrimPrefix(p.Key+": ", ": "), p.Text)
 		} else if err := x.c.object(p); err != nil {
 			return err
 		}

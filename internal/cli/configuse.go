@@ -195,6 +195,25 @@ func (c *console) configure(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// sourceCalled is what snapshots may call the source of this name in the configuration, where the repository in use is one of its own.
+func (c *configuration) sourceCalled(name string) []string {
+	if c.used == nil {
+		return nil
+	}
+	s := c.all.Source(name)
+	switch {
+	case s == nil || len(s.Paths) > 1:
+		return nil
+	case s.As != "":
+		return []string{s.As}
+	case len(s.Paths) == 1:
+		return s.Paths
+	case s.Kind == "dir" || s.Kind == "command":
+		return []string{s.Rest}
+	}
+	return []string{s.Kind + ":" + s.Rest}
+}
+
 // isRepositoryName reports whether text may be the name of a repository rather than a place.
 func isRepositoryName(text string) bool {
 	return !strings.ContainsAny(text, `/\:`) && text != "." && text != ".."

@@ -159,7 +159,7 @@ func (x *copyCommand) choose(ctx context.Context, s *session, which []string) (f
 	if err != nil {
 		return nil, err
 	}
-	f, err := x.filters.among(items)
+	f, err := x.filters.among(x.c, items)
 	if err != nil {
 		return nil, err
 	}

@@ -206,7 +206,7 @@ func (x *drillCommand) snapshots(ctx context.Context, l *library, args []string)
 	}
 	var out []*snapshot.Snapshot
 	for _, source := range args {
-		f, err := (&filterFlags{host: x.only, source: source}).among(l.items)
+		f, err := (&filterFlags{host: x.only, source: source}).among(x.c, l.items)
 		if err != nil {
 			return nil, err
 		}

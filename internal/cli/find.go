@@ -105,7 +105,7 @@ type searched struct {
 
 // choose returns the snapshots to look into, by source.
 func (x *findCommand) choose(l *library) ([]searched, error) {
-	f, err := x.filters.among(l.items)
+	f, err := x.filters.among(x.c, l.items)
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (x *forgetCommand) named(ctx context.Context, s *session, args []string) (i
 	if err != nil {
 		return nil, err
 	}
-	filter, err := x.filters.among(items)
+	filter, err := x.filters.among(x.c, items)
 	if err != nil {
 		return nil, err
 	}

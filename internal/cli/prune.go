@@ -232,7 +232,7 @@ func (x *pruneCommand) decide(ctx context.Context, s *session, policy retain.Pol
 		if err != nil {
 			return nil, err
 		}
-		if filter, err = filters.among(items); err != nil {
+		if filter, err = filters.among(x.c, items); err != nil {
 			return nil, err
 		}
 	}

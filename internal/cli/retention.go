@@ -113,7 +113,7 @@ func (x *retentionCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := x.filters.among(items)
+	f, err := x.filters.among(x.c, items)
 	if err != nil {
 		return err
 	}

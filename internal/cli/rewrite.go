@@ -41,7 +41,7 @@ func rewritePaths(ctx context.Context, c *console, read *readFlags, prices *pric
 	if err != nil {
 		return err
 	}
-	if x.filter, err = o.filters.among(items); err != nil {
+	if x.filter, err = o.filters.among(c, items); err != nil {
 		return err
 	}
 	x.filter.Done = true

@@ -131,7 +131,7 @@ func (x *sourceCommand) rename(ctx context.Context, from, to string) error {
 	if host == "" {
 		host = s.repo.Host().Name
 	}
-	old, err := findSource(scope.Items, from)
+	old, err := findSource(x.c, scope.Items, from)
 	if err != nil {
 		return err
 	}
@@ -159,11 +159,11 @@ func (x *sourceCommand) rename(ctx context.Context, from, to string) error {
 }
 
 // findSource finds the one source that a name, path or id means.
-func findSource(items []snapshot.Item, text string) (snapshot.Origin, error) {
+func findSource(c *console, items []snapshot.Item, text string) (snapshot.Origin, error) {
 	found := map[snapshot.Source]snapshot.Origin{}
 	var last snapshot.Origin
 	filters := filterFlags{source: text}
-	f, err := filters.among(items)
+	f, err := filters.among(c, items)
 	if err != nil {
 		return last, err
 	}
