@@ -137,7 +137,13 @@ func (x *runCommand) run(ctx context.Context, names []string) error {
 		return usage("leave out one of them", "--all are all jobs, but %q is named", names[0])
 	}
 	cfg, err := x.c.jobs()
-	if err != nil {
+	switch there := err == nil; {
+	case x.scheduled && !x.test && there:
+		x.c.tellAccepted(cfg)
+	case x.scheduled && !x.test:
+		x.c.tellRefused(err)
+		return err
+	case !there:
 		return err
 	}
 	if x.scheduled && cfg.Run.Priority != "normal" && !x.test {

@@ -33,8 +33,12 @@ func (x *scheduleCommand) failed(ctx context.Context, unit string) error {
 		return nil
 	}
 	cfg, err := x.c.config.load()
-	if err != nil || cfg == nil {
+	if err != nil {
+		x.c.tellRefused(err) // unless firn has told that by itself
 		return err
+	}
+	if cfg == nil {
+		return nil
 	}
 	if how == "exited 1" && !x.serve && x.jobFailed(cfg) {
 		x.c.note("%s ended with 1, since a job failed, of which firn has told by itself", unit)

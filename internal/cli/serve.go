@@ -24,6 +24,7 @@ type serveCommand struct {
 	c       *console
 	at      string // --listen; empty: as the configuration has it
 	lowDone bool
+	looked  bool // at a configuration
 }
 
 func newServe(c *console) *cobra.Command {
@@ -84,6 +85,14 @@ func (x *serveCommand) run(ctx context.Context) error {
 func (x *serveCommand) load() (*config.Config, error) {
 	fresh := &console{config: configuration{file: x.c.config.file}}
 	cfg, err := fresh.jobs()
+	if !x.looked { // later ones the daemon tells
+		x.looked = true
+		if err != nil {
+			x.c.tellRefused(err)
+		} else {
+			x.c.tellAccepted(cfg)
+		}
+	}
 	if err == nil && x.at != "" {
 		cfg.Serve.Listen = x.at
 	}
