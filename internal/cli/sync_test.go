@@ -102,6 +102,14 @@ func syncCold(t *testing.T, c *terminal, server *coldtest.Server) {
 	if code != 1 || !strings.Contains(errs, "to replace 1 file of 60.0 MiB for $0.0003") || !strings.Contains(errs, "more than --max-cost 0") {
 		t.Errorf("code %d: %s", code, errs)
 	}
+	unpriced := c.set("FIRN_PRICE_REGION", "")
+	if _, errs, code := unpriced.run("sync", "src", at, "--class", "DEEP_ARCHIVE", "--max-cost", "9"); code != 1 || !strings.Contains(errs, "--max-cost cannot be kept to") {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	if _, errs, code := unpriced.run("sync", "src", at, "--class", "DEEP_ARCHIVE"); code != 0 || !strings.Contains(errs, "at a price that is not known") {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	fill('c')
 	c.ok("sync", "src", at, "--class", "DEEP_ARCHIVE")
 	out, errs, code := c.run("sync", at, "thawed", "--yes")
 	if code != 3 || !strings.Contains(out, "1 file of 60.0 MiB in cold classes; run the same command again after") || server.Count("RestoreObject") != 1 {

@@ -56,6 +56,9 @@ func (x *syncCommand) agree(ctx context.Context, d sync.Due) error {
 		cost = "for " + x.region.Format(d.Cost)
 	}
 	reason := ", the rest of the time that they are billed for at least"
+	if x.region == nil {
+		reason = ", if they are billed for a least time"
+	}
 	if d.Why == "thaw" {
 		reason = ""
 		if d.Last > 0 {
@@ -71,7 +74,7 @@ func (x *syncCommand) agree(ctx context.Context, d sync.Due) error {
 		return failure("give the prices with --prices or --price-region, or leave --max-cost out", "to %s: --max-cost cannot be kept to", text)
 	case limit != nil && x.spent+d.Cost > *limit:
 		return failure("--max-cost allows more, or leave it", "to %s: that is more than --max-cost %s", text, x.maxCost)
-	case limit != nil, x.yes, x.region != nil && d.Cost < free:
+	case limit != nil, x.yes, x.region != nil && d.Cost < free, x.region == nil && d.Why != "thaw": // a class with a least stay elsewhere may have none here
 		x.spent += d.Cost
 		x.c.note("to %s", text)
 		return nil

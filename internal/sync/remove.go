@@ -40,10 +40,16 @@ func (r *run) rest(o *object) price.Money {
 	return r.o.Region.Early(o.Class, 1, o.Size, max(r.o.Now().Sub(o.Modified), 0)).Total()
 }
 
+// owed reports whether an object that goes now is still to be paid for, and how much; 0 where no prices are known, so that somebody is asked about what nobody can tell.
+func (r *run) owed(o *object) (price.Money, bool) {
+	cost := r.rest(o)
+	return cost, cost > 0 || r.o.Region == nil && r.stays(o.Class)
+}
+
 // dearReplacement reports whether the object that a job replaces has to be paid for longer, and adds it up.
 func (r *run) dearReplacement(j *job) bool {
-	cost := r.rest(j.to)
-	if cost <= 0 {
+	cost, owed := r.owed(j.to)
+	if !owed {
 		return false
 	}
 	r.mu.Lock()
@@ -145,7 +151,9 @@ func (r *run) extra(o *object, e *ledger.Entry) error {
 		r.tellExtra(j)
 		return nil
 	}
-	r.earlyExtras += r.rest(o)
+	cost, owed := r.owed(o)
+	r.earlyExtras += cost
+	r.owedExtras = r.owedExtras || owed
 	return r.extras.add(j)
 }
 
@@ -207,7 +215,7 @@ func (r *run) remove(ctx context.Context) error {
 		r.add(func(res *Result) { res.Undeleted = n })
 		return err
 	}
-	if r.earlyExtras > 0 {
+	if r.owedExtras {
 		if err := r.agree(ctx, Due{Why: "delete", Files: n, Bytes: r.extras.bytes, Cost: r.earlyExtras}); err != nil {
 			r.add(func(res *Result) { res.Undeleted = n })
 			return err

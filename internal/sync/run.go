@@ -38,6 +38,7 @@ type run struct {
 	folders                         []string // extra ones of the target, in order
 	targets                         int64    // files of the target
 	early, earlyExtras              price.Money
+	owedExtras                      bool // some of what is to be deleted has to be paid for longer
 	keep                            clashes
 	withheld                        bool      // somebody did not agree to something
 	ready                           time.Time // when all that is frozen can be read

@@ -654,6 +654,48 @@ func TestCosts(t *testing.T) {
 	w.equal()
 }
 
+// TestUnknownPrices: where nobody knows what replacing and deleting cost, somebody is asked all the same.
+func TestUnknownPrices(t *testing.T) {
+	w := newWorld(t, buckettest.MemOptions{})
+	classes, err := sync.NewClasses("deep_archive", []string{"plain*=STANDARD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c", "plain", "plain2", "plain3"} {
+		w.write(name, "1")
+	}
+	no := errors.New("at no price")
+	var asked []string
+	options := func() sync.Options {
+		asked = nil
+		o := w.options()
+		o.Classes, o.Delete = classes, true
+		o.Agree = func(_ context.Context, d sync.Due) error {
+			asked = append(asked, fmt.Sprintf("%s %d %v", d.Why, d.Files, d.Cost == 0))
+			return no
+		}
+		return o
+	}
+	w.ok(options())
+	w.rewrite("plain", "22")
+	_ = os.Remove(filepath.Join(w.folder, "plain2"))
+	if res := w.ok(options()); len(asked) > 0 || res.Changed+res.Deleted != 2 {
+		t.Errorf("%q, %+v", asked, res)
+	}
+	_ = os.Remove(filepath.Join(w.folder, "b"))
+	if res, err := w.run(options()); !errors.Is(err, no) || !slices.Equal(asked, []string{"delete 1 true"}) || res.Deleted != 0 {
+		t.Errorf("%v, %q, %+v", err, asked, res)
+	}
+	w.rewrite("a", "22")
+	if res, err := w.run(options()); !errors.Is(err, no) || !slices.Equal(asked, []string{"replace 1 true"}) || res.Changed+res.Deleted != 0 {
+		t.Errorf("%v, %q, %+v", err, asked, res)
+	}
+	o := options()
+	o.Agree = nil
+	w.ok(o)
+	w.equal()
+}
+
 // TestAcross copies between buckets, on the server.
 func TestAcross(t *testing.T) {
 	w := newWorld(t, buckettest.MemOptions{})
