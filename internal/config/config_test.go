@@ -406,6 +406,7 @@ func TestIncludes(t *testing.T) {
 		"/etc/firn/more.toml":         "include = \"sub/*.toml\"\n[sources.c]\npath = \"/c\"\n",
 		"/etc/firn/sub/x.toml":        "include = \"../more.toml\"\n[sources.x]\npath = \"/d\"\n",
 		"/etc/firn/conf.d/not.toml.x": "nonsense",
+		"/etc/firn/conf.d/.#a.toml":   "nonsense",
 	}}
 	c, err := Load(w, "/etc/firn/firn.toml", kinds)
 	if err != nil {

@@ -47,7 +47,7 @@ func repositoryKeys(t *keysOf) []key {
 		{name: "timeout", form: length, top: true, help: "how long an S3 server may be silent", def: "30s until it has answered once, then 90s", example: `"2m"`, at: func(o any) any { return &o.(*Repository).Timeout }},
 		{name: "limit_upload", form: rate, top: true, help: "bytes a second to the store, by the hour if wanted", def: "no limit", example: `"Mon-Fri 08:00-18:00 2M, else off"`, at: func(o any) any { return &o.(*Repository).LimitUpload }},
 		{name: "limit_download", form: rate, top: true, help: "bytes a second from the store", def: "no limit", example: `"10M"`, at: func(o any) any { return &o.(*Repository).LimitDownload }},
-		{name: "upload_per_month", form: size, top: true, help: "what scheduled runs may send in a calendar month", def: "no limit", example: `"500G"`, at: of(func(r *Repository) *units.Size { return &r.UploadPerMonth })},
+		{name: "upload_per_month", form: size, top: true, help: "what jobs may send in a calendar month, forced or not", def: "no limit", example: `"500G"`, at: of(func(r *Repository) *units.Size { return &r.UploadPerMonth })},
 		{name: "cache_max", form: size, top: true, help: "size of the local cache", def: "4G", at: of(func(r *Repository) *units.Size { return &r.CacheMax })},
 		{name: "no_cache", form: yes, top: true, help: "keep no copies of the store's small objects on this machine", def: "false", at: of(func(r *Repository) *bool { return &r.NoCache })},
 		{name: "prices", form: file, top: true, help: "TOML file with prices that count before the built-in ones", at: of(func(r *Repository) *string { return &r.Prices })},

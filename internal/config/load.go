@@ -119,8 +119,9 @@ func (l *loader) include(from string, at *node, pattern string, depth int) {
 		return
 	}
 	slices.Sort(names)
+	hidden := strings.HasPrefix(filepath.Base(full), ".")
 	for _, name := range names {
-		if slices.Contains(b.cfg.Files, name) {
+		if slices.Contains(b.cfg.Files, name) || !hidden && strings.HasPrefix(filepath.Base(name), ".") { // what editors and package managers leave there, as shells see it
 			continue
 		}
 		raw, err := l.read.ReadFile(name)
