@@ -110,8 +110,11 @@ func runSync(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
-	b := &syncBench{syncOptions: o, log: stderr, work: filepath.Join(o.dir, "sync-work")}
-	if err := errors.Join(os.RemoveAll(b.work), os.MkdirAll(b.work, 0o755)); err != nil {
+	b := &syncBench{syncOptions: o, log: stderr}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	if b.work, err = os.MkdirTemp(o.dir, "sync-work-"); err != nil { // another harness may be at work beside
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.work)) }()
