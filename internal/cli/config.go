@@ -130,6 +130,9 @@ func (x *configCommand) check(args []string) error {
 	if len(found) > 0 {
 		verdict = counted(int64(len(found)), "warning")
 	}
+	if j.Sources == 0 {
+		x.c.note("it has no sources: firn run backs nothing up")
+	}
 	x.c.print("%s, %s: %s\n", counted(int64(j.Sources), "source"), counted(int64(j.Repositories), "repository"), verdict)
 	return nil
 }

@@ -71,6 +71,8 @@ func (h *sayHandler) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "job" {
 			name = a.Value.String()
+		} else if a.Value.Kind() == slog.KindTime {
+			b.WriteString(", " + a.Key + " " + a.Value.Time().Local().Format(timeFormat))
 		} else if text := a.Value.String(); text != "" && text != "<nil>" && text != "0" {
 			b.WriteString(", " + a.Key + " " + text)
 		}

@@ -231,6 +231,7 @@ func (x *syncCommand) summary(res *sync.Result, cost *syncCost, made requests, t
 	add(res.Deleted, "deleted")
 	add(res.Kept, "newer there")
 	add(res.Same, "the same")
+	add(res.Frozen, "to be thawed")
 	if len(parts) == 0 {
 		if err != nil {
 			return // which says it all
@@ -253,7 +254,10 @@ func (x *syncCommand) summary(res *sync.Result, cost *syncCost, made requests, t
 		if cost.Thaw > 0 {
 			text += sprintf(", thawing at most %s", x.region.Format(cost.Thaw))
 		}
-		x.c.print("%s; what was sent costs %s a month\n", text, x.region.Format(cost.Monthly))
+		if cost.Monthly > 0 {
+			text += sprintf("; what was sent costs %s a month", x.region.Format(cost.Monthly))
+		}
+		x.c.print("%s\n", text)
 	}
 	if res.Frozen > 0 {
 		text := sprintf("  %s of %v in cold classes", counted(res.Frozen, "file"), units.Size(res.FrozenSize))
