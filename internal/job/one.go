@@ -138,7 +138,7 @@ func (x *run) work(ctx context.Context) {
 		}
 	})
 	x.tally.kind, x.tally.hear = x.j.Kind, x.progress
-	stop, cancel := x.limited(ctx)
+	stop, cancel := x.limited(ctx, &telling)
 	if err := x.hook(stop, "before", x.j.Hooks.Before); err != nil {
 		x.failedBefore(stop, err)
 	} else {
@@ -284,7 +284,7 @@ func later(t time.Time) time.Time {
 
 // limited returns a context that ends with *Stop as its cause: where ctx ends, the window closes, max_duration is over or jobs are paused. Times are compared with the clock, so that a machine that
 // slept is no exception.
-func (x *run) limited(ctx context.Context) (context.Context, func()) {
+func (x *run) limited(ctx context.Context, telling *sync.WaitGroup) (context.Context, func()) {
 	stop, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	closes, longest := x.deadlines()
 	if x.j.Kind == Backup { // it knows when to stop
@@ -293,6 +293,7 @@ func (x *run) limited(ctx context.Context) (context.Context, func()) {
 	over := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
+		hung := x.hungAfter(x.report.Start)
 		for {
 			tick, give := x.r.o.Clock.After(lookEvery)
 			select {
@@ -309,6 +310,11 @@ func (x *run) limited(ctx context.Context) (context.Context, func()) {
 					cancel(&Stop{WhyWindow})
 				case !x.p.wish.Forced && x.r.pause() != nil:
 					cancel(&Stop{WhyPause})
+				case !hung.IsZero() && !now.Before(hung):
+					if m := x.hungMessage(now); m != nil {
+						telling.Go(func() { x.tell(ctx, *m) })
+					}
+					hung = x.hungAfter(now)
 				}
 			}
 			give()
@@ -318,6 +324,31 @@ func (x *run) limited(ctx context.Context) (context.Context, func()) {
 		}
 	})
 	return stop, func() { close(over); watch.Wait() }
+}
+
+// hungAfter is when a run that is still at work is looked at, and told of; zero: never.
+func (x *run) hungAfter(t time.Time) time.Time {
+	limit := x.r.clockwork().patience(x.j, x.p.history)
+	if limit == 0 {
+		return time.Time{}
+	}
+	return t.Add(limit)
+}
+
+// hungMessage says that the run has been at work for so long that no other gets through; nil: one has got through lately. It may work, or hang: nobody else would tell.
+func (x *run) hungMessage(now time.Time) *notify.Message {
+	h := x.p.history
+	old := x.r.clockwork().staleFor(x.j, h, now)
+	if old == 0 {
+		return nil
+	}
+	m := x.startMessage()
+	m.Event, m.Time, m.Failures = notify.Failure, now, x.troubled(h, old)
+	m.Error = fmt.Sprintf("it has been at work for %s, and no run has got through for %s", days(now.Sub(x.report.Start)), days(old))
+	if h.Success != nil {
+		m.LastSuccess = h.Success.End
+	}
+	return &m
 }
 
 // deadlines are when the window closes and when the run has lasted for as long as it may; zero: never.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -138,5 +139,32 @@ func TestNeverBegun(t *testing.T) {
 		if s := w.r.Status(w.r.Jobs(), 0)[0]; s.Bad() {
 			t.Errorf("%s: %s", kind, s.State)
 		}
+	}
+}
+
+// TestHangs: a run that does not end is told of while it lasts, and does not pass for one that is at work.
+func TestHangs(t *testing.T) {
+	w := newWorld(t, "hang")
+	j := &w.r.jobs[0]
+	w.r.book(j).add(Record{Line: lineEnd, Start: start.AddDate(0, 0, -1), End: start.AddDate(0, 0, -1), Outcome: Done})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	end := w.begin(ctx, Wish{Scheduled: true})
+	w.working("hang")
+	state := func() State { return w.r.Status(w.r.Jobs(), 0)[0].State }
+	if s := state(); s != Running {
+		t.Errorf("at first: %s", s)
+	}
+	for late := time.Now().Add(time.Minute); !slices.Contains(w.heard.events("hang"), notify.Failure) && time.Now().Before(late); time.Sleep(time.Millisecond) {
+		w.clock.pass(time.Minute)
+	}
+	w.clock.pass(time.Hour)
+	if s := state(); s != Stale {
+		t.Errorf("while it hangs: %s", s)
+	}
+	cancel()
+	w.await(end)
+	if got := w.heard.events("hang"); len(got) < 2 || got[0] != notify.Failure {
+		t.Errorf("%v", got)
 	}
 }

@@ -39,6 +39,7 @@ type Status struct {
 
 	ahead bool // the last success lies ahead of the clock: nobody knows how old it is
 	none  bool // there is none, although the job is known for long
+	long  bool // it has been at work for longer than a success may be old
 }
 
 // Old reports whether the last success is older than it may be, or there should have been one long ago.
@@ -83,6 +84,8 @@ func (r *Runner) status(j *Job, look *looked, older time.Duration) Status {
 	if h.Begun != nil {
 		s.Runner = holds(r.dir(j), j.Name)
 		s.CutOff = s.Runner == nil
+		limit := c.patience(j, h)
+		s.long = limit > 0 && c.now.Sub(h.Begun.Start) > limit
 	}
 	s.State = s.state(j)
 	if s.State == Never && older > 0 && j.Kind == Backup {
@@ -97,7 +100,7 @@ func (s *Status) state(j *Job) State {
 	switch {
 	case j.Off:
 		return Off
-	case s.Runner != nil:
+	case s.Runner != nil && !(stale && s.long):
 		return Running
 	case s.Last != nil && s.Last.Outcome == Failed && s.Failures > 0:
 		return Failing
