@@ -354,15 +354,15 @@ func (c *console) policies() (keepRules, error) {
 	if r == nil || c.config.all == nil {
 		return nil, nil
 	}
-	host, err := (&hostFlags{name: r.Host}).orSystem() // other hosts may have sources of the same path
-	if err != nil {
-		return nil, err
-	}
 	var rules keepRules
 	for _, s := range c.config.all.Sources {
 		of := c.config.all.Repository(s.Repository)
 		if s.Keep.Check() != nil || of == nil || of != r && !slices.Contains(of.Also, r.Name) {
 			continue
+		}
+		host, err := (&hostFlags{name: of.Host}).orSystem() // other hosts may have sources of the same path; a copy has the snapshots as they were made
+		if err != nil {
+			return nil, err
 		}
 		names := append(slices.Clone(s.Paths), s.Rest)
 		if s.As != "" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"firn/internal/config"
 	"firn/internal/retain"
 	"firn/internal/snapshot"
 )
@@ -65,6 +66,32 @@ func TestKeepRules(t *testing.T) {
 		}
 		if stay != c.stay {
 			t.Errorf("%s: %v stay, want %v", c.rules, stay, c.stay)
+		}
+	}
+}
+
+// TestPoliciesOfCopies: in a repository that is a copy as well the sources of the first have the name of the host as which they were backed up.
+func TestPoliciesOfCopies(t *testing.T) {
+	keep := retain.Policy{Last: 2}
+	all := &config.Config{
+		Repositories: []*config.Repository{{Name: "near", Host: "nas", Also: []string{"far"}}, {Name: "far", Host: "web"}},
+		Sources: []*config.Source{{Name: "a", Kind: "dir", Rest: "/home", Repository: "near", Keep: keep}, {Name: "b", Kind: "dir", Rest: "/srv", Repository: "far", Keep: keep},
+			{Name: "c", Kind: "dir", Rest: "/all", Repository: "far"}},
+	}
+	c := &console{}
+	c.config.all = all
+	for _, x := range []struct {
+		used *config.Repository
+		want string
+	}{{all.Repositories[0], "[/home of nas]"}, {all.Repositories[1], "[/home of nas /srv of web]"}, {nil, "[]"}} {
+		c.config.used = x.used
+		rules, err := c.policies()
+		var got []string
+		for _, r := range rules {
+			got = append(got, r.Source+" of "+r.Host)
+		}
+		if err != nil || fmt.Sprint(got) != x.want {
+			t.Errorf("%v, %v, want %s", got, err, x.want)
 		}
 	}
 }
