@@ -372,6 +372,11 @@ func (d *fetching) symlink(in io.Reader, info bucket.Info) error {
 	if len(b) == 0 || len(b) > 4096 || bytes.IndexByte(b, 0) >= 0 {
 		return written(fmt.Errorf("%w: it says that it is a symlink, and its content is no target", ErrKey))
 	}
+	if d.j.local != nil && d.r.o.BackupDir != "" {
+		if err := d.r.moveAside(d.path); err != nil {
+			return written(err)
+		}
+	}
 	if _, err := d.t.Symlink([]byte(d.path), string(b)); err != nil {
 		return written(err)
 	}
@@ -617,10 +622,28 @@ func (r *run) moveAside(p string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	if os.Rename(from, to) == nil || !info.Mode().IsRegular() {
+	err = os.Rename(from, to)
+	switch {
+	case err == nil:
 		return nil
+	case info.Mode()&fs.ModeSymlink != 0:
+		return linkAside(from, to)
+	case !info.Mode().IsRegular():
+		return err
 	}
 	return copyAside(from, to, info)
+}
+
+// linkAside keeps a symlink on another file system.
+func linkAside(from, to string) error {
+	link, err := os.Readlink(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(link, to)
 }
 
 // copyAside is for another file system.

@@ -439,6 +439,33 @@ func TestKeptAside(t *testing.T) {
 	}
 }
 
+// TestLinkOverFile wants a file to be kept aside that a symlink replaces.
+func TestLinkOverFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("symlinks")
+	}
+	w := newWorld(t, buckettest.MemOptions{})
+	w.write("a", "1")
+	if err := os.Symlink("a", filepath.Join(w.folder, "f")); err != nil {
+		t.Fatal(err)
+	}
+	o := w.options()
+	o.Metadata, o.Links = true, sync.KeepLinks
+	w.ok(o)
+	_ = os.Remove(filepath.Join(w.folder, "f"))
+	w.write("f", "precious")
+	o = w.back()
+	o.Metadata, o.Links, o.BackupDir = true, sync.KeepLinks, t.TempDir()
+	w.ok(o)
+	kept, err := os.ReadFile(filepath.Join(o.BackupDir, "f"))
+	if err != nil || string(kept) != "precious" {
+		t.Errorf("%q, %v", kept, err)
+	}
+	if to, err := os.Readlink(filepath.Join(w.folder, "f")); err != nil || to != "a" {
+		t.Errorf("%q, %v", to, err)
+	}
+}
+
 // TestUnreadable wants nothing to be deleted when something could not be read.
 func TestUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
