@@ -134,24 +134,34 @@ func (n *Notifier) Report(ctx context.Context, j *Job, m notify.Message) error {
 	}
 	var to []*notify.Channel
 	var errs []error
+	changed := false
+	inVain := func(name string) {
+		if _, tried := told[name]; m.Trouble() && !tried {
+			told[name], changed = time.Time{}, true
+		}
+	}
 	for _, c := range n.c.Notify {
-		before.Told = told[c.Name]
+		at, tried := told[c.Name]
+		if before.Told = at; tried && at.IsZero() && m.Event == notify.Recovered {
+			before.Told = m.Time // it could not be told of the trouble: it is of its end, with how much of it there was
+		}
 		if !takes(c, j) || !notify.Wanted(rule(c), before, m) {
 			continue
 		}
 		channel, err := n.Channel(ctx, c)
 		if err != nil {
 			errs = append(errs, err)
+			inVain(c.Name)
 			continue
 		}
 		to = append(to, channel)
 	}
-	changed := false
 	for _, r := range notify.SendAll(ctx, to, m) {
 		errs = append(errs, r.Warnings...)
 		if r.Err != nil {
 			errs = append(errs, r.Err)
 			n.forget(r.Channel)
+			inVain(r.Channel.Name())
 		} else if m.Trouble() {
 			told[r.Channel.Name()], changed = m.Time, true
 		}

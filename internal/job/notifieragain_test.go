@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +54,33 @@ func TestChannelComesBack(t *testing.T) {
 	}
 	if len(got) != 1 || <-got != "/new" {
 		t.Error("nothing came")
+	}
+}
+
+// TestToldInTheEnd: a channel that was down when there was something to be told, such as while a machine starts, hears of it when that is over.
+func TestToldInTheEnd(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the commands are for a POSIX shell")
+	}
+	dir := t.TempDir()
+	up, out := filepath.Join(dir, "up"), filepath.Join(dir, "out")
+	c := &config.Config{Notify: []*config.Channel{{Name: "n", Type: "command", Command: "test -e " + up + " && cat >> " + out, All: true, Tries: 1, On: []string{"failure", "missed", "recovered"}}}}
+	n := NewNotifier(c, filepath.Join(dir, "jobs"))
+	tell := func(e notify.Event, failures, missed int) error {
+		return n.Report(context.Background(), &Job{Name: "photos"}, notify.Message{Event: e, Job: "photos", Time: start, Failures: failures, Missed: missed})
+	}
+	if err := tell(notify.Missed, 20, 20); err == nil {
+		t.Fatal("it is down")
+	}
+	if err := os.WriteFile(up, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // once
+		if err := tell(notify.Recovered, 20, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if raw, _ := os.ReadFile(out); strings.Count(string(raw), `"event":"recovered"`) != 1 {
+		t.Errorf("%s", raw)
 	}
 }
