@@ -15,6 +15,7 @@ import (
 func (r *run) across(ctx context.Context, key string, a, b *object, e *ledger.Entry) error {
 	if b != nil {
 		r.targets++
+		r.foldersThere += int64(b2i(strings.HasSuffix(key, "/")))
 	}
 	switch {
 	case a == nil && b == nil:
@@ -24,6 +25,7 @@ func (r *run) across(ctx context.Context, key string, a, b *object, e *ledger.En
 		return r.extra(b, e)
 	}
 	r.count(a.Size)
+	r.foldersHere += int64(b2i(strings.HasSuffix(key, "/")))
 	if err := r.fitting(key); err != nil {
 		r.refuse(key, r.o.To.Prefix+key, err)
 		return nil

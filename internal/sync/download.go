@@ -31,6 +31,7 @@ import (
 func (r *run) down(ctx context.Context, key string, o *object, l *localFile, e *ledger.Entry) error {
 	if l != nil {
 		r.targets++
+		r.foldersThere += int64(b2i(l.dir))
 	}
 	if o == nil {
 		if l == nil {
@@ -60,6 +61,7 @@ func (r *run) down(ctx context.Context, key string, o *object, l *localFile, e *
 		return nil
 	}
 	r.count(o.Size)
+	r.foldersHere += int64(b2i(folder))
 	j := &job{action: Download, key: key, from: o, local: l}
 	j.entry = counts(e, o)
 	if e != nil && e.ETag == o.ETag {

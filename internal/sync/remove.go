@@ -151,6 +151,7 @@ func (r *run) extra(o *object, e *ledger.Entry) error {
 		r.tellExtra(j)
 		return nil
 	}
+	r.foldersGone += int64(b2i(strings.HasSuffix(o.key, "/")))
 	cost, owed := r.owed(o)
 	r.earlyExtras += cost
 	r.owedExtras = r.owedExtras || owed
@@ -240,12 +241,13 @@ func (r *run) holdsOurs() (bool, error) {
 	return r.ours, err
 }
 
-// guarded fails where more would be deleted than Guard allows.
+// guarded fails where more would be deleted than Guard allows. Folders count for themselves alone: they stay where files are lost, and must not make those look few.
 func (r *run) guarded(n int64) error {
 	g := r.o.Guard
 	e := &GuardError{Deletions: n, Of: r.targets, Guard: g}
+	files, of := n-int64(len(r.folders))-r.foldersGone, r.targets-r.foldersThere
 	switch {
-	case !g.Set && r.res.Files == 0:
+	case !g.Set && (r.res.Files == 0 || r.res.Files == r.foldersHere && files > 0):
 		e.Empty = true
 		return e
 	case g.Set && g.Count >= 0:
@@ -256,7 +258,7 @@ func (r *run) guarded(n int64) error {
 	case !g.Set:
 		g.Percent = 50
 	}
-	if float64(n)*100 > g.Percent*float64(r.targets) {
+	if float64(n)*100 > g.Percent*float64(r.targets) || float64(files)*100 > g.Percent*float64(of) {
 		return e
 	}
 	return nil

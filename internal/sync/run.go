@@ -36,7 +36,9 @@ type run struct {
 
 	extras, costly, frozen, blocked *spill
 	folders                         []string // extra ones of the target, in order
-	targets                         int64    // files of the target
+	targets                         int64    // files of the target, and folders
+	foldersHere, foldersThere       int64    // of the source and of the target, as far as they are objects
+	foldersGone                     int64    // of what is to be deleted in a bucket
 	early, earlyExtras              price.Money
 	owedExtras                      bool // some of what is to be deleted has to be paid for longer
 	keep                            clashes
@@ -315,6 +317,7 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 	o = r.newest(key, l, o, e)
 	if o != nil {
 		r.targets++
+		r.foldersThere += int64(b2i(strings.HasSuffix(key, "/")))
 	}
 	switch {
 	case l == nil && o == nil:
@@ -328,6 +331,7 @@ func (r *run) up(ctx context.Context, key string, l *localFile, o *object, e *le
 		return nil
 	}
 	r.count(l.size)
+	r.foldersHere += int64(b2i(l.dir))
 	if err := r.fitting(key); err != nil {
 		r.refuse(l.path, r.o.To.Prefix+key, err)
 		return nil

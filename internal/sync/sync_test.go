@@ -439,6 +439,42 @@ func TestKeptAside(t *testing.T) {
 	}
 }
 
+// TestGuardOfFolders wants files that are gone to be noticed although their folders are there.
+func TestGuardOfFolders(t *testing.T) {
+	w := newWorld(t, buckettest.MemOptions{})
+	options := func(o sync.Options) sync.Options {
+		o.Metadata, o.Folders, o.Links, o.Delete = true, true, sync.KeepLinks, true
+		return o
+	}
+	for i := range 10 {
+		w.write(fmt.Sprintf("d%d/e/f", i), "x")
+	}
+	w.ok(options(w.options()))
+	remove := func(most int) {
+		for i := range most {
+			_ = os.Remove(filepath.Join(w.folder, fmt.Sprintf("d%d/e/f", i)))
+		}
+	}
+	remove(6)
+	var guard *sync.GuardError
+	if res, err := w.run(options(w.options())); !errors.As(err, &guard) || guard.Empty || guard.Deletions != 6 || res.Deleted > 0 {
+		t.Errorf("%v, %+v", err, res)
+	}
+	remove(10)
+	if res, err := w.run(options(w.options())); !errors.As(err, &guard) || !guard.Empty || res.Deleted > 0 {
+		t.Errorf("%v, %+v", err, res)
+	}
+	w.ok(options(w.back()))
+	for i := range 6 {
+		if _, err := w.mem.Delete(t.Context(), []string{fmt.Sprintf("p/d%d/e/f", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if res, err := w.run(options(w.back())); !errors.As(err, &guard) || guard.Empty || guard.Deletions != 6 || res.Deleted > 0 {
+		t.Errorf("back: %v, %+v", err, res)
+	}
+}
+
 // TestLinkOverFile wants a file to be kept aside that a symlink replaces.
 func TestLinkOverFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
