@@ -245,6 +245,7 @@ func (x *scheduleCommand) install(ctx context.Context) error {
 		return usage("give a source a schedule", "no job has a schedule")
 	}
 	if x.print {
+		x.warnOfSecrets(o)
 		return x.preview(o)
 	}
 	done, err := x.system.Install(ctx, o, x.force)
