@@ -258,7 +258,7 @@ func days(d time.Duration) string {
 // tell tells others; that it fails is a warning.
 func (x *run) tell(ctx context.Context, m notify.Message) {
 	m.StaleAfter = x.r.clockwork().staleAfter(x.j).Seconds()
-	if err := x.r.tell(ctx, x.j, m); err != nil {
+	if err := x.r.tell(context.WithoutCancel(ctx), x.j, m); err != nil {
 		x.warn("nobody, or not everybody, could be told (%s): %v", m.Event, err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"firn/internal/config"
 	"firn/internal/event"
 	"firn/internal/notify"
@@ -53,6 +55,7 @@ type Options struct {
 	Log      *slog.Logger      // nil: none
 	Reporter Reporter          // nil: nobody is told
 	Grace    time.Duration     // that a child has to stop; 0: 2 minutes
+	Telling  time.Duration     // that jobs wait for others to be told of what was missed; 0: a minute
 	Notice   func(text string) // what a person should know beside the log; may be nil. Called by several goroutines
 	Progress func(job string, e event.Event)
 	Began    func(j *Job) // may be nil; called by several goroutines, as the next
@@ -83,6 +86,9 @@ func New(o Options) *Runner {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if o.Telling == 0 {
+		o.Telling = time.Minute
 	}
 	if o.Notice == nil {
 		o.Notice = func(string) {}
@@ -235,15 +241,20 @@ func (s *Summary) Worst() Outcome {
 func (r *Runner) Run(ctx context.Context, plan []Planned) *Summary {
 	s := &Summary{}
 	var queue []*Planned
+	var untold []func(context.Context)
 	for i := range plan {
 		p := &plan[i]
-		s.Missed += r.missed(ctx, p)
+		if p.Decision.Missed > 0 {
+			s.Missed += p.Decision.Missed
+			untold = append(untold, r.missed(p))
+		}
 		if p.Decision.Due {
 			queue = append(queue, p)
 		} else {
 			s.NotDue++
 		}
 	}
+	r.tellMissed(ctx, untold)
 	ended := make(chan Result)
 	mine := 0
 	for len(queue)+mine > 0 {
@@ -316,12 +327,9 @@ func share(a, b *Job) bool {
 	return slices.ContainsFunc(a.touches(), func(name string) bool { return slices.Contains(b.touches(), name) })
 }
 
-// missed notes, and tells, the moments of a job that nothing served.
-func (r *Runner) missed(ctx context.Context, p *Planned) int {
+// missed writes down that runs of a job should have been and were not. What it returns tells of them.
+func (r *Runner) missed(p *Planned) (tell func(context.Context)) {
 	d := &p.Decision
-	if d.Missed == 0 {
-		return 0
-	}
 	now := r.o.Clock.Now()
 	upTo := d.Moment
 	switch {
@@ -341,13 +349,30 @@ func (r *Runner) missed(ctx context.Context, p *Planned) int {
 		m.Next = now
 	}
 	m.Since = r.firstMissed(p)
-	r.o.Log.Warn("missed", "job", p.Job.Name, "runs", d.Missed, "since", m.Since)
-	if err := r.tell(ctx, &p.Job, m); err != nil {
-		r.o.Log.Warn("notify", "job", p.Job.Name, "error", err)
-		r.o.Notice(p.Job.Name + ": " + err.Error())
-	}
 	h.Misses += d.Missed
-	return d.Missed
+	r.o.Log.Warn("missed", "job", p.Job.Name, "runs", d.Missed, "since", m.Since)
+	return func(ctx context.Context) {
+		if err := r.tell(ctx, &p.Job, m); err != nil {
+			r.o.Log.Warn("notify", "job", p.Job.Name, "error", err)
+			r.o.Notice(p.Job.Name + ": " + err.Error())
+		}
+	}
+}
+
+// tellMissed tells of all that was missed, side by side, before jobs begin: the other way round somebody would hear of the end of trouble first. Channels that do not answer hold the jobs up for
+// no longer than Options.Telling, however many there are; who was not told then hears of it later.
+func (r *Runner) tellMissed(ctx context.Context, untold []func(context.Context)) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.o.Telling, errTelling)
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, tell := range untold {
+		g.Go(func() error {
+			tell(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait() // what fails has been told
 }
 
 // firstMissed returns the first moment that was missed; zero: it cannot be told.
@@ -367,12 +392,14 @@ func (r *Runner) firstMissed(p *Planned) time.Time {
 // tellTime bounds how long telling of one thing may take.
 const tellTime = 5 * time.Minute
 
-// tell tells others, also where everything else is being stopped.
+var errTelling = errors.New("telling of it took too long")
+
+// tell tells others.
 func (r *Runner) tell(ctx context.Context, j *Job, m notify.Message) error {
 	if r.o.Reporter == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tellTime, errors.New("telling of it took too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, tellTime, errTelling)
 	defer cancel()
 	return r.o.Reporter.Report(ctx, j, m)
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -432,5 +433,37 @@ func TestReports(t *testing.T) {
 	found, _ := filepath.Glob(filepath.Join(w.dir, "ok", "reports", "*.json"))
 	if len(found) != 5 || filepath.Base(found[4]) != "20260203T120800.000Z.json" {
 		t.Errorf("%q", found)
+	}
+}
+
+// silent is a reporter of whom nothing comes back until it is given up.
+type silent struct{ asked atomic.Int64 }
+
+func (s *silent) Report(ctx context.Context, _ *Job, m notify.Message) error {
+	if m.Event != notify.Missed {
+		return nil
+	}
+	s.asked.Add(1)
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// TestMissedHoldsUp has channels that never answer: what was missed is counted, the jobs run all the same, and one wait does for all of them.
+func TestMissedHoldsUp(t *testing.T) {
+	w := newWorld(t, "ok", "unread")
+	w.run(Wish{Scheduled: true})
+	w.clock.pass(10 * 24 * time.Hour)
+	s := &silent{}
+	w.make(func(o *Options) { o.Reporter, o.Telling = s, 20*time.Millisecond })
+	for name, rep := range w.run(Wish{Scheduled: true}) {
+		if rep.Missed != 9 {
+			t.Errorf("%s: missed %d", name, rep.Missed)
+		}
+	}
+	if n := s.asked.Load(); n != 2 {
+		t.Errorf("%d were to be told", n)
+	}
+	if w.run(Wish{Scheduled: true}); s.asked.Load() != 2 {
+		t.Error("what was missed is counted again")
 	}
 }
