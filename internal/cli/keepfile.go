@@ -150,6 +150,9 @@ func (rules keepRules) verdicts(items []snapshot.Item, now time.Time, loc *time.
 				mine = append(mine, items[k])
 			}
 		}
+		if rules[i].ambiguous(mine) {
+			continue
+		}
 		for _, v := range retain.Decide(toRetain(mine), rules[i].policy, now, loc) {
 			if have, named := all[v.ID]; !named || v.Keep && !have.Keep {
 				all[v.ID] = v
@@ -158,6 +161,11 @@ func (rules keepRules) verdicts(items []snapshot.Item, now time.Time, loc *time.
 	}
 	keepBases(items, all)
 	return all
+}
+
+// ambiguous reports whether a rule that goes by the name of a host speaks of several: names need not differ, the scopes in which hosts store do. Two machines called alike must not prune one another.
+func (r *keepRule) ambiguous(mine []snapshot.Item) bool {
+	return r.Host != "" && slices.ContainsFunc(mine, func(it snapshot.Item) bool { return it.Scope != mine[0].Scope })
 }
 
 // decide returns the snapshots that go.
@@ -215,6 +223,15 @@ func (rules keepRules) tell(c *console, items []snapshot.Item) {
 		}
 	}
 	for k := range rules {
+		var mine []snapshot.Item
+		for i := range items {
+			if rules[k].speaksOf(&items[i]) {
+				mine = append(mine, items[i])
+			}
+		}
+		if rules[k].ambiguous(mine) {
+			c.warn("several hosts are called %s and have a source %s: all their snapshots stay (name one by its id in --keep-file; firn source list tells it)", rules[k].Host, rules[k].Source)
+		}
 		if !used[k] {
 			c.explain("%s: there are no snapshots of it", rules[k].Source)
 		}

@@ -150,3 +150,22 @@ func FuzzKeepRules(f *testing.F) {
 		}
 	})
 }
+
+// TestKeepTwins has two machines of one name: a rule for it forgets nothing of either, one for the id of a source does.
+func TestKeepTwins(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	one, other := daily(10, originOf(1, "dir", "", "/home"), "raspberrypi", now), daily(10, originOf(2, "dir", "", "/home"), "raspberrypi", now)
+	for i := range one {
+		one[i].Scope[0], other[i].Scope[0] = 1, 2
+	}
+	items := append(one, other...)
+	for source, want := range map[string]int{"/home": 0, originOf(2, "", "", "").ID.String(): 9} {
+		rules, err := parseKeepRules([]byte(fmt.Sprintf(`[{"source": %q, "host": "raspberrypi", "keep": ["--keep-last=1"]}]`, source)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gone := rules.decide(items, now, time.UTC); len(gone) != want {
+			t.Errorf("%s: %d go, want %d", source, len(gone), want)
+		}
+	}
+}
