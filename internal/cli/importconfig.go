@@ -19,6 +19,7 @@ type importFile struct {
 	out    string
 	repo   string // where the repository will be, or below what
 	folder string // for secrets
+	placed bool   // it was given
 	force  bool
 
 	read func(x *importFile, name string, raw []byte) (*migrate.Result, error)
@@ -62,7 +63,7 @@ a repository. The passwords go into files of their own, readable by you alone; n
 	x.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&x.repo, "repo", "r", "", "below which the repositories will be, such as s3://bucket")
-	fl.StringVar(&x.folder, "folder", "", "where the files with the passwords go (secrets/ beside --output, else firn's folder of configuration)")
+	fl.StringVar(&x.folder, "folder", "", "where the files with the passwords go (secrets/ beside --output)")
 	x.read = func(x *importFile, name string, raw []byte) (*migrate.Result, error) {
 		if x.repo == "" {
 			return nil, usage("such as --repo s3://bucket", "below which location will the repositories be?")
@@ -85,7 +86,7 @@ func newImportTool(c *console, use, short, long, example string, read func(name 
 	x.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&x.repo, "repo", "r", "", "where the repository will be: a folder or s3://bucket/prefix")
-	fl.StringVar(&x.folder, "folder", "", "where a file with the passphrase goes (secrets/ beside --output, else firn's folder of configuration)")
+	fl.StringVar(&x.folder, "folder", "", "where a file with the passphrase goes (secrets/ beside --output)")
 	x.read = func(x *importFile, name string, raw []byte) (*migrate.Result, error) {
 		if x.repo == "" {
 			return nil, usage("such as --repo s3://bucket/nas", "where will the repository be?")
@@ -126,8 +127,9 @@ no equivalent. PASSPHRASE goes into a file of its own and opens the new reposito
 
 // findFolder chooses where secrets go.
 func (x *importFile) findFolder() (err error) {
+	x.placed = x.folder != ""
 	switch {
-	case x.folder != "":
+	case x.placed:
 	case x.out != "":
 		x.folder = filepath.Join(filepath.Dir(x.out), "secrets")
 	case os.Geteuid() == 0:
@@ -156,6 +158,9 @@ func (x *importFile) run(name string) error {
 	if err != nil {
 		return err
 	}
+	if len(r.Secrets) > 0 && x.out == "" && !x.placed {
+		return usage("give --output FILE, and it goes into secrets/ beside that, or --folder; nothing was written", "%q holds %s: where is it to be kept?", name, counted(int64(len(r.Secrets)), "secret"))
+	}
 	if err := x.free(r); err != nil {
 		return err
 	}
@@ -176,7 +181,7 @@ func (x *importFile) run(name string) error {
 func readBounded(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, missing(name, err)
+		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	return io.ReadAll(io.LimitReader(f, migrate.MaxFile+1))

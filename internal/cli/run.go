@@ -269,6 +269,11 @@ func (c *console) showRun(sum *job.Summary) {
 		t.row(r.Job, string(r.Outcome), took, sent, text)
 	}
 	t.print()
+	for i := range sum.Results {
+		if r := &sum.Results[i].Report; r.Hint != "" && r.Outcome == job.Failed {
+			c.say("hint", r.Job+": "+r.Hint)
+		}
+	}
 }
 
 // tellNext says why nothing was run.

@@ -143,6 +143,9 @@ func (n *napback) top(b *block) error {
 			return err
 		}
 		for _, inner := range b.blocks {
+			if isNapbackSource(inner.kind) {
+				n.add(inner.line, "<%s %s> inside of <%s %s>: a block has a timing of its own, for s3napback, too; what the cycle says does not count for it", inner.given, inner.name, b.given, b.name)
+			}
 			if err := n.top(inner); err != nil {
 				return err
 			}
