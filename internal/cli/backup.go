@@ -172,7 +172,7 @@ func (x *backupCommand) run(ctx context.Context, args []string, dash int) error 
 		x.store.recall = false
 		s, scope, err = x.open(ctx, p)
 	}
-	for err != nil && x.also.standIn(x.c, &x.store, err) {
+	for err != nil && ctx.Err() == nil && x.also.standIn(x.c, &x.store, err) {
 		s, scope, err = x.open(ctx, p)
 	}
 	if err != nil {
