@@ -35,6 +35,10 @@ type Command struct {
 	Notes func(string)  // told of each line of its standard error as it comes, by a goroutine of ours; may be nil
 	Print io.Writer     // Feed: gets its standard output; nil: nobody
 
+	// Finish is for programs to which an end of their input in the wrong place is an error, and which may be at work on what was right before it: where r of Feed fails, they are given that end, and
+	// so long to end by themselves, before they are stopped. 0: they are stopped at once, since the end would tell them that they have everything.
+	Finish time.Duration
+
 	grace    time.Duration // for what still holds its output after it has ended; 0: 10 s
 	patience time.Duration // between the two signals; 0: 2 s
 	after    func(d time.Duration, f func()) (stop func() bool)
@@ -182,6 +186,10 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 	}
 	readErr, unread := run.fill(r)
 	if readErr != nil {
+		if p.Finish > 0 {
+			_ = ours.Close()
+			run.letFinish(p.Finish)
+		}
 		run.stop(errClosed)
 	}
 	run.outlast()
@@ -194,6 +202,17 @@ func (p Command) Feed(ctx context.Context, r io.Reader) error {
 		return run.failed(ErrUnread)
 	}
 	return err
+}
+
+// letFinish waits for the end of a program whose input has ended.
+func (r *running) letFinish(most time.Duration) {
+	over := make(chan struct{})
+	defer r.p.timer(most, func() { close(over) })()
+	select {
+	case <-r.exited:
+	case <-r.stuck: // it was stopped meanwhile, by whoever waits for all of this
+	case <-over:
+	}
 }
 
 // outlast waits for the end of a program that was stopped: the end of its input would tell one that does not go at once that it has everything.

@@ -559,3 +559,29 @@ func TestEnvironmentAndFolder(t *testing.T) {
 		t.Error(string(out), err)
 	}
 }
+
+// TestFeedFinish has programs whose input fails end by themselves, which they tell by a file, or not in time.
+func TestFeedFinish(t *testing.T) {
+	why := errors.New("lost")
+	file := filepath.Join(t.TempDir(), "done")
+	c := Command{Name: "sh", Args: []string{"-c", `cat >/dev/null; echo done >"$0"`, file}, Finish: 10 * time.Minute}
+	if err := c.Feed(t.Context(), io.MultiReader(strings.NewReader("half"), &failing{why})); err != why {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("it did not finish: %v", err)
+	}
+	c = Command{Name: "sh", Args: []string{"-c", "exec sleep 1000"}, Finish: time.Millisecond}
+	if err := c.Feed(t.Context(), &failing{why}); err != why {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Finish = 10 * time.Minute
+	err := c.Feed(ctx, readerFunc(func([]byte) (int, error) {
+		cancel()
+		return 0, why
+	}))
+	if err != why {
+		t.Errorf("%v", err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"firn/internal/source"
 )
@@ -211,7 +212,8 @@ func (t *Taker) Take(ctx context.Context, l source.Link) error {
 		args = append(args, "-r", fmt.Sprintf("%d:%d", p.from, p.last))
 	}
 	c := t.tools.command("svnadmin", append(args, p.dir)...)
-	c.Idle = 0 // a revision may take long
+	c.Idle = 0             // a revision may take long
+	c.Finish = time.Minute // it stores a revision first and its date then: killed in between, it leaves one that nobody recognizes
 	if p.from == p.first {
 		return c.Feed(ctx, r)
 	}
