@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -326,7 +327,7 @@ func (b *borgmatic) monitors() {
 
 // channel adds one.
 func (b *borgmatic) channel(e *entry, line int, kind, address string, on []string) {
-	if !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") || withPassword(address) {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || withPassword(address) {
 		b.add(line, "%s: want an address without a password in it (url_file names a file with it): left out", e.wish)
 		return
 	}
