@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -177,7 +179,16 @@ func lost(err error) error {
 	if untrusted(err) {
 		return &failure{reason: ErrCertificate, err: err}
 	}
+	if timedOut(err) {
+		return &failure{reason: ErrTimeout, temporary: true}
+	}
 	return &failure{reason: ErrUnreachable, err: err, temporary: true}
+}
+
+// timedOut reports whether the network gave up: it may notice the end of the time before the context does.
+func timedOut(err error) bool {
+	var n net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }
 
 // untrusted reports whether it is the certificate of the other side that is wrong, or that it does not speak TLS as it should: trying again does not help.

@@ -271,7 +271,7 @@ func (p *post) judge(err error) *failure {
 		case 432, 454, 530, 534, 535, 538:
 			f.reason = ErrAuth
 		}
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		f.reason = ErrTimeout
 	case untrusted(err):
 		f.reason, f.temporary = ErrCertificate, false
