@@ -144,7 +144,7 @@ type Options struct {
 	OneFileSystem bool
 
 	Region *price.Region                          // nil: nothing is priced
-	Agree  func(ctx context.Context, d Due) error // asked before anything is done that costs more than its requests; an error: it is left. nil: yes
+	Agree  func(ctx context.Context, d Due) error // asked before a least stay is cut short or anything is thawed, not about egress and fees of classes that are read at once; an error: it is left. nil: yes
 	Thaw   *Thawing                               // nil: cold objects are not thawed, and reported
 
 	Now    func() time.Time                                 // nil: time.Now
