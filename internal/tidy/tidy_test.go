@@ -33,7 +33,13 @@ var house = []room{
 
 	{"cli", 7, "one file per command: parses, calls a verb, renders; decides nothing"},
 
-	{"web", 6, "the local pages; call what the commands call"},
+	{"web", 6, "the local pages: layout, repositories kept open for them, what was begun from them; calls what the commands call"},
+	{"web/gate", 6, "who may ask for a page: one-time tokens, sessions, names of this machine, forged requests"},
+	{"web/desk", 6, "pages: how all stands, and what can be begun"},
+	{"web/look", 6, "pages: what snapshots hold: folders, search, versions, differences, previews"},
+	{"web/history", 6, "pages: time and money: calendar, storage, cost"},
+	{"web/wizard", 6, "pages: a basket of files, its priced plan, and its way back"},
+	{"mount", 6, "snapshots as a file system; a face as the pages are, since it decides nothing"},
 	{"serve", 6, "the daemon: jobs by the clock, reloading, health; runs what the command line runs"},
 
 	{"job", 5, "named jobs, schedule, history: what both faces call"},
@@ -108,6 +114,7 @@ var house = []room{
 	{"schedule", 0, "pure: when something is to happen"},
 	{"policy", 0, "pure: the least rights that a host needs, as documents for whoever grants them"},
 	{"price", 0, "pure: what things cost"},
+	{"plot", 0, "pure: pictures of numbers over time, as SVG"},
 	{"glob", 0, "pure: patterns of paths"},
 	{"source", 0, "contract between the backup and whatever has the data; lower than other contracts, since what runs programs for adapters speaks in it"},
 	{"event", 0, "pure: what a verb tells while it runs"},
@@ -126,6 +133,7 @@ var house = []room{
 	{"cmd/coldtest", testsOnly, "starts that server on the loopback interface, to try firn with; does not ship"},
 	{"mounttest", testsOnly, "runs tests among mounts and processes of their own, with zfs-fuse or btrfs on a file"},
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
+	{"cmd/firn-sim", testsOnly, "runs that world for as long as one likes; does not ship"},
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
 	{"tidy", testsOnly, "these rules"},
