@@ -127,6 +127,7 @@ var house = []room{
 	{"bucket/buckettest", testsOnly, "one conformance suite for every keeper of plain objects, and one in memory that fails as it is told"},
 	{"storetest/versitygw", testsOnly, "a strict S3 server on the loopback interface, for the suite"},
 	{"storetest/wrappers", testsOnly, "every wrapper around a store, to run the suite through"},
+	{"doctest", testsOnly, "runs what the documents tell people to type, each page in a small world of its own"},
 	{"dbtest", testsOnly, "real database servers for the adapters that store databases, and for whoever runs these"},
 	{"faultstore", testsOnly, "a store that fails as it is told"},
 	{"coldtest", testsOnly, "an S3 server with cold classes, a clock and a bill"},
