@@ -1,0 +1,193 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"firn/internal/units"
+	"firn/internal/web/gate"
+)
+
+//go:embed assets
+var assetFiles embed.FS
+
+//go:embed layout.html
+var layoutText string
+
+// Frame is what stands around the content of a page.
+type Frame struct {
+	Title   string
+	Section string        // entry of the navigation that this is: overview, run, snapshots, calendar, cost, search, restore
+	Archive *Archive      // that it is about; nil: none
+	Crumbs  []Crumb       // the way here, the last one without an address
+	Notices []Notice      // above the content
+	Refresh time.Duration // after which a browser without scripts asks again; 0: it does not
+	Status  int           // of HTTP; 0: 200
+}
+
+// Crumb is a step of the way to a page.
+type Crumb struct{ Text, Address string }
+
+// Notice is something to be said above a page.
+type Notice struct {
+	Level string // error, warning, note
+	Text  string
+	Hint  string
+}
+
+// Main is what the template "main" of a page gets.
+type Main struct {
+	Frame
+	Token string // of forms: <input type="hidden" name="csrf" value="{{.Token}}">
+	D     any    // of the page
+}
+
+// Base is where the addresses of the page's repository begin, such as /r/nas; empty: it has none.
+func (f *Frame) Base() string {
+	if f.Archive == nil {
+		return ""
+	}
+	return "/r/" + f.Archive.place.Name
+}
+
+// layout is the template around all pages, and the files that belong to it.
+type layout struct {
+	names map[string]string // of an asset → its address
+	files map[string]asset  // by the last part of the address
+}
+
+type asset struct {
+	name string
+	body []byte
+}
+
+func newLayout() (*layout, error) {
+	l := &layout{names: map[string]string{}, files: map[string]asset{}}
+	all, err := fs.ReadDir(assetFiles, "assets")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range all {
+		body, err := assetFiles.ReadFile("assets/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(body)
+		ext := path.Ext(f.Name())
+		name := strings.TrimSuffix(f.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+		l.names[f.Name()], l.files[name] = "/assets/"+name, asset{f.Name(), body}
+	}
+	return l, nil
+}
+
+// assets serves them. Their addresses change with what they say, so browsers may keep them.
+func (l *layout) assets() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, ok := l.files[r.PathValue("name")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
+		http.ServeContent(w, r, a.name, time.Time{}, bytes.NewReader(a.body))
+	})
+}
+
+// Template parses a page, which defines "main" and gets a Main. Files are those of fsys, by their names.
+func Template(fsys fs.FS, names ...string) *template.Template {
+	t := template.Must(template.New("layout").Funcs(functions).Parse(layoutText))
+	return template.Must(t.ParseFS(fsys, names...))
+}
+
+// functions are what templates may call.
+var functions = template.FuncMap{
+	"size":  func(n int64) string { return units.Size(n).String() },
+	"count": units.Count,
+	"path":  EncodePath,
+	"show":  ShownPath,
+	"when":  func(t time.Time) template.HTML { return timeElement(t) },
+	"asset": func(name string) string { return theLayout.names[name] },
+}
+
+var theLayout = func() *layout {
+	l, err := newLayout()
+	if err != nil {
+		panic(err) // what is embedded can be read
+	}
+	return l
+}()
+
+// timeElement is a moment as people read it, with the exact one for programs.
+func timeElement(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "never"
+	}
+	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + t.Local().Format("2006-01-02 15:04") + `</time>`)
+}
+
+// EncodePath is the path of a file as it stands in addresses and forms.
+func EncodePath(p []byte) string { return base64.RawURLEncoding.EncodeToString(p) }
+
+// DecodePath takes it back.
+func DecodePath(text string) ([]byte, error) {
+	if len(text) > 64<<10 {
+		return nil, &StatusError{Code: http.StatusBadRequest, Text: "the path is too long"}
+	}
+	p, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, &StatusError{Code: http.StatusBadRequest, Text: "that is no path"}
+	}
+	return p, nil
+}
+
+// ShownPath is a path as people are shown it: quoted where it holds what does not print.
+func ShownPath(p []byte) string {
+	text := string(p)
+	if len(p) == 0 {
+		return "."
+	}
+	if q := strconv.Quote(text); q[1:len(q)-1] != strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), `"`, `\"`) {
+		return q
+	}
+	return text
+}
+
+// Render answers with a page.
+func (s *Site) Render(w http.ResponseWriter, r *http.Request, f Frame, t *template.Template, data any) error {
+	var b bytes.Buffer
+	m := struct {
+		Main
+		Site    *Site
+		Version string
+	}{Main{Frame: f, Token: gate.Token(r), D: data}, s, s.o.Version}
+	if err := t.ExecuteTemplate(&b, "layout", &m); err != nil {
+		return fmt.Errorf("page %q: %w", f.Title, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if f.Status != 0 {
+		w.WriteHeader(f.Status)
+	}
+	_, _ = b.WriteTo(w) // who is gone is gone
+	return nil
+}
+
+var failPage = template.Must(template.Must(template.New("layout").Funcs(functions).Parse(layoutText)).Parse(`{{define "main"}}<p><a href="/">Overview</a></p>{{end}}`))
+
+// fail answers with a page about an error.
+func (l *layout) fail(s *Site, w http.ResponseWriter, r *http.Request, code int, text, hint string) {
+	f := Frame{Title: http.StatusText(code), Status: code, Notices: []Notice{{Level: "error", Text: text, Hint: hint}}}
+	if err := s.Render(w, r, f, failPage, nil); err != nil {
+		http.Error(w, text, code)
+	}
+}
