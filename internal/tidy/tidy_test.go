@@ -39,6 +39,7 @@ var house = []room{
 	{"web/look", 6, "pages: what snapshots hold: folders, search, versions, differences, previews"},
 	{"web/history", 6, "pages: time and money: calendar, storage, cost"},
 	{"web/wizard", 6, "pages: a basket of files, its priced plan, and its way back"},
+	{"web/webtest", testsOnly, "a site over a small repository, and a browser of sorts, for the tests of pages"},
 	{"mount", 6, "snapshots as a file system; a face as the pages are, since it decides nothing"},
 	{"serve", 6, "the daemon: jobs by the clock, reloading, health; runs what the command line runs"},
 
