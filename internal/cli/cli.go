@@ -37,6 +37,7 @@ var Version = "devel"
 
 // Main runs the command line args, without the program's name, and returns the exit code.
 func Main(args []string) int {
+	noCore()
 	debug.SetGCPercent(50) // most of the memory is buffers that stay: garbage is cheap to collect, and small machines thank for it
 	c := newConsole(os.Stdin, os.Stdout, os.Stderr)
 	ctx, stop := c.watchSignals(context.Background())
