@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,47 +36,63 @@ type Stop struct{ Why Why }
 
 func (s *Stop) Error() string { return "stopped: " + string(s.Why) }
 
-// child is one run of this program for a job.
-type child struct {
-	program []string // with leading arguments
-	args    []string
-	env     []string
-	grace   time.Duration
-	clock   Clock
+// Child is one run of this program by itself: of a job, or of what was begun from a page. Program, Env, Line and one of Object and Output must be set.
+//
+// It runs in a process group of its own. Where this process is killed, it is told to stop on Linux; elsewhere it ends when it tells how far it is.
+type Child struct {
+	Program []string // with leading arguments
+	Args    []string
+	Env     []string
+	Input   []byte        // its standard input; nil: that is empty. It may be wiped once Run has returned
+	Grace   time.Duration // to stop by itself; 0: two minutes
+	Clock   Clock         // nil: that of the machine
 
-	object func(o map[string]json.RawMessage, raw []byte) // each JSON object, in order, by one goroutine
-	line   func(string)                                   // each line of standard error, likewise by another one
+	Object func(o map[string]json.RawMessage, raw []byte) // each JSON object, in order, by one goroutine
+	Line   func(string)                                   // each line of standard error, likewise by another one
+	Output io.Writer                                      // takes its standard output as it is, in the place of Object. Where that fails the child is told to stop
 
 	cmd *exec.Cmd
 }
 
-// ending is how a child ended.
-type ending struct {
-	code    int    // -1: it did not end by itself, or was never started
-	signal  string // that ended it; empty: none
-	stopped bool   // it was told to stop
-	killed  bool   // and had to be killed, or is past even that
-	garbage int64  // lines of its standard output that are no JSON objects
-	first   string // the first of them
-	err     error  // why it could not be started, or waited for
+// Ending is how a child ended.
+type Ending struct {
+	Code    int    // -1: it did not end by itself, or was never started
+	Signal  string // that ended it; empty: none
+	Stopped bool   // it was told to stop
+	Killed  bool   // and had to be killed, or is past even that
+	Garbage int64  // lines of its standard output that are no JSON objects
+	First   string // the first of them
+	Err     error  // why it could not be started, or waited for
+	Output  error  // why what it said could not be passed on to Child.Output
 }
 
-// run starts the child and waits for its end. ctx ends: it is told to stop.
-func (c *child) run(ctx context.Context) (e ending) {
-	e.code = -1
+// Run starts the child and waits for its end. ctx ends: it is told to stop.
+func (c *Child) Run(ctx context.Context) (e Ending) {
+	e.Code = -1
+	if c.Clock == nil {
+		c.Clock = System{}
+	}
+	if c.Grace <= 0 {
+		c.Grace = stopGrace
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	out, outEnd, err := os.Pipe()
 	if err != nil {
-		e.err = err
+		e.Err = err
 		return e
 	}
 	said, saidEnd, err := os.Pipe()
 	if err != nil {
 		_, _ = out.Close(), outEnd.Close()
-		e.err = err
+		e.Err = err
 		return e
 	}
-	c.cmd = exec.Command(c.program[0], append(c.program[1:len(c.program):len(c.program)], c.args...)...)
-	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = c.env, outEnd, saidEnd
+	c.cmd = exec.Command(c.Program[0], append(c.Program[1:len(c.Program):len(c.Program)], c.Args...)...)
+	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = c.Env, outEnd, saidEnd
+	if c.Input != nil {
+		c.cmd.Stdin = bytes.NewReader(c.Input)
+	}
 	exited := make(chan error, 1)
 	started := make(chan error, 1)
 	go startAndWait(c.cmd, started, exited)
@@ -83,13 +100,30 @@ func (c *child) run(ctx context.Context) (e ending) {
 	_, _ = outEnd.Close(), saidEnd.Close()
 	if err != nil {
 		_, _ = out.Close(), said.Close()
-		e.err = err
+		e.Err = err
 		return e
 	}
 	var readers sync.WaitGroup
-	readers.Go(func() { e.garbage, e.first = c.objects(out) })
+	passed := make(chan struct{})
+	readers.Go(func() {
+		defer close(passed)
+		if c.Output == nil {
+			e.Garbage, e.First = c.objects(out)
+			return
+		}
+		if _, e.Output = io.Copy(c.Output, out); e.Output != nil {
+			_ = out.Close()
+			cancel()
+		}
+	})
 	readers.Go(func() { c.lines(said) })
 	status, ended := c.await(ctx, exited, &e)
+	if c.Output != nil && ended {
+		select { // who takes it may be slow
+		case <-passed:
+		case <-ctx.Done():
+		}
+	}
 	c.drain(&readers, out, said)
 	if ended {
 		e.judge(status)
@@ -98,25 +132,25 @@ func (c *child) run(ctx context.Context) (e ending) {
 }
 
 // await waits for the end, and stops the child where ctx ends. ended false: it does not end.
-func (c *child) await(ctx context.Context, exited chan error, e *ending) (status error, ended bool) {
+func (c *Child) await(ctx context.Context, exited chan error, e *Ending) (status error, ended bool) {
 	select {
 	case status = <-exited:
 		return status, true
 	case <-ctx.Done():
 	}
-	e.stopped = true
+	e.Stopped = true
 	askChild(c.cmd)
 	for range 2 { // then a signal that it cannot refuse, then no more patience
-		late, stop := c.clock.After(c.grace)
+		late, stop := c.Clock.After(c.Grace)
 		select {
 		case status = <-exited:
 			stop()
-			if e.killed {
+			if e.Killed {
 				killChild(c.cmd) // what it left
 			}
 			return status, true
 		case <-late:
-			e.killed = true
+			e.Killed = true
 			killChild(c.cmd)
 		}
 	}
@@ -124,10 +158,10 @@ func (c *child) await(ctx context.Context, exited chan error, e *ending) (status
 }
 
 // drain waits for the readers. What the child left running may hold the pipes.
-func (c *child) drain(readers *sync.WaitGroup, pipes ...*os.File) {
+func (c *Child) drain(readers *sync.WaitGroup, pipes ...*os.File) {
 	done := make(chan struct{})
 	go func() { readers.Wait(); close(done) }()
-	late, stop := c.clock.After(outputGrace)
+	late, stop := c.Clock.After(outputGrace)
 	select {
 	case <-done:
 		stop()
@@ -145,21 +179,21 @@ func (c *child) drain(readers *sync.WaitGroup, pipes ...*os.File) {
 }
 
 // judge reads the status.
-func (e *ending) judge(status error) {
+func (e *Ending) judge(status error) {
 	var exit *exec.ExitError
 	switch {
 	case status == nil:
-		e.code = 0
+		e.Code = 0
 	case errors.As(status, &exit):
-		e.code = exit.ExitCode()
-		e.signal = signalOf(exit.ProcessState)
+		e.Code = exit.ExitCode()
+		e.Signal = signalOf(exit.ProcessState)
 	default:
-		e.err = status
+		e.Err = status
 	}
 }
 
 // objects reads standard output: JSON objects, one a line. Anything else is counted, and thrown away.
-func (c *child) objects(r io.Reader) (garbage int64, first string) {
+func (c *Child) objects(r io.Reader) (garbage int64, first string) {
 	cut := &lineCutter{most: maxObject}
 	cut.each = func(line []byte, whole bool) {
 		if len(line) == 0 {
@@ -167,7 +201,7 @@ func (c *child) objects(r io.Reader) (garbage int64, first string) {
 		}
 		var o map[string]json.RawMessage
 		if whole && line[0] == '{' && json.Unmarshal(line, &o) == nil {
-			c.object(o, line)
+			c.Object(o, line)
 			return
 		}
 		if garbage == 0 {
@@ -180,11 +214,11 @@ func (c *child) objects(r io.Reader) (garbage int64, first string) {
 }
 
 // lines reads standard error.
-func (c *child) lines(r io.Reader) {
+func (c *Child) lines(r io.Reader) {
 	cut := &lineCutter{most: tailLine}
 	cut.each = func(line []byte, _ bool) {
 		if text := strings.TrimRight(strings.ToValidUTF8(string(line), "\uFFFD"), " \r"); text != "" {
-			c.line(text)
+			c.Line(text)
 		}
 	}
 	cut.read(r)
@@ -244,8 +278,8 @@ func clip(s string, most int) string {
 	return s[:most] + "…"
 }
 
-// tail keeps the last lines.
-type tail struct {
+// Tail keeps the last lines that a child says.
+type Tail struct {
 	mu    sync.Mutex
 	lines []string
 	total int64
@@ -253,7 +287,15 @@ type tail struct {
 	hint  string
 }
 
-func (t *tail) add(line string) {
+// Last returns the error and the hint with which a child ended, by what it said; empty: it told none.
+func (t *Tail) Last() (err, hint string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err, t.hint
+}
+
+// Add takes a line.
+func (t *Tail) Add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total++
@@ -269,17 +311,17 @@ func (t *tail) add(line string) {
 	}
 }
 
-// words says in a few words how a child ended that did not end well; empty: it did, or told an error itself.
-func (e *ending) words() string {
+// Words says in a few words how a child ended that did not end well; empty: it did, or told an error itself.
+func (e *Ending) Words() string {
 	switch {
-	case e.err != nil:
-		return e.err.Error()
-	case e.killed && e.code < 0 && e.signal == "":
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Killed && e.Code < 0 && e.Signal == "":
 		return "it was told to stop, then killed, and does not end"
-	case e.signal == "killed" && !e.stopped:
+	case e.Signal == "killed" && !e.Stopped:
 		return "it was ended by signal \"killed\", as the system does where memory runs out"
-	case e.signal != "":
-		return fmt.Sprintf("it was ended by signal %q", e.signal)
+	case e.Signal != "":
+		return fmt.Sprintf("it was ended by signal %q", e.Signal)
 	}
 	return ""
 }

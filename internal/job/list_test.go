@@ -92,7 +92,7 @@ func TestList(t *testing.T) {
 
 func quoted(words []string) (all []string) {
 	for _, w := range words {
-		all = append(all, typed([]string{w}))
+		all = append(all, Typed([]string{w}))
 	}
 	return all
 }

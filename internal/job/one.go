@@ -30,7 +30,7 @@ type run struct {
 	log  *slog.Logger
 	book *book
 
-	said   tail
+	said   Tail
 	tally  tally
 	report Report
 	path   string
@@ -414,13 +414,13 @@ func (x *run) child(stop context.Context) {
 		return
 	}
 	rep.Command = append(slices.Clone(x.r.o.Program), line...)
-	x.log.Info("begins", "kind", x.j.Kind, "cause", rep.Cause, "command", typed(rep.Command))
-	c := &child{program: x.r.o.Program, args: line, env: env, grace: x.r.o.Grace, clock: x.r.o.Clock, object: x.tally.take, line: x.heard}
-	e := c.run(stop)
-	if e.code >= 0 {
-		rep.ExitCode = &e.code
+	x.log.Info("begins", "kind", x.j.Kind, "cause", rep.Cause, "command", Typed(rep.Command))
+	c := &Child{Program: x.r.o.Program, Args: line, Env: env, Grace: x.r.o.Grace, Clock: x.r.o.Clock, Object: x.tally.take, Line: x.heard}
+	e := c.Run(stop)
+	if e.Code >= 0 {
+		rep.ExitCode = &e.Code
 	}
-	rep.Signal = e.signal
+	rep.Signal = e.Signal
 	var s *Stop
 	_ = errors.As(context.Cause(stop), &s) // nil: nobody stopped it
 	rep.Outcome, rep.Why, rep.Error = x.tally.verdict(&e, s, x.said.err)
@@ -437,7 +437,7 @@ func (x *run) child(stop context.Context) {
 
 // heard takes a line of standard error.
 func (x *run) heard(line string) {
-	x.said.add(line)
+	x.said.Add(line)
 	switch n := x.said.total; {
 	case n == logLines+1:
 		x.log.Warn("it says so much that the rest is left out; the report has its last lines")
@@ -573,8 +573,8 @@ func (x *run) hooksAfter(ctx context.Context) {
 	}
 }
 
-// typed is a command line as a person would type it.
-func typed(words []string) string {
+// Typed is a command line as a person would type it.
+func Typed(words []string) string {
 	var b strings.Builder
 	for i, w := range words {
 		if i > 0 {

@@ -188,43 +188,43 @@ func (t *tally) total() Amounts {
 const interrupted = "interrupted"
 
 // verdict says how a run ended. stop is why it was told to; nil: it was not.
-func (t *tally) verdict(e *ending, stop *Stop, words string) (o Outcome, why Why, text string) {
+func (t *tally) verdict(e *Ending, stop *Stop, words string) (o Outcome, why Why, text string) {
 	if words == "" && len(t.errors) > 0 {
 		words = strings.Join(t.errors, "; ")
 	}
 	garbage := ""
-	if e.garbage > 0 {
-		garbage = fmt.Sprintf("; it printed %d lines that mean nothing here, the first of them %q", e.garbage, e.first)
+	if e.Garbage > 0 {
+		garbage = fmt.Sprintf("; it printed %d lines that mean nothing here, the first of them %q", e.Garbage, e.First)
 	}
 	switch {
-	case e.err != nil:
-		return Failed, "", e.words() + garbage
-	case e.code == 0 && t.results > 0:
+	case e.Err != nil:
+		return Failed, "", e.Words() + garbage
+	case e.Code == 0 && t.results > 0:
 		o, why = t.ended()
 		return o, why, ""
-	case stop != nil && e.stopped:
+	case stop != nil && e.Stopped:
 		switch {
-		case e.killed:
-			words = e.words()
+		case e.Killed:
+			words = e.Words()
 		case words == interrupted:
 			words = ""
 		}
 		return Partial, stop.Why, words
-	case e.signal == "terminated" || e.signal == "interrupt" || e.signal == "hangup" || e.code == 1 && words == interrupted:
+	case e.Signal == "terminated" || e.Signal == "interrupt" || e.Signal == "hangup" || e.Code == 1 && words == interrupted:
 		return Partial, WhyShutdown, "somebody else told it to stop"
-	case e.code < 0:
-		return Failed, "", e.words() + garbage
-	case e.code == 0:
+	case e.Code < 0:
+		return Failed, "", e.Words() + garbage
+	case e.Code == 0:
 		return Failed, "", "it ended without saying what it did" + garbage
-	case e.code == 3 && t.kind == Drill && t.states["waiting"] > 0 && t.states["failed"]+t.states["partly"] == 0:
+	case e.Code == 3 && t.kind == Drill && t.states["waiting"] > 0 && t.states["failed"]+t.states["partly"] == 0:
 		return Partial, WhyLimit, "" // it is being thawed
-	case e.code == 3 && t.states["partial"] > 0:
+	case e.Code == 3 && t.states["partial"] > 0:
 		o, why = t.ended()
 		return o, why, ""
-	case e.code == 3:
+	case e.Code == 3:
 		return Incomplete, "", words
 	case words == "":
-		words = fmt.Sprintf("it ended with status %d", e.code)
+		words = fmt.Sprintf("it ended with status %d", e.Code)
 	}
 	return Failed, "", words + garbage
 }
