@@ -13,9 +13,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"firn/internal/units"
 	"firn/internal/web/gate"
 )
 
@@ -61,23 +61,20 @@ func (f *Frame) Base() string {
 	return "/r/" + f.Archive.place.Name
 }
 
-// layout is the template around all pages, and the files that belong to it.
-type layout struct {
-	names map[string]string // of an asset → its address
-	files map[string]asset  // by the last part of the address
-}
-
+// asset is one of the files that pages are made with.
 type asset struct {
-	name string
-	body []byte
+	name    string // in the folder
+	address string // changes with what it says
+	body    []byte
 }
 
-func newLayout() (*layout, error) {
-	l := &layout{names: map[string]string{}, files: map[string]asset{}}
+// readAssets reads what is embedded.
+var readAssets = sync.OnceValues(func() (map[string]asset, error) {
 	all, err := fs.ReadDir(assetFiles, "assets")
 	if err != nil {
 		return nil, err
 	}
+	out := map[string]asset{}
 	for _, f := range all {
 		body, err := assetFiles.ReadFile("assets/" + f.Name())
 		if err != nil {
@@ -85,56 +82,54 @@ func newLayout() (*layout, error) {
 		}
 		sum := sha256.Sum256(body)
 		ext := path.Ext(f.Name())
-		name := strings.TrimSuffix(f.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
-		l.names[f.Name()], l.files[name] = "/assets/"+name, asset{f.Name(), body}
+		out[f.Name()] = asset{f.Name(), "/assets/" + strings.TrimSuffix(f.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext, body}
 	}
-	return l, nil
+	return out, nil
+})
+
+// assetAddress is where a file of assets is served.
+func assetAddress(name string) (string, error) {
+	all, err := readAssets()
+	if err != nil {
+		return "", err
+	}
+	a, ok := all[name]
+	if !ok {
+		return "", fmt.Errorf("there is no asset %q", name)
+	}
+	return a.address, nil
 }
 
-// assets serves them. Their addresses change with what they say, so browsers may keep them.
-func (l *layout) assets() http.Handler {
+// newAssets serves them. Their addresses change with what they say, so browsers may keep them.
+func newAssets() (http.Handler, error) {
+	all, err := readAssets()
+	if err != nil {
+		return nil, err
+	}
+	byAddress := map[string]asset{}
+	for _, a := range all {
+		byAddress[a.address] = a
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, ok := l.files[r.PathValue("name")]
+		a, ok := byAddress[r.URL.Path]
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
 		w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
 		http.ServeContent(w, r, a.name, time.Time{}, bytes.NewReader(a.body))
-	})
+	}), nil
 }
 
 // Template parses a page, which defines "main" and gets a Main. Files are those of fsys, by their names.
 func Template(fsys fs.FS, names ...string) *template.Template {
-	t := template.Must(template.New("layout").Funcs(functions).Parse(layoutText))
-	return template.Must(t.ParseFS(fsys, names...))
+	return template.Must(template.Must(base().Clone()).ParseFS(fsys, names...))
 }
 
-// functions are what templates may call.
-var functions = template.FuncMap{
-	"size":  func(n int64) string { return units.Size(n).String() },
-	"count": units.Count,
-	"path":  EncodePath,
-	"show":  ShownPath,
-	"when":  func(t time.Time) template.HTML { return timeElement(t) },
-	"asset": func(name string) string { return theLayout.names[name] },
-}
-
-var theLayout = func() *layout {
-	l, err := newLayout()
-	if err != nil {
-		panic(err) // what is embedded can be read
-	}
-	return l
-}()
-
-// timeElement is a moment as people read it, with the exact one for programs.
-func timeElement(t time.Time) template.HTML {
-	if t.IsZero() {
-		return "never"
-	}
-	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + t.Local().Format("2006-01-02 15:04") + `</time>`)
-}
+// base is the layout without a page in it.
+var base = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("layout").Funcs(functions()).Parse(layoutText))
+})
 
 // EncodePath is the path of a file as it stands in addresses and forms.
 func EncodePath(p []byte) string { return base64.RawURLEncoding.EncodeToString(p) }
@@ -175,6 +170,7 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, f Frame, t *templa
 		return fmt.Errorf("page %q: %w", f.Title, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 	if f.Status != 0 {
 		w.WriteHeader(f.Status)
 	}
@@ -182,12 +178,17 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, f Frame, t *templa
 	return nil
 }
 
-var failPage = template.Must(template.Must(template.New("layout").Funcs(functions).Parse(layoutText)).Parse(`{{define "main"}}<p><a href="/">Overview</a></p>{{end}}`))
+var failTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.Must(base().Clone()).Parse(`{{define "main"}}{{if .Token}}<p><a href="/">Overview</a></p>{{end}}{{end}}`))
+})
 
-// fail answers with a page about an error.
-func (l *layout) fail(s *Site, w http.ResponseWriter, r *http.Request, code int, text, hint string) {
+// failPage answers with a page about an error.
+func (s *Site) failPage(w http.ResponseWriter, r *http.Request, code int, text, hint string) {
 	f := Frame{Title: http.StatusText(code), Status: code, Notices: []Notice{{Level: "error", Text: text, Hint: hint}}}
-	if err := s.Render(w, r, f, failPage, nil); err != nil {
+	if code == http.StatusOK {
+		f.Title, f.Notices[0].Level = "firn", "note"
+	}
+	if err := s.Render(w, r, f, failTemplate(), nil); err != nil {
 		http.Error(w, text, code)
 	}
 }

@@ -29,6 +29,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"firn/internal/advice"
@@ -83,11 +85,14 @@ type Options struct {
 
 // Site is the pages, and what they share. Its methods may be called by several goroutines at once.
 type Site struct {
-	o        Options
-	mux      *http.ServeMux
-	archives []*Archive
-	look     *layout
-	Tasks    *Tasks
+	o     Options
+	mux   *http.ServeMux
+	guard http.Handler
+	Tasks *Tasks
+
+	mu       sync.Mutex
+	archives []*Archive // not changed, but replaced
+	closed   bool
 }
 
 // New returns a site without pages. Close ends it.
@@ -99,22 +104,54 @@ func New(o Options) (*Site, error) {
 		o.Location = time.Local
 	}
 	s := &Site{o: o, mux: http.NewServeMux()}
-	var err error
-	if s.look, err = newLayout(); err != nil {
+	assets, err := newAssets()
+	if err != nil {
 		return nil, err
 	}
-	for i := range o.Places {
-		s.archives = append(s.archives, newArchive(&s.o.Places[i], o.Now))
-	}
+	s.UsePlaces(o.Places)
 	s.Tasks = newTasks(&s.o)
-	s.mux.Handle("GET /assets/{name}", s.look.assets())
+	s.Tasks.register(s)
+	s.mux.Handle("GET /assets/{name}", assets)
+	s.Handle("/", func(http.ResponseWriter, *http.Request) error {
+		return &StatusError{Code: http.StatusNotFound, Text: "there is no such page"}
+	})
+	s.guard = o.Gate.Guard(s.mux, s.refuse)
 	return s, nil
+}
+
+// UsePlaces has the pages show other repositories, after the configuration was read again. Those that are reached as before stay open.
+func (s *Site) UsePlaces(places []Place) {
+	s.mu.Lock()
+	old := s.archives
+	var next []*Archive
+	for i := range places {
+		p := places[i]
+		at := slices.IndexFunc(old, func(a *Archive) bool {
+			return a.place.Name == p.Name && a.place.Location == p.Location && slices.Equal(a.place.Flags, p.Flags) && a.place.Monthly == p.Monthly
+		})
+		if at >= 0 && !slices.Contains(next, old[at]) {
+			next = append(next, old[at])
+		} else {
+			next = append(next, newArchive(&p, s.o.Now))
+		}
+	}
+	s.archives = next
+	closed := s.closed
+	s.mu.Unlock()
+	for _, a := range append(slices.Clone(old), next...) {
+		if closed || !slices.Contains(next, a) {
+			a.close()
+		}
+	}
 }
 
 // Close stops what was begun (restores go on with the next call of the same line), and closes the repositories.
 func (s *Site) Close() {
 	s.Tasks.close()
-	for _, a := range s.archives {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, a := range s.Archives() {
 		a.close()
 	}
 }
@@ -124,7 +161,12 @@ func (s *Site) Options() *Options { return &s.o }
 
 // ServeHTTP answers who may ask.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.o.Gate.Guard(s.mux).ServeHTTP(w, r)
+	s.guard.ServeHTTP(w, r)
+}
+
+// refuse shows why the gate lets somebody have no page.
+func (s *Site) refuse(w http.ResponseWriter, r *http.Request, no gate.Refusal) {
+	s.failPage(w, r, no.Status, no.Text, no.Hint)
 }
 
 // Handle registers a page. What fn returns as an error becomes a page with the hint of package advice; it must not have written anything by then.
@@ -137,12 +179,16 @@ func (s *Site) Handle(pattern string, fn func(http.ResponseWriter, *http.Request
 }
 
 // Archives returns the repositories, in the order of the configuration.
-func (s *Site) Archives() []*Archive { return s.archives }
+func (s *Site) Archives() []*Archive {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.archives
+}
 
 // Archive returns the repository that {repo} in the address of a request names.
 func (s *Site) Archive(r *http.Request) (*Archive, error) {
 	name := r.PathValue("repo")
-	for _, a := range s.archives {
+	for _, a := range s.Archives() {
 		if a.place.Name == name {
 			return a, nil
 		}
@@ -169,7 +215,7 @@ func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // nobody waits for it
 	}
-	s.look.fail(s, w, r, code, err.Error(), hint)
+	s.failPage(w, r, code, err.Error(), hint)
 }
 
 // statusOf is the status for an error of the packages below.
