@@ -76,10 +76,11 @@ type View struct {
 	Snapshot *snapshot.Snapshot
 	Scope    *repo.ScopeState
 
-	ctx context.Context
-	r   *repo.Repository
-	src manifest.Source
-	m   *manifest.Reader
+	ctx   context.Context
+	r     *repo.Repository
+	cache *repo.ChunkCache
+	src   manifest.Source
+	m     *manifest.Reader
 }
 
 // Open opens a snapshot of a scope, which was loaded with its index. The view works until ctx ends. It fails with repo.ErrWriteOnly.
@@ -88,10 +89,13 @@ func Open(ctx context.Context, r *repo.Repository, scope *repo.ScopeState, snap 
 	if err != nil {
 		return nil, err
 	}
-	v := &View{Snapshot: snap, Scope: scope, ctx: ctx, r: r, src: manifest.Source{Get: cache.Get, Prefetch: cache.Prefetch}}
+	v := &View{Snapshot: snap, Scope: scope, ctx: ctx, r: r, cache: cache, src: manifest.Source{Get: cache.Get, Prefetch: cache.Prefetch}}
 	v.m = manifest.NewReader(v.src, repo.TreeOf(snap))
 	return v, nil
 }
+
+// Close waits for what is being fetched ahead. The view is not used any more. Who lets the context of Open end, and the repository be, need not call it.
+func (v *View) Close() { v.cache.Close() }
 
 // choice is what patterns choose.
 type choice struct{ include, exclude *glob.Set }

@@ -52,6 +52,11 @@ func Snapshots(items []snapshot.Item, f Filter) []Info {
 	return out
 }
 
+// Describe makes the Info of one of many items, of which snapshot.Voided told what replaces what.
+func Describe(it snapshot.Item, voided map[snapshot.ID]snapshot.ID) Info {
+	return Info{Item: it, State: stateOf(it), VoidedBy: voided[it.ID]}
+}
+
 func stateOf(it snapshot.Item) string {
 	switch it.Status() {
 	case snapshot.IsDone:

@@ -211,7 +211,11 @@ func (c *configuration) sourceCalled(name string) []string {
 	case s.Kind == "dir" || s.Kind == "command":
 		return []string{s.Rest}
 	}
-	return []string{s.Kind + ":" + s.Rest}
+	spec := wire.Spec{Kind: s.Kind, Rest: s.Rest}
+	if origin := spec.Origin(s.Settings); strings.HasSuffix(origin, "-files") {
+		return []string{origin + ":" + s.Rest} // beside streams of the same, which are another source
+	}
+	return []string{spec.String()}
 }
 
 // isRepositoryName reports whether text may be the name of a repository rather than a place.

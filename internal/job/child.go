@@ -2,6 +2,7 @@ package job
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 
 // Limits of what a child may make us keep.
 const (
-	maxObject    = 256 << 10 // bytes of one line of its standard output; longer ones are garbage
+	maxObject    = 256 << 10 // bytes of one line of its standard output, unless Child.Longest says otherwise; longer ones are garbage
 	maxResults   = 64        // objects that the report keeps
 	maxResultAll = 1 << 20   // bytes of them together
 	tailLines    = 50        // of its standard error
@@ -47,9 +48,10 @@ type Child struct {
 	Grace   time.Duration // to stop by itself; 0: two minutes
 	Clock   Clock         // nil: that of the machine
 
-	Object func(o map[string]json.RawMessage, raw []byte) // each JSON object, in order, by one goroutine
-	Line   func(string)                                   // each line of standard error, likewise by another one
-	Output io.Writer                                      // takes its standard output as it is, in the place of Object. Where that fails the child is told to stop
+	Object  func(o map[string]json.RawMessage, raw []byte) // each JSON object, in order, by one goroutine
+	Longest int                                            // bytes of one of them; 0: 256 KiB
+	Line    func(string)                                   // each line of standard error, likewise by another one
+	Output  io.Writer                                      // takes its standard output as it is, in the place of Object. Where that fails the child is told to stop
 
 	cmd *exec.Cmd
 }
@@ -194,7 +196,7 @@ func (e *Ending) judge(status error) {
 
 // objects reads standard output: JSON objects, one a line. Anything else is counted, and thrown away.
 func (c *Child) objects(r io.Reader) (garbage int64, first string) {
-	cut := &lineCutter{most: maxObject}
+	cut := &lineCutter{most: cmp.Or(c.Longest, maxObject)}
 	cut.each = func(line []byte, whole bool) {
 		if len(line) == 0 {
 			return

@@ -85,7 +85,10 @@ func (g *gatherer) makeFolders() error {
 			f.failed = g.stack[i-1].failed
 		} else {
 			outcome, f.failed = g.makeFolder(f, i == 0 || g.stack[i-1].there)
-			f.keep = f.there && (g.r.o.Overwrite == target.Never || len(f.rel) == 0)
+			f.keep = f.there && g.r.o.Overwrite == target.Never
+			if len(f.rel) == 0 {
+				f.keep = g.r.rootKept
+			}
 		}
 		if g.quiet {
 			if f.failed != nil && fatal(f.failed) {

@@ -63,7 +63,7 @@ func (r *run) beginPass(ctx context.Context) error {
 		p.restart()
 	}
 	if p.before == nil {
-		b := &before{Root: r.rootThere}
+		b := &before{Root: r.rootKept}
 		if err := r.remember(ctx, b); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (r *run) remember(ctx context.Context, b *before) error {
 			return ctx.Err()
 		}
 		rel := r.choice.rel(e.Path)
-		if info, err := os.Lstat(r.path(rel)); err == nil && info.IsDir() {
+		if info, err := os.Lstat(r.path(rel)); err == nil && info.IsDir() && !target.Unfinished(info) {
 			k := keyOf(rel)
 			b.Dirs = append(b.Dirs, k[:]...)
 		}

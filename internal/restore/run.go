@@ -32,6 +32,7 @@ type run struct {
 	to        *target.Target
 	rootThere bool     // the target is there
 	rootKept  bool     // it was there before the restore, so that its metadata stay
+	whole     bool     // it got to its end
 	pass      *passRun // nil: all in one run
 	workers   []*worker
 	sum       *repo.Reader // of the gatherer: ids of content that is there
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	info, err := os.Lstat(o.Target)
-	r.rootThere, r.rootKept = err == nil, err == nil
+	r.rootThere, r.rootKept = err == nil, err == nil && !target.Unfinished(info)
 	if err == nil && !info.IsDir() {
 		if info, err := os.Stat(o.Target); err != nil || !info.IsDir() {
 			return nil, fmt.Errorf("%q: %w", o.Target, errNoFolder)
@@ -95,21 +96,32 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if !o.DryRun {
 		r.to, err = target.Open(o.Target, target.Options{
-			Overwrite: o.Overwrite, Delete: o.Delete, NoOwner: o.NoOwner, OwnerByName: o.OwnerByName, NoXattrs: o.NoXattrs, Durable: o.Passes != nil || o.Sync})
+			Overwrite: o.Overwrite, Delete: o.Delete, NoOwner: o.NoOwner, OwnerByName: o.OwnerByName, NoXattrs: o.NoXattrs, Fresh: !r.choice.single,
+			Durable: o.Passes != nil || o.Sync})
 		if err != nil {
 			return nil, err
 		}
 		defer func() { _ = r.to.Close() }()
+		defer r.unmark(ctx)
 	}
 	stop := r.reportProgress()
 	if r.pass != nil {
 		res, err := r.doPass(ctx)
+		r.whole = err == nil && len(res.Cold) == 0
 		stop()
 		return res, err
 	}
 	err = r.do(ctx)
+	r.whole = err == nil
 	stop()
 	return r.result(), coldError(ctx, o, err)
+}
+
+// unmark ends a restore that got to its end without a folder for the target itself, such as one of single files.
+func (r *run) unmark(ctx context.Context) {
+	if ctx.Err() == nil && r.whole {
+		_ = target.Unmark(r.o.Target) // who cannot may not give it its metadata either, which was told
+	}
 }
 
 var errNoFolder = errors.New("not a folder")

@@ -23,6 +23,8 @@
 // by the next run; it is locked (flock) while in work, so that a second restore into the same folder cannot take it. Outside Linux all
 // files are written under the temporary name.
 //
+// A folder has mode 01700 until it gets its metadata, when all below it is there. Nobody gives a folder that mode, so one that has it, and belongs to the user, is one that an interrupted run has made.
+//
 // Nothing is synced to disk file by file; Sync does that for all, once.
 //
 // # What a user may not do
@@ -34,6 +36,10 @@ package target
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
 
 	"firn/internal/source"
 )
@@ -65,7 +71,41 @@ type Options struct {
 	NoOwner     bool // leave owners as they come
 	OwnerByName bool // where the system knows Meta.User or Group, its number counts instead of Meta.UID or GID
 	NoXattrs    bool // leave out extended attributes, ACLs and capabilities with them
+	Fresh       bool // the target itself, where it is made, is marked as unfinished, too: Finish follows, or Unmark
 	Durable     bool // what Sync returned for is on the disk: where the system cannot sync all at once, each file is synced as it is closed
+}
+
+// unfinishedDir is the mode of a folder that was made and has no metadata yet.
+const unfinishedDir = 0o1700
+
+// isUnfinished tells it by mode bits; the group's bit is inherited in some folders.
+func isUnfinished(mode uint32) bool { return mode&0o7777&^0o2000 == unfinishedDir }
+
+// Unfinished reports whether a folder is one that an interrupted run has made and given no metadata yet.
+func Unfinished(info fs.FileInfo) bool {
+	return info.IsDir() && info.Mode().Perm() == unfinishedDir&0o777 && info.Mode()&(fs.ModeSticky|fs.ModeSetuid) == fs.ModeSticky
+}
+
+// makeRoot makes the target where it is not there.
+func makeRoot(dir string, o Options) error {
+	if _, err := os.Lstat(dir); !o.Fresh || runtime.GOOS == "windows" || !errors.Is(err, fs.ErrNotExist) {
+		return os.MkdirAll(dir, 0o777)
+	}
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o777); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700|fs.ModeSticky); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.MkdirAll(dir, 0o777) // which is an error where it is no folder
+}
+
+// Unmark gives a target that is still marked as unfinished an ordinary mode: nothing of the tree was to be written there after all.
+func Unmark(dir string) error {
+	if info, err := os.Stat(dir); err != nil || !Unfinished(info) {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
 }
 
 // Meta is what is applied to an entry when its content is there.

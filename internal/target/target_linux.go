@@ -37,7 +37,7 @@ func failed(call string, err error) error { return os.NewSyscallError(call, err)
 
 // Open opens dir, which is made with its parents if it is not there. Errors are *fs.PathError.
 func Open(dir string, o Options) (*Target, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := makeRoot(dir, o); err != nil {
 		return nil, err
 	}
 	fd, err := openRetry(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -87,8 +87,8 @@ func (s spot) stat(st *unix.Stat_t) error {
 	return failed("lstat", unix.Fstatat(s.in.fd, s.name, st, unix.AT_SYMLINK_NOFOLLOW))
 }
 
-// Mkdir makes a folder, 0700 until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
-// every policy, and made usable by its owner until Finish.
+// Mkdir makes a folder, of the mode that marks it as unfinished until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
+// every policy, and made usable by its owner until Finish; one that an interrupted run has made counts as Created.
 func (t *Target) Mkdir(path []byte) (Outcome, error) {
 	if len(path) == 0 {
 		return Kept, nil
@@ -98,27 +98,30 @@ func (t *Target) Mkdir(path []byte) (Outcome, error) {
 		return 0, err
 	}
 	defer t.parents.put(s.in)
-	outcome, err := t.make(s, source.Dir, func(name string) error { return unix.Mkdirat(s.in.fd, name, 0o700) },
+	outcome, err := t.make(s, source.Dir, func(name string) error { return unix.Mkdirat(s.in.fd, name, unfinishedDir) },
 		func(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR })
 	if outcome == Kept && err == nil {
-		err = t.usable(s)
+		return t.existing(s)
 	}
 	return outcome, err
 }
 
-// usable gives the owner all rights to an existing folder; who is not its owner must do with what he has.
-func (t *Target) usable(s spot) error {
+// existing gives the owner all rights to an existing folder; who is not its owner must do with what he has.
+func (t *Target) existing(s spot) (Outcome, error) {
 	var st unix.Stat_t
 	if err := s.stat(&st); err != nil {
-		return err
+		return 0, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return ErrInTheWay
+	own := t.euid == 0 || int64(st.Uid) == t.euid
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return 0, ErrInTheWay
+	case own && isUnfinished(st.Mode):
+		return Created, nil
+	case t.euid == 0 || !own || st.Mode&0o700 == 0o700:
+		return Kept, nil
 	}
-	if t.euid == 0 || int64(st.Uid) != t.euid || st.Mode&0o700 == 0o700 {
-		return nil
-	}
-	return byName{s}.chmod(st.Mode&0o7777 | 0o700)
+	return Kept, byName{s}.chmod(st.Mode&0o7777 | 0o700)
 }
 
 // make makes an entry by create, and deals with what is in its way; same finds that it is already there.

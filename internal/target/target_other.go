@@ -27,7 +27,7 @@ type Target struct {
 
 // Open opens dir, which is made with its parents if it is not there. Errors are *fs.PathError.
 func Open(dir string, o Options) (*Target, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := makeRoot(dir, o); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
@@ -96,8 +96,8 @@ func (t *Target) list(folder string) ([]fs.DirEntry, error) {
 	return list, cause(err)
 }
 
-// Mkdir makes a folder, 0700 until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
-// every policy, and made usable by its owner until Finish.
+// Mkdir makes a folder, of the mode that marks it as unfinished until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
+// every policy, and made usable by its owner until Finish; one that an interrupted run has made counts as Created. Windows has no such modes.
 func (t *Target) Mkdir(path []byte) (Outcome, error) {
 	if len(path) == 0 {
 		return Kept, nil
@@ -107,10 +107,16 @@ func (t *Target) Mkdir(path []byte) (Outcome, error) {
 		return 0, err
 	}
 	outcome, err := t.make(path, source.Dir, func() error { return t.root.Mkdir(name, 0o700) }, func(info fs.FileInfo) bool { return info.IsDir() })
-	if outcome == Kept && err == nil && runtime.GOOS != "windows" {
-		if info, err := t.root.Lstat(name); err == nil && info.Mode().Perm()&0o700 != 0o700 {
+	switch {
+	case err != nil || runtime.GOOS == "windows":
+	case outcome == Kept:
+		if info, err := t.root.Lstat(name); err == nil && Unfinished(info) {
+			outcome = Created
+		} else if err == nil && info.Mode().Perm()&0o700 != 0o700 {
 			_ = t.root.Chmod(name, info.Mode()|0o700)
 		}
+	default:
+		_ = t.root.Chmod(name, fileMode(unfinishedDir)) // mkdir gives no such bit everywhere
 	}
 	return outcome, err
 }
