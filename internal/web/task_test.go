@@ -18,9 +18,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"firn/internal/job"
 )
 
 // TestStandIn is what tasks run in these tests in the place of firn: it does what the variable FIRN_STAND_IN says.
@@ -57,6 +58,7 @@ func standIn(mode string) int {
 		fmt.Fprintln(os.Stderr, "firn: error: interrupted\nfirn: hint: run the same command again")
 		return 1
 	case "orphan": // its parent is killed
+		_ = os.WriteFile(os.Getenv("FIRN_STAND_IN_LOG")+".ready", nil, 0o600)
 		<-stopped
 		_ = os.WriteFile(os.Getenv("FIRN_STAND_IN_LOG")+".stopped", nil, 0o600)
 		return 1
@@ -260,7 +262,7 @@ func TestTaskStop(t *testing.T) {
 			tasks := stage(t, mode)
 			tasks.grace = time.Minute
 			if mode == "ignore" {
-				tasks.clock = hasty{}
+				tasks.clock = &hasty{}
 			}
 			k := begin(t, tasks, Spec{})
 			until(t, tasks, k.ID, func(k *Task) bool { return k.Phase != "" }) // it has said something, so it knows about signals
@@ -278,15 +280,15 @@ func TestTaskStop(t *testing.T) {
 	}
 }
 
-// hasty is a clock for which graces are over at once.
-type hasty struct{}
+// hasty is a clock for which the first grace is over at once.
+type hasty struct {
+	job.System
+	once sync.Once
+}
 
-func (hasty) Now() time.Time { return time.Now() }
-
-func (hasty) After(time.Duration) (<-chan time.Time, func()) {
-	c := make(chan time.Time, 1)
-	c <- time.Now()
-	return c, func() {}
+func (h *hasty) After(d time.Duration) (<-chan time.Time, func()) {
+	h.once.Do(func() { d = 0 })
+	return h.System.After(d)
 }
 
 // TestTaskLimits: no more than some at once, one of a kind where that is wanted, and a history that does not grow.
@@ -349,7 +351,7 @@ func TestTaskStream(t *testing.T) {
 func TestTaskEvents(t *testing.T) {
 	tasks := stage(t, "hang")
 	var handlers sync.WaitGroup
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
 		defer handlers.Done()
 		r.SetPathValue("id", strings.TrimPrefix(r.URL.Path, "/"))
@@ -357,8 +359,9 @@ func TestTaskEvents(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusNotFound)
 		}
 	}))
-	defer server.Close()
 	server.Config.WriteTimeout = time.Second // a stream outlasts it
+	server.Start()
+	defer server.Close()
 	k := begin(t, tasks, Spec{Title: "one"})
 	ctx, leave := context.WithCancel(t.Context())
 	open := func(ctx context.Context, id string) *http.Response {
@@ -449,25 +452,7 @@ func TestTaskOrphan(t *testing.T) {
 		}
 		t.Fatalf("no %s", path)
 	}
-	wait(log)
-	raw, err := os.ReadFile(log)
-	var said struct{ Pid int }
-	if err == nil {
-		err = json.Unmarshal(raw, &said)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	listens := func() bool { // whether it has a handler for SIGINT
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", said.Pid))
-		_, rest, _ := strings.Cut(string(status), "SigCgt:\t")
-		word, _, _ := strings.Cut(rest, "\n")
-		mask, _ := strconv.ParseUint(word, 16, 64)
-		return err != nil || mask&(1<<(uint(syscall.SIGINT)-1)) != 0
-	}
-	for !listens() {
-		time.Sleep(time.Millisecond)
-	}
+	wait(log + ".ready")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
