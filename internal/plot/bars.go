@@ -99,7 +99,7 @@ func (bs *Bars) folded() (rows []string, parts []Part) {
 
 // Spark is a line beside a number, without axes.
 type Spark struct {
-	Sheet  // 120 by 60 units at least
+	Sheet  // always of one size
 	Color  int
 	Values []float64 // at even distances
 }
@@ -107,7 +107,7 @@ type Spark struct {
 // SVG draws it.
 func (sp *Spark) SVG() []byte {
 	s := sp.Sheet
-	s.Alone = false
+	s.Alone, s.Width, s.Height = false, 0, 0
 	c := begin(&s, 160, 60, false)
 	x := make([]float64, len(sp.Values))
 	for i := range x {

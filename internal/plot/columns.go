@@ -69,7 +69,7 @@ func (cs *Columns) Grouped(most int) *Columns {
 // SVG draws it.
 func (cs *Columns) SVG() []byte {
 	c := begin(&cs.Sheet, 760, 320, false)
-	all := cs.Grouped(int(c.w) - 100)
+	all := cs.Grouped(min(int(c.w)-100, 1000))
 	most := 0.0
 	for i := range all.Slots {
 		most = math.Max(most, all.total(i))

@@ -80,7 +80,7 @@ type run struct {
 func (p *Plot) prepared() (all []run) {
 	columns := 760
 	if p.Width != 0 {
-		columns = min(max(p.Width, 160), 8000)
+		columns = min(max(p.Width, 300), 8000)
 	}
 	var areas []*Series
 	for i := range p.Series {
@@ -263,6 +263,7 @@ func (f *frame) scales(c *canvas) {
 	end, below, under := math.Inf(-1), math.Inf(-1), ""
 	for _, t := range f.x.ticks {
 		x := f.x.place(t.v)
+		t.label = fit(t.label, c.w/3, 12)
 		half := wide(t.label, 12) / 2
 		at := math.Min(math.Max(x, half+1), c.w-half-1)
 		if at-half < end+8 {
@@ -336,7 +337,7 @@ func (f *frame) stroke(c *canvas, r *run, number int) {
 		}
 		y = py
 	}
-	c.put(`"><title>`, escape(r.Name), ": ", escape(f.y.a.Unit.text(r.last)), " in the end</title></path>\n")
+	c.put(`"><title>`, escape(r.Name), ": ", escape(f.y.a.Unit.text(r.last)), " at the end</title></path>\n")
 	if len(r.X) > mostHits {
 		return
 	}
@@ -378,7 +379,7 @@ func (f *frame) area(c *canvas, all []run, number int) {
 	for i := len(r.X) - 1; i >= 0; i-- {
 		c.put("L", num(f.x.place(r.X[i])), " ", num(f.y.place(r.base[i])))
 	}
-	c.put(`Z"><title>`, escape(r.Name), ": ", escape(f.y.a.Unit.text(r.last)), " in the end</title></path>\n")
+	c.put(`Z"><title>`, escape(r.Name), ": ", escape(f.y.a.Unit.text(r.last)), " at the end</title></path>\n")
 }
 
 // hits lays stretches over areas which tell the numbers there.
@@ -409,4 +410,3 @@ func (f *frame) hits(c *canvas, all []run) {
 		c.put("</title></rect>\n")
 	}
 }
-

@@ -32,8 +32,8 @@ type Sheet struct {
 	ID     string // unique on a page; letters, digits and hyphens. Empty: "plot"
 	Title  string
 	Desc   string // more about it, for who cannot see it, and below the title of a document of its own
-	Width  int    // in units of the picture, at least 160; 0: as is usual for its kind
-	Height int    // likewise, at least 60
+	Width  int    // in units of the picture, at least 300; 0: as is usual for its kind
+	Height int    // likewise, at least 200
 	Alone  bool   // a document of its own, not part of a page
 }
 
@@ -95,10 +95,10 @@ type canvas struct {
 // begin opens a picture. group says that parts of it can be reached, such as links, which "img" would hide.
 func begin(s *Sheet, width, height int, group bool) *canvas {
 	if s.Width != 0 {
-		width = min(max(s.Width, 160), 8000)
+		width = min(max(s.Width, 300), 8000)
 	}
 	if s.Height != 0 {
-		height = min(max(s.Height, 60), 8000)
+		height = min(max(s.Height, 200), 8000)
 	}
 	c := &canvas{s: s, w: float64(width), h: float64(height), top: 8}
 	role := "img"
@@ -190,7 +190,9 @@ func num(v float64) string {
 }
 
 // wide is about how wide a text is set.
-func wide(text string, size float64) float64 { return float64(utf8.RuneCountInString(text)) * size * 0.56 }
+func wide(text string, size float64) float64 {
+	return float64(utf8.RuneCountInString(text)) * size * 0.56
+}
 
 // fit shortens a text to a width.
 func fit(text string, width, size float64) string {
@@ -236,7 +238,7 @@ func (c *canvas) legend(y float64, names []string, colors []int) float64 {
 	}
 	left := x
 	for i, name := range names {
-		name = fit(name, 220, 12)
+		name = fit(name, math.Min(220, c.w-left-24), 12)
 		need := 17 + wide(name, 12) + 18
 		if x > left && x+need > c.w-4 {
 			x, y = left, y+18

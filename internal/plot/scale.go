@@ -189,8 +189,11 @@ func (s *scale) times(lo, hi float64, ticks int) {
 			t = time.Date(0, time.Month(months+n*step.months+1), 1, 0, 0, 0, 0, s.a.Time)
 		case step.days > 0:
 			t = time.Date(year, month, 1+(day-1)/step.days*step.days+n*step.days, 0, 0, 0, 0, s.a.Time)
+		case step.seconds >= 3600:
+			hours := step.seconds / 3600
+			t = time.Date(year, month, day, first.Hour()/hours*hours+n*hours, 0, 0, 0, s.a.Time)
 		default:
-			t = time.Date(year, month, day, first.Hour(), 0, 0, 0, s.a.Time).Add(-time.Duration(first.Hour()%max(1, step.seconds/3600)) * time.Hour).Add(time.Duration(n*step.seconds) * time.Second)
+			t = time.Date(year, month, day, first.Hour(), 0, 0, 0, s.a.Time).Add(time.Duration(n*step.seconds) * time.Second)
 		}
 		at := At(t)
 		if at > hi {

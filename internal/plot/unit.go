@@ -3,6 +3,7 @@ package plot
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"firn/internal/units"
 )
@@ -23,7 +24,7 @@ func Bytes() Unit {
 		case !(v < 1<<62):
 			return strconv.FormatFloat(v/(1<<60), 'g', 4, 64) + " EiB"
 		}
-		return units.Size(math.Round(v)).String()
+		return strings.Replace(units.Size(math.Round(v)).String(), ".00 ", " ", 1)
 	}}
 }
 
