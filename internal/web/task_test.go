@@ -359,7 +359,7 @@ func TestTaskEvents(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusNotFound)
 		}
 	}))
-	server.Config.WriteTimeout = time.Second // a stream outlasts it
+	server.Config.WriteTimeout, server.Config.ReadTimeout = time.Second, time.Second // a stream outlasts them
 	server.Start()
 	defer server.Close()
 	k := begin(t, tasks, Spec{Title: "one"})
@@ -401,6 +401,7 @@ func TestTaskEvents(t *testing.T) {
 	}
 	leave()
 	_ = gone.Body.Close()
+	time.Sleep(1100 * time.Millisecond)
 	tasks.Stop(k.ID)
 	if j := next("end"); j.Outcome != "stopped" || j.Title != "one" || j.Error != "interrupted" {
 		t.Errorf("%+v", j)
@@ -460,7 +461,7 @@ func TestTaskOrphan(t *testing.T) {
 }
 
 func TestLocalAddress(t *testing.T) {
-	for address, want := range map[string]string{"/r/nas/restore?x=1": "/r/nas/restore?x=1", "": "/", "//evil": "/", `/\evil`: "/", "http://evil": "/", "/a\nb": "/", "/" + strings.Repeat("x", 9<<10): "/"} {
+	for address, want := range map[string]string{"/r/nas/restore?x=1": "/r/nas/restore?x=1", "": "/", "//evil": "/", `/\evil`: "/", "http://evil": "/", "/a\nb": "/", "/": "/", "/" + strings.Repeat("x", 9<<10): "/"} {
 		if got := LocalAddress(address, "/"); got != want {
 			t.Errorf("%q: %q", address, got)
 		}

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"firn/internal/job"
+	"firn/internal/web/gate"
 )
 
 // Times of a stream of events.
@@ -37,12 +37,22 @@ func (t *Tasks) register(s *Site) {
 
 var errNoTask = &StatusError{Code: http.StatusNotFound, Text: "there is no such task any more", Hint: "what ended is remembered for a while only, and until firn ui ends"}
 
-// LocalAddress is an address of these pages that came with a request; fallback where it leads elsewhere.
+// LocalAddress is an address of these pages that came with a request; fallback where it leads elsewhere, or nowhere.
 func LocalAddress(address, fallback string) string {
-	if !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") || len(address) > 8<<10 || strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
-		return fallback
+	if local := gate.Local(address); local != "/" || address == "/" {
+		return local
 	}
-	return address
+	return fallback
+}
+
+// Long prepares an answer that takes long: neither the time for asking nor that for answering bounds it. It fails where too many are under way.
+func Long(w http.ResponseWriter, r *http.Request) error {
+	if !gate.Long(w, r) {
+		w.Header().Set("Retry-After", "10")
+		return &StatusError{Code: http.StatusServiceUnavailable, Text: "too many downloads and pages that follow what happens", Hint: "close some of them"}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // else it would end the request's context
+	return nil
 }
 
 // taskJSON is what events say.
@@ -89,6 +99,9 @@ func (t *Tasks) events(w http.ResponseWriter, r *http.Request) error {
 	k, changed := t.Watch(id)
 	if k == nil {
 		return errNoTask
+	}
+	if err := Long(w, r); err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
