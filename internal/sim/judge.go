@@ -236,7 +236,7 @@ func (w *world) read(r *repo.Repository, s *repo.ScopeState, it snapshot.Item) (
 		sum, size := uint64(0), e.Size
 		if len(e.Hardlink) > 0 {
 			f.same = string(e.Hardlink)
-			f.text = got[f.same].text
+			f.text, f.xattrs = got[f.same].text, got[f.same].xattrs // they are one inode: later names say no more than that
 			if f.text == "" {
 				return fmt.Errorf("%q is the same as %q, which is not there", e.Path, e.Hardlink)
 			}

@@ -218,4 +218,6 @@ func calmer(s Step) (out []Step) {
 	return out
 }
 
-func (w *world) path(elem ...string) string { return filepath.Join(append([]string{w.dir}, elem...)...) }
+func (w *world) path(elem ...string) string {
+	return filepath.Join(append([]string{w.dir}, elem...)...)
+}
