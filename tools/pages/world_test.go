@@ -22,6 +22,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/cdproto/network"
 )
 
 // programs are those under test, built once: firn, the S3 server with cold classes, and a firn whose clock goes wrong by FIRN_PAGES_SHIFT, which makes the past.
@@ -109,16 +111,23 @@ type world struct {
 	config string
 	env    []string
 	bin    string
+	shift  time.Duration // what all clocks go wrong by
 	ended  []func()
 }
 
-// newWorld makes an empty one. It ends with close.
+// newWorld makes an empty one in a temporary folder. It ends with close.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "firn-pages-")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return worldIn(t, dir)
+}
+
+// worldIn makes one in a folder that is there, and is removed with it.
+func worldIn(t *testing.T, dir string) *world {
+	t.Helper()
 	w := &world{t: t, dir: dir, bin: built(t)}
 	w.ended = append(w.ended, func() { os.RemoveAll(dir) })
 	w.config = w.write("firn.toml", "")
@@ -176,13 +185,17 @@ func (w *world) earlier(ago time.Duration, args ...string) string {
 	return out
 }
 
-func (w *world) try(ago time.Duration, args ...string) (string, error) {
-	program := w.bin + "/firn"
-	if ago != 0 {
-		program = w.bin + "/then/firn"
+// program is firn, or the one with the other clock where that is needed.
+func (w *world) program(ago time.Duration) string {
+	if w.shift == ago {
+		return w.bin + "/firn"
 	}
-	c := exec.Command(program, args...)
-	c.Env = append(w.env, "FIRN_PAGES_SHIFT="+(-ago).String())
+	return w.bin + "/then/firn"
+}
+
+func (w *world) try(ago time.Duration, args ...string) (string, error) {
+	c := exec.Command(w.program(ago), args...)
+	c.Env = append(w.env, "FIRN_PAGES_SHIFT="+(w.shift-ago).String())
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
@@ -243,12 +256,13 @@ type pages struct {
 // ui starts the pages.
 func (w *world) ui(env ...string) *pages {
 	w.t.Helper()
-	return w.uiOf(w.bin+"/firn", env)
+	return w.uiBy(append(env, "FIRN_PAGES_SHIFT="+w.shift.String()), w.program(0))
 }
 
-func (w *world) uiOf(program string, env []string, args ...string) *pages {
+// uiBy starts them by a command to which the arguments of firn are added.
+func (w *world) uiBy(env []string, command ...string) *pages {
 	w.t.Helper()
-	cmd, lines := w.process(env, program, append([]string{"ui", "--no-open", "--json"}, args...)...)
+	cmd, lines := w.process(env, command[0], append(command[1:], "ui", "--no-open", "--json")...)
 	for lines.Scan() {
 		link := regexp.MustCompile(`http://[^"\s]+`).FindString(lines.Text())
 		if link == "" {
@@ -263,6 +277,54 @@ func (w *world) uiOf(program string, env []string, args ...string) *pages {
 	}
 	w.t.Fatal("firn ui says no link")
 	return nil
+}
+
+// enter follows a link once, and keeps the session for get and for tabs.
+func (p *pages) enter() {
+	p.w.t.Helper()
+	if p.cookie != nil {
+		return
+	}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.link, nil)
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if len(resp.Cookies()) != 1 {
+		p.w.t.Fatalf("%s: status %d, and no session", p.link, resp.StatusCode)
+	}
+	p.cookie = resp.Cookies()[0]
+}
+
+// tab opens one that has come in already.
+func (p *pages) tab(t *testing.T) *tab {
+	t.Helper()
+	p.enter()
+	b := open(t, p.origin)
+	call(b, network.SetCookie, network.SetCookieParams{Name: p.cookie.Name, Value: p.cookie.Value, URL: p.origin, HTTPOnly: new(true), SameSite: network.CookieSameSiteStrict})
+	return b
+}
+
+// snapshots are the ids of a repository's snapshots of a source, the newest first.
+func (w *world) snapshots(repo, source string) (ids []string) {
+	w.t.Helper()
+	for _, line := range strings.Split(w.firn("snapshots", "--repo", repo, "--json"), "\n") {
+		var s struct {
+			ID     string
+			Source struct{ Name, Path string }
+		}
+		if json.Unmarshal([]byte(line), &s) == nil && s.ID != "" && (s.Source.Name == source || filepath.Base(s.Source.Path) == source) {
+			ids = append([]string{s.ID}, ids...)
+		}
+	}
+	if len(ids) == 0 {
+		w.t.Fatalf("no snapshots of %s in %s", source, repo)
+	}
+	return ids
 }
 
 // get asks for a page without a browser, with the session of the pages.
@@ -361,9 +423,9 @@ func (w *world) furnish() {
 	w.write("data/documents/notes.md", "# Notes\n\n- buy bread\n- <script>alert(1)</script>\n")
 	w.write("data/documents/taxes/2025.csv", "what,amount\nbooks,120.50\ntrain,89.00\n")
 	for _, name := range []string{htmlName, bidiName, bellName, byteName, longName} {
-		w.write("data/strange/"+name, "what is in "+name+"\n")
+		w.write("data/projects/"+name, "what is in "+name+"\n")
 	}
-	w.write("data/strange/<b>folder</b>/inside.txt", "inside\n")
+	w.write("data/projects/<b>folder</b>/inside.txt", "inside\n")
 	for i := range few {
 		w.write(fmt.Sprintf("data/mail/box/%06d.eml", i), fmt.Sprintf("Subject: message %d\n\nHello\n", i))
 	}
@@ -403,8 +465,8 @@ schedule = "daily 03:00"
 path = "DIR/data/mail"
 schedule = "daily 03:30"
 
-[sources.strange]
-path = "DIR/data/strange"
+[sources.projects]
+path = "DIR/data/projects"
 repository = "usb"
 cycle = "hanoi discs=5"
 keep = "all"
@@ -448,14 +510,14 @@ func (w *world) past() {
 			w.earlier(time.Duration(age)*day-time.Hour, "run", "--force", "photos")
 		}
 		if i > 20 {
-			w.write("data/strange/turn.txt", fmt.Sprint(i))
-			w.earlier(time.Duration(age)*day-2*time.Hour, "run", "--force", "strange")
+			w.write("data/projects/turn.txt", fmt.Sprint(i))
+			w.earlier(time.Duration(age)*day-2*time.Hour, "run", "--force", "projects")
 		}
 	}
 	w.earlier(30*day, "run", "--force", "archive")
 	w.earlier(20*day, "run", "drill@nas", "--force")
 	_, _ = w.try(day, "run", "--force", "shop") // the folder is not there: it fails
-	w.earlier(day, "run", "--force", "photos", "mail", "strange")
+	w.earlier(day, "run", "--force", "photos", "mail", "projects")
 	w.write("data/documents/letters/insurance.txt", "Dear Sirs,\n\nthe roof is whole again.\n")
 	w.write("data/photos/2026/autumn/leaves.jpg", jpegOf(200, 800, 500))
 	w.firn("run", "--force", "documents", "photos", "mail", "films", "check@nas")
