@@ -25,6 +25,7 @@ func functions() template.FuncMap {
 		"path":     EncodePath,
 		"show":     ShownPath,
 		"when":     timeElement,
+		"ago":      agoElement,
 		"asset":    assetAddress,
 		"short":    shortID,
 	}
@@ -125,4 +126,16 @@ func timeElement(t time.Time) template.HTML {
 		return "never"
 	}
 	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + t.Local().Format("2006-01-02 15:04") + `</time>`)
+}
+
+// agoElement is a moment as its age, with the exact one for programs and beside it for people.
+func agoElement(now, t time.Time) template.HTML {
+	if t.IsZero() {
+		return "never"
+	}
+	text := Age(now.Sub(t))
+	if t.After(now.Add(time.Minute)) {
+		text = "in " + Duration(t.Sub(now))
+	}
+	return template.HTML(`<time class="ago" datetime="` + t.UTC().Format(time.RFC3339) + `" title="` + t.Local().Format("2006-01-02 15:04:05") + `">` + text + `</time>`)
 }

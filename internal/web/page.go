@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -58,8 +59,11 @@ func (f *Frame) Base() string {
 	if f.Archive == nil {
 		return ""
 	}
-	return "/r/" + f.Archive.place.Name
+	return f.Archive.Base()
 }
+
+// Base is where the addresses of the repository begin, such as /r/nas.
+func (a *Archive) Base() string { return "/r/" + url.PathEscape(a.place.Name) }
 
 // asset is one of the files that pages are made with.
 type asset struct {

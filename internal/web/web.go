@@ -76,6 +76,7 @@ type Options struct {
 	Program  []string    // firn itself, with leading arguments, for children
 	StateDir string      // where unfinished restores are remembered; empty: they are not
 	Version  string
+	Host     string // as snapshots of this machine call it; empty: unknown
 	Now      func() time.Time
 	Location *time.Location
 	Link     int64 // bytes a second that the download was measured at; 0: unknown
@@ -93,6 +94,10 @@ type Site struct {
 	mu       sync.Mutex
 	archives []*Archive // not changed, but replaced
 	closed   bool
+	work     sync.WaitGroup // of Go
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
 }
 
 // New returns a site without pages. Close ends it.
@@ -104,6 +109,7 @@ func New(o Options) (*Site, error) {
 		o.Location = time.Local
 	}
 	s := &Site{o: o, mux: http.NewServeMux()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	assets, err := newAssets()
 	if err != nil {
 		return nil, err
@@ -151,10 +157,24 @@ func (s *Site) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.cancel()
 	for _, a := range s.Archives() {
 		a.close()
 	}
+	s.work.Wait()
 }
+
+// Go runs fn beside the pages. Close ends its context and waits for it; once the site is closed nothing is run.
+func (s *Site) Go(fn func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.work.Go(func() { fn(s.ctx) })
+	}
+}
+
+// Closed is closed when the site is.
+func (s *Site) Closed() <-chan struct{} { return s.ctx.Done() }
 
 // Options returns what the site was made with.
 func (s *Site) Options() *Options { return &s.o }
