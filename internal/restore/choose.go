@@ -12,6 +12,7 @@ import (
 type choice struct {
 	m                *manifest.Reader
 	include, exclude *glob.Set
+	list             *Paths // nil: everything
 	base             []byte // of this folder; or the one entry
 	single           bool   // base is no folder
 	strip            int    // bytes that a path loses on its way to the target
@@ -21,9 +22,12 @@ type choice struct {
 }
 
 // newChoice fails with ErrNotThere if path is not in the manifest.
-func newChoice(m *manifest.Reader, path []byte, include, exclude *glob.Set) (*choice, error) {
-	path = bytes.Trim(path, "/")
-	c := &choice{m: m, include: include, exclude: exclude, base: path}
+func newChoice(m *manifest.Reader, o *Options) (*choice, error) {
+	path := bytes.Trim(o.Path, "/")
+	c := &choice{m: m, include: o.Include, exclude: o.Exclude, list: o.Paths, base: path}
+	if c.list != nil {
+		c.list.sort()
+	}
 	if len(path) == 0 {
 		return c, nil
 	}
@@ -51,16 +55,19 @@ func (c *choice) rel(path []byte) []byte {
 	return path[c.strip:]
 }
 
-// all reports whether no pattern chooses.
-func (c *choice) all() bool { return c.include.Empty() && c.exclude.Empty() }
+// all reports whether neither a pattern nor a list chooses.
+func (c *choice) all() bool { return c.include.Empty() && c.exclude.Empty() && c.list == nil }
 
 // has reports whether a path of the manifest is chosen.
 func (c *choice) has(path []byte, dir bool) bool {
 	return manifest.Within(path, c.base) && c.matches(path, dir)
 }
 
-// matches asks the patterns alone.
+// matches asks the patterns and the list alone.
 func (c *choice) matches(path []byte, dir bool) bool {
+	if c.list != nil && !c.list.covers(path) {
+		return false
+	}
 	if !c.include.Empty() {
 		if in, _ := c.include.Covers(path, dir); !in {
 			return false
@@ -76,6 +83,9 @@ func (c *choice) matches(path []byte, dir bool) bool {
 
 // enters reports whether something below a folder may be chosen.
 func (c *choice) enters(dir []byte) bool {
+	if c.list != nil && !c.list.below(dir) {
+		return false
+	}
 	if !c.include.Empty() && c.include.Below(dir) == glob.Nothing {
 		return false
 	}
@@ -110,11 +120,22 @@ func (c *choice) walk(fn func(e *manifest.Entry, chosen bool) error) error {
 				return err
 			}
 		}
-		if !enter && len(behind) > 1 {
+		switch {
+		case c.list != nil && !c.onWay(e.Path, isDir):
+			if behind = c.list.next(behind[:0], e.Path); len(behind) == 0 {
+				return it.Err()
+			}
+			it.Seek(behind)
+		case !enter && len(behind) > 1:
 			it.Seek(behind)
 		}
 	}
 	return it.Err()
+}
+
+// onWay reports whether the list has a path, something above it, or something below it.
+func (c *choice) onWay(path []byte, dir bool) bool {
+	return c.list.covers(path) || dir && c.list.below(path)
 }
 
 // ancestors are the folders above the current entry of a walk that have been told of.

@@ -85,10 +85,7 @@ func (g *gatherer) makeFolders() error {
 			f.failed = g.stack[i-1].failed
 		} else {
 			outcome, f.failed = g.makeFolder(f, i == 0 || g.stack[i-1].there)
-			f.keep = f.there && g.r.o.Overwrite == target.Never
-			if len(f.rel) == 0 {
-				f.keep = g.r.rootKept
-			}
+			f.keep = f.there && outcome != target.Resumed && (g.r.o.Overwrite == target.Never || len(f.rel) == 0)
 		}
 		if g.quiet {
 			if f.failed != nil && fatal(f.failed) {
@@ -112,8 +109,10 @@ func (g *gatherer) makeFolder(f *folder, above bool) (outcome target.Outcome, er
 	outcome = target.Created
 	switch {
 	case len(f.rel) == 0:
-		if f.there = r.rootThere; f.there {
+		if f.there = r.rootThere; r.rootKept {
 			outcome = target.Kept
+		} else if f.there {
+			outcome = target.Resumed
 		}
 	case r.o.DryRun:
 		info, err := r.lstat(above, f.rel)
@@ -128,7 +127,7 @@ func (g *gatherer) makeFolder(f *folder, above bool) (outcome target.Outcome, er
 		if outcome, err = r.to.Mkdir(f.rel); err != nil {
 			return 0, err
 		}
-		f.there = outcome == target.Kept
+		f.there = outcome == target.Kept || outcome == target.Resumed
 	}
 	return outcome, nil
 }

@@ -63,6 +63,9 @@ type Options struct {
 	// Include and Exclude choose by pattern, relative to the source's root (not to Path): what Include chooses (nil or empty: everything) and Exclude does
 	// not. Folders on the way to what is chosen come with it.
 	Include, Exclude *glob.Set
+	// Paths chooses exactly what is listed, and all below listed folders, relative to the source's root as well; nil: everything. Of what patterns, list and Path choose, only what all of them choose is restored. Absent tells what of the
+	// list the snapshot does not have.
+	Paths *Paths
 
 	Target      string           // folder, made with its parents if it is not there
 	Overwrite   target.Overwrite // what happens to what is there already

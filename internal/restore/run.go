@@ -140,7 +140,7 @@ func newRun(ctx context.Context, o Options) (*run, error) {
 		return nil, err
 	}
 	m := manifest.NewReader(manifest.Source{Get: cache.Get, Prefetch: cache.Prefetch}, repo.TreeOf(o.Snapshot))
-	if r.choice, err = newChoice(m, o.Path, o.Include, o.Exclude); err != nil {
+	if r.choice, err = newChoice(m, &o); err != nil {
 		return nil, err
 	}
 	r.choice.gap = r.gap
@@ -252,7 +252,7 @@ func (r *run) done(outcome target.Outcome, typ string, rel []byte, size int64) {
 	action := Create
 	r.mu.Lock()
 	switch outcome {
-	case target.Created:
+	case target.Created, target.Resumed:
 		r.res.Created++
 	case target.Replaced:
 		action = Replace

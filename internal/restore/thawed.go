@@ -72,6 +72,9 @@ func ThawKey(o *Options) string {
 			fmt.Fprintf(h, " %q %t", r.Pattern, r.Negated)
 		}
 	}
+	if o.Paths != nil {
+		fmt.Fprintf(h, " paths %x", o.Paths.sum())
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
