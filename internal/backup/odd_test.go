@@ -257,3 +257,26 @@ func TestRetiredIsSentAgain(t *testing.T) {
 		t.Errorf("%+v", next.Snapshot.Stats)
 	}
 }
+
+// TestLastNameStandsAlone: a name that was a link to another file and is the only one of its own now has its own content, also where nothing but size and mtime counts and these
+// are as they were.
+func TestLastNameStandsAlone(t *testing.T) {
+	for _, detect := range []backup.Detect{{}, {Inode: true}, {Ctime: true}, backup.DefaultDetect} {
+		w := newWorld(t)
+		w.write("a", "what both were")
+		w.link("a", "b")
+		w.settle()
+		w.opts = func(o *backup.Options) { o.Detect = detect }
+		w.backup()
+		if err := os.Remove(filepath.Join(w.src, "a")); err != nil {
+			t.Fatal(err)
+		}
+		w.write("a", "another file now")
+		w.settle()
+		w.read(w.backup().Snapshot, func(e *manifest.Entry, content []byte) {
+			if string(e.Path) == "b" && (len(e.Hardlink) > 0 || string(content) != "what both were") {
+				t.Errorf("detect %+v: %q is a link to %q and has %q", detect, e.Path, e.Hardlink, content)
+			}
+		})
+	}
+}

@@ -130,6 +130,8 @@ func (p *planner) checkLine(prev *previous, e *source.Entry, v verdict) (verdict
 			return modified, nil
 		}
 		p.link(e)
+	} else if len(old.Hardlink) > 0 {
+		return modified, nil // what it was another name of may be gone, or have other content by now
 	}
 	if v == touched {
 		prev.lineCopy = bytes.Clone(raw)
