@@ -352,7 +352,26 @@ func (f *FS) openFile(n node, stop stopper) (*open, error) {
 	if e.Type != manifest.File || len(e.Hardlink) > 0 {
 		return nil, fmt.Errorf("%q is no file", e.Path)
 	}
-	return v.open(f, n, e, &lateSource{f: f, item: v.item, into: f.data}), nil
+	o := v.open(f, n, e, &lateSource{f: f, item: v.item, into: f.data})
+	return o, o.thawed(stop)
 }
 
 var errClosed = errors.New("is being unmounted")
+
+// explainOnce says why a request about a node failed: to whoever has mounted it, and to who asks for its attribute.
+func (f *FS) explainOnce(n node, err error) {
+	v, none := f.volume(n.slot())
+	if none != nil {
+		f.told.once("node/"+err.Error(), "%v", err)
+		return
+	}
+	if f.ctx.Err() != nil {
+		return
+	}
+	path := []byte("?")
+	_ = look{v, nil}.entryOf(n, func(e *manifest.Entry) error { // where that cannot be read either, the error says what it is about
+		path = append(path[:0], e.Path...)
+		return nil
+	})
+	f.told.failed(n, f.o.explain(v.item, path, err))
+}

@@ -28,14 +28,10 @@ type origin struct {
 	scope keys.ScopeID
 	epoch uint32
 	into  *cache
-	// first is what of it was loaded when it was made.
 	mu    sync.Mutex
 	state *repo.ScopeState
 	idle  []*repo.Reader // of state
 }
-
-// view is an origin with one of the caches: manifests and content do not drive each other out.
-func (o *origin) with(c *cache) *origin { return o.f.origin(o.scope, o.epoch, c) }
 
 // get implements chunkSource.
 func (o *origin) get(stop stopper, id digest.Chunk) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"firn/internal/digest"
@@ -26,7 +27,7 @@ type open struct {
 	v    *volume
 	node node
 	e    *manifest.Entry
-	data chunkSource
+	data *lateSource
 
 	mu     sync.Mutex
 	stop   stopper // of whoever reads the list of pieces
@@ -38,9 +39,10 @@ type open struct {
 	leadAt int64
 	next   int64 // where a reader that goes on would read
 	run    int   // reads that went on
+	counts bool  // among FS.readers
 }
 
-func (v *volume) open(f *FS, n node, e *manifest.Entry, data chunkSource) *open {
+func (v *volume) open(f *FS, n node, e *manifest.Entry, data *lateSource) *open {
 	return &open{f: f, v: v, node: n, e: e, data: data}
 }
 
@@ -131,6 +133,10 @@ func (o *open) goesOn(off, end int64) []digest.Chunk {
 		o.run++
 	}
 	o.next = max(end, off)
+	if o.run >= patient && !o.counts {
+		o.counts = true
+		o.f.readers.Add(1)
+	}
 	window := o.f.window()
 	if o.run < patient || end >= o.e.Size || o.leadAt > end+window/2 && o.lead != nil {
 		return nil
@@ -151,6 +157,16 @@ func (o *open) goesOn(off, end int64) []digest.Chunk {
 		o.lead = nil
 	}
 	return ids
+}
+
+// close ends the use of an open file.
+func (o *open) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.counts {
+		o.counts = false
+		o.f.readers.Add(-1)
+	}
 }
 
 // window is how far ahead each of those who read now may fetch.
@@ -176,4 +192,61 @@ func (o *open) seek(stop stopper, off int64, hole bool) (int64, error) {
 		return o.e.Size, nil
 	}
 	return 0, errRange
+}
+
+// thawed makes sure that the first chunk of a file that perhaps lies in a cold class can be read, so that who opens it hears at once. Nothing is asked of files in the class of what is hot.
+func (o *open) thawed(stop stopper) error {
+	id, err := o.firstChunk(stop)
+	if err != nil || id.IsZero() || !o.mayBeCold(id) {
+		return nil // who reads hears of it
+	}
+	_, err = o.data.get(stop, id)
+	if kindOf(err) == isCold {
+		return err
+	}
+	return nil
+}
+
+func (o *open) firstChunk(stop stopper) (digest.Chunk, error) {
+	p := manifest.NewPieces(o.v.source(&stop), o.e)
+	for p.Next() {
+		if !p.Piece().IsHole() {
+			return p.Piece().Chunk, nil
+		}
+	}
+	return digest.Chunk{}, p.Err()
+}
+
+// mayBeCold reports whether all packs with a chunk are in another class than what is always hot.
+func (o *open) mayBeCold(id digest.Chunk) bool {
+	classes, err := o.classes([]digest.Chunk{id})
+	hot := o.f.o.Repo.Config().Class.Meta
+	return err == nil && len(classes) > 0 && !slices.Contains(classes, "") && !slices.Contains(classes, hot)
+}
+
+// classes returns the storage classes of the packs with chunks, by the index.
+func (o *open) classes(ids []digest.Chunk) (classes []string, err error) {
+	from, err := o.data.origin()
+	if err != nil {
+		return nil, err
+	}
+	from.mu.Lock()
+	set := from.state.Set()
+	from.mu.Unlock()
+	for _, id := range ids {
+		locs, err := set.All(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range locs {
+			info, err := set.Pack(l.Pack)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(classes, info.Class) {
+				classes = append(classes, info.Class)
+			}
+		}
+	}
+	return classes, nil
 }

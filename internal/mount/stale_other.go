@@ -1,0 +1,5 @@
+//go:build !unix
+
+package mount
+
+func isStale(error) bool { return false }
