@@ -135,7 +135,7 @@ func (f *secretFlags) register(cmd *cobra.Command) {
 }
 
 func (f *secretFlags) registerPassphrase(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase (FIRN_PASSPHRASE_FILE)")
+	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase; - is standard input (FIRN_PASSPHRASE_FILE)")
 	cmd.Flags().StringVar(&f.passphraseCommand, "passphrase-command", "", "command that prints the passphrase (FIRN_PASSPHRASE_COMMAND)")
 	cmd.Flags().StringVar(&f.passphraseEnv, "passphrase-env", "", "name of the variable that holds the passphrase (FIRN_PASSPHRASE)")
 	_ = cmd.Flags().MarkHidden("passphrase-env") // for configurations; fails for unknown flags only

@@ -39,6 +39,7 @@ type restoreCommand struct {
 	remove      bool
 	include     []string
 	exclude     []string
+	list        listFlags
 	noOwner     bool
 	ownerByName bool
 	noXattrs    bool
@@ -58,6 +59,10 @@ What lies in a cold class is thawed first: firn says what that costs with each t
 time than the link brings home before the copies expire, and restores files as their packs come. Stop it at any time, for days; the
 same command goes on, and pays for nothing twice. With --detach it does not wait. firn thaw list shows what is under way.
 
+--files-from restores exactly what a file lists, and all below listed folders. A path that the snapshot does not have is named, and the
+exit code is 3. Patterns and PATH still count: only what all of them choose is restored. The order of the list does not matter, and the
+same list goes on where it stopped.
+
 A snapshot of streams is replayed into what it came from with --into, together with the chain of snapshots that it builds upon, as far as
 the target lacks it; --target writes the streams of the chain as files. With --to-command, a stream that is damaged stops the command; but
 where firn itself is killed, the command sees the end of its input, as if that were all.
@@ -66,6 +71,7 @@ where firn itself is killed, the command sees the end of its input, as if that w
   firn restore latest:/home/eve/documents --target ./documents
   firn restore @2026-11-20 '*.jpg' --source photos --target ./photos --plan
   firn restore latest --target / --source / --overwrite changed
+  firn restore latest --target ./some --files-from wanted.txt
   firn restore latest --target /mnt/new --tier bulk --max-cost 40 --yes
   firn restore latest --repo s3://bucket/nas --from /mnt/shelf/backup --target /mnt/new
   firn restore latest --source zfs:tank/home --zfs pool/restored
@@ -83,6 +89,7 @@ where firn itself is killed, the command sees the end of its input, as if that w
 	fl.BoolVar(&x.remove, "delete", false, "remove from restored folders what the snapshot does not have")
 	fl.StringArrayVar(&x.include, "include", nil, "only what matches the pattern (repeat for more)")
 	fl.StringArrayVarP(&x.exclude, "exclude", "e", nil, "not what matches the pattern")
+	x.list.register(cmd)
 	fl.BoolVar(&x.noOwner, "no-owner", false, "do not set owners")
 	fl.BoolVar(&x.ownerByName, "owner-by-name", false, "set owners by name where this system knows it, not by number")
 	fl.BoolVar(&x.noXattrs, "no-xattrs", false, "do not set extended attributes and ACLs")
@@ -106,6 +113,9 @@ func (x *restoreCommand) check() error {
 		return err
 	}
 	if err := x.to.check(x); err != nil {
+		return err
+	}
+	if err := x.list.check(&x.read.secrets); err != nil {
 		return err
 	}
 	switch {
@@ -146,6 +156,14 @@ func (x *restoreCommand) run(ctx context.Context, args []string) error {
 	}
 	defer l.close()
 	defer x.from.close()
+	if err := x.list.lookUp(ctx, x.c, o); err != nil {
+		return err
+	}
+	return x.list.verdict(x.bring(ctx, l, o, args))
+}
+
+// bring does what was asked for with the repository that is open.
+func (x *restoreCommand) bring(ctx context.Context, l *library, o restore.Options, args []string) (err error) {
 	if x.to.given() || x.wholeChain(&o) {
 		return x.replay(ctx, l, &o, args)
 	}
@@ -195,7 +213,10 @@ func (x *restoreCommand) options(ctx context.Context, l *library, args []string)
 	if o.Include, err = patterns(snap.Source, append(x.include, args[1:]...), "--include"); err != nil {
 		return o, err
 	}
-	o.Exclude, err = patterns(snap.Source, x.exclude, "--exclude")
+	if o.Exclude, err = patterns(snap.Source, x.exclude, "--exclude"); err != nil {
+		return o, err
+	}
+	o.Paths, err = x.list.paths(x.c, snap.Source)
 	return o, err
 }
 
@@ -274,6 +295,7 @@ type resultJSON struct {
 	Snapshot string       `json:"snapshot"`
 	Target   string       `json:"target,omitempty"`
 	Seconds  float64      `json:"seconds"`
+	Absent   []string     `json:"absent,omitempty"` // of the list of paths
 	Damaged  []damageJSON `json:"damaged"`
 	Limits   []limitJSON  `json:"limits"`
 	Cost     *restoreCost `json:"cost,omitempty"` // absent where nothing is known of it
@@ -358,7 +380,7 @@ func (x *restoreCommand) show(s *session, o restore.Options, res *restore.Result
 }
 
 func (x *restoreCommand) resultJSON(o restore.Options, res *restore.Result, err error, took time.Duration) resultJSON {
-	j := resultJSON{Result: res, Snapshot: o.Snapshot.ID.String(), Target: x.target, Seconds: seconds(took), Damaged: []damageJSON{}, Limits: []limitJSON{}}
+	j := resultJSON{Result: res, Snapshot: o.Snapshot.ID.String(), Target: x.target, Absent: x.list.absent, Seconds: seconds(took), Damaged: []damageJSON{}, Limits: []limitJSON{}}
 	for _, d := range res.Damaged {
 		j.Damaged = append(j.Damaged, damageJSON{string(d.Path), d.Object, d.Kept, d.Err.Error()})
 	}
@@ -426,6 +448,7 @@ func (x *restoreCommand) tellUnmatched(o restore.Options) {
 // planJSON is what restore --plan prints with --json.
 type planJSON struct {
 	*restore.Needs
+	Absent []string    `json:"absent,omitempty"` // of the list of paths
 	Offers []offerJSON `json:"offers"`
 }
 
@@ -442,7 +465,7 @@ func (x *restoreCommand) showPlan(ctx context.Context, s *session, o restore.Opt
 		}
 	}
 	if x.c.json != "" {
-		return x.c.objectOf("plan", planJSON{n, look.json()})
+		return x.c.objectOf("plan", planJSON{n, x.list.absent, look.json()})
 	}
 	x.c.print("%s, %s, %v of content\n", counted(n.Files, "file"), counted(n.Dirs, "folder"), units.Size(n.Bytes))
 	x.c.print("%s, %s, %v to fetch\n", counted(int64(len(n.Packs)), "pack"), counted(n.Requests, "request"), units.Size(n.Download))

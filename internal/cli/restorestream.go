@@ -89,7 +89,7 @@ func (f *intoFlags) check(x *restoreCommand) error {
 		return usage("", "-o is for --into")
 	case !f.given():
 		return nil
-	case x.remove || x.overwrite != "" || x.dryRun || len(x.include)+len(x.exclude) > 0 || x.keepPartial:
+	case x.remove || x.overwrite != "" || x.dryRun || len(x.include)+len(x.exclude) > 0 || x.list.given() || x.keepPartial:
 		return usage("--plan tells what would be done", "--overwrite, --delete, --dry-run, --keep-partial and patterns are for --target, not for %s", to[0])
 	case f.stdout && x.c.json != "" && !x.plan:
 		return usage("", "standard output cannot hold both a stream and JSON")
@@ -412,7 +412,7 @@ func (r *replaying) file(l source.Link) string {
 // wholeChain reports whether all streams of a chain, or of one thing in it, are to be written as files: an increment alone is of little use.
 func (x *restoreCommand) wholeChain(o *restore.Options) bool {
 	whole := len(o.Path) == 0 || replay.Thing(o.Snapshot, o.Path) != ""
-	return !o.Snapshot.Base.IsZero() && whole && o.Include.Empty() && o.Exclude.Empty() && x.tar == "" && !x.remove
+	return !o.Snapshot.Base.IsZero() && whole && o.Include.Empty() && o.Exclude.Empty() && o.Paths == nil && x.tar == "" && !x.remove
 }
 
 // tellIncrement says of streams that are restored as files, without their chain, what they need.

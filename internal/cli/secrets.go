@@ -92,6 +92,12 @@ func passphraseOf(ctx context.Context, c *console, file, command string) ([]byte
 	switch {
 	case file != "" && command != "":
 		return nil, usage("give one of them", "both --passphrase-file and --passphrase-command are given")
+	case file == "-":
+		raw, err := io.ReadAll(io.LimitReader(c.in, maxSecret+1))
+		if err != nil {
+			return nil, fmt.Errorf("passphrase: %w", err)
+		}
+		return firstLine(raw, "passphrase on standard input")
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {

@@ -28,6 +28,7 @@ type thawCommand struct {
 	thaw     thawFlags
 	include  []string
 	exclude  []string
+	list     listFlags
 	metadata bool
 	manifest string
 }
@@ -60,6 +61,7 @@ With --batch-manifest it asks for nothing, and writes the list that S3 Batch Ope
 	fl.StringVar(&x.manifest, "batch-manifest", "", "write a manifest for S3 Batch Operations to this file instead")
 	fl.StringArrayVar(&x.include, "include", nil, "only what matches the pattern (repeat for more)")
 	fl.StringArrayVarP(&x.exclude, "exclude", "e", nil, "not what matches the pattern")
+	x.list.register(cmd)
 	x.thaw.register(cmd)
 	x.filters.register(cmd)
 	x.read.register(cmd)
@@ -72,14 +74,22 @@ func (x *thawCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	switch {
-	case x.metadata && (len(args) > 0 || len(x.include)+len(x.exclude) > 0 || x.manifest != ""):
+	case x.metadata && (len(args) > 0 || len(x.include)+len(x.exclude) > 0 || x.list.given() || x.manifest != ""):
 		return usage("", "--metadata is about the whole repository, and takes no snapshot")
 	case !x.metadata && len(args) == 0:
 		return usage("firn thaw --help shows how it is used", "firn thaw wants a snapshot")
 	}
+	if err := x.list.check(&x.read.secrets); err != nil {
+		return err
+	}
 	if x.metadata {
 		return x.bringBack(ctx)
 	}
+	return x.list.verdict(x.bringOut(ctx, args))
+}
+
+// bringOut has what a snapshot needs thawed.
+func (x *thawCommand) bringOut(ctx context.Context, args []string) error {
 	l, err := openLibrary(ctx, x.c, &x.read)
 	if err != nil {
 		return err
@@ -95,6 +105,12 @@ func (x *thawCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.Exclude, err = patterns(snap.Source, x.exclude, "--exclude"); err != nil {
+		return err
+	}
+	if o.Paths, err = x.list.paths(x.c, snap.Source); err != nil {
+		return err
+	}
+	if err := x.list.lookUp(ctx, x.c, o); err != nil {
 		return err
 	}
 	plan, err := restore.Plan(ctx, o)
