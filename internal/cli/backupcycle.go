@@ -9,6 +9,7 @@ import (
 	"firn/internal/backup"
 	"firn/internal/repo"
 	"firn/internal/retain"
+	"firn/internal/retention"
 	"firn/internal/snapshot"
 )
 
@@ -34,22 +35,6 @@ func (f *cycleFlags) check() (err error) {
 		err = usage("without --cycle every backup is made", "--force needs --cycle")
 	}
 	return err
-}
-
-// toPlan returns what a cycle plans by: snapshots with the times at which their backups began, so that one which ends after midnight counts for the evening before.
-// A time that the store's clock contradicts does not count.
-func toPlan(items []snapshot.Item) []retain.Snapshot {
-	snaps := toRetain(items)
-	at := make(map[[16]byte]time.Time, len(items))
-	for _, it := range items {
-		at[it.ID] = it.Start
-	}
-	for i := range snaps {
-		if began := at[snaps[i].ID]; !began.IsZero() && (snaps[i].Time.IsZero() || began.Before(snaps[i].Time)) {
-			snaps[i].Time = began
-		}
-	}
-	return snaps
 }
 
 // own returns the snapshots of a source by which to plan: not those that are newer than the last one that this machine knows of. Whoever has stolen the key of a
@@ -80,7 +65,7 @@ func (x *backupCommand) due(scope *repo.ScopeState, o *backup.Options) bool {
 		return true
 	}
 	items := x.cycle.own(x.c, scope, o)
-	due, full, when := x.cycle.cycle.Next(toPlan(items), x.c.now(), time.Local)
+	due, full, when := x.cycle.cycle.Next(retention.Planned(items), x.c.now(), time.Local)
 	if !due && !x.cycle.force {
 		if x.c.json != "" {
 			utc := when.UTC()

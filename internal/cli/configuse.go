@@ -16,6 +16,7 @@ import (
 
 	"firn/internal/advice"
 	"firn/internal/config"
+	"firn/internal/retention"
 	"firn/internal/wire"
 )
 
@@ -353,36 +354,10 @@ func anySet(variables ...string) bool {
 }
 
 // policies are what the configuration keeps of the sources of the repository that is used, where it is used; nil: it says nothing.
-func (c *console) policies() (keepRules, error) {
+func (c *console) policies() (retention.Rules, error) {
 	r := c.config.used
 	if r == nil || c.config.all == nil {
 		return nil, nil
 	}
-	var rules keepRules
-	for _, s := range c.config.all.Sources {
-		of := c.config.all.Repository(s.Repository)
-		if s.Keep.Check() != nil || of == nil || of != r && !slices.Contains(of.Also, r.Name) {
-			continue
-		}
-		host, err := (&hostFlags{name: of.Host}).orSystem() // other hosts may have sources of the same path; a copy has the snapshots as they were made
-		if err != nil {
-			return nil, err
-		}
-		names := append(slices.Clone(s.Paths), s.Rest)
-		if s.As != "" {
-			names = []string{s.As}
-		}
-		for _, name := range names {
-			policy := s.Keep
-			rule := keepRule{Source: name, Kind: s.Kind, Host: host, Policy: &policy}
-			if name == "" {
-				continue
-			}
-			if err := rule.check(); err != nil {
-				return nil, err
-			}
-			rules = append(rules, rule)
-		}
-	}
-	return rules, nil
+	return retention.Of(c.config.all, r, (&hostFlags{}).orSystem)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"firn/internal/cost"
+	"firn/internal/plot"
 	"firn/internal/price"
 )
 
@@ -45,22 +46,6 @@ func terminalWidth() int {
 	return 80
 }
 
-// niceStep is the least of 1, 2 and 5 times a power of ten that reaches most in so many steps, but no less than the least amount that is printed.
-func niceStep(most float64, steps int) float64 {
-	if !(most > 0) || math.IsInf(most, 0) {
-		return 1 / float64(steps)
-	}
-	most = math.Max(most, 1e-6*float64(steps))
-	least := most / float64(steps)
-	power := math.Pow(10, math.Floor(math.Log10(least)))
-	for _, m := range []float64{1, 2, 5} {
-		if m*power >= least*(1-1e-9) {
-			return m * power
-		}
-	}
-	return 10 * power
-}
-
 // costBars is what is plotted: one value for each month, or the mean of several where there is no room.
 type costBars struct {
 	values []float64
@@ -85,7 +70,7 @@ func plotMonths(p *costPicture, months []cost.Period, width int, unicode bool) s
 	for _, m := range months {
 		most = math.Max(most, float64(m.Total()))
 	}
-	step := niceStep(most, plotTicks)
+	step := plot.Step(most, plotTicks, 1e-6)
 	label := func(tick int) string { return p.region.Format(price.Money(step * float64(tick))) }
 	margin := 0
 	for tick := range plotTicks + 1 {

@@ -55,7 +55,7 @@ func TestKeepRules(t *testing.T) {
 			continue
 		}
 		goes := map[snapshot.ID]bool{}
-		for _, id := range rules.decide(items, now, time.UTC) {
+		for _, id := range rules.Decide(items, now, time.UTC) {
 			goes[id] = true
 		}
 		var stay [5]int
@@ -108,7 +108,7 @@ func TestKeepRulesBases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if gone := rules.decide(items, now, time.UTC); len(gone) != 0 {
+	if gone := rules.Decide(items, now, time.UTC); len(gone) != 0 {
 		t.Errorf("%d go", len(gone))
 	}
 }
@@ -141,7 +141,7 @@ func FuzzKeepRules(f *testing.F) {
 			return
 		}
 		for i := range rules {
-			if err := rules[i].policy.Check(); err != nil {
+			if err := rules[i].Policy.Check(); err != nil {
 				t.Errorf("%s is taken: %v", raw, err)
 			}
 		}
@@ -164,7 +164,7 @@ func TestKeepTwins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if gone := rules.decide(items, now, time.UTC); len(gone) != want {
+		if gone := rules.Decide(items, now, time.UTC); len(gone) != want {
 			t.Errorf("%s: %d go, want %d", source, len(gone), want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"firn/internal/prune"
 	"firn/internal/repo"
 	"firn/internal/retain"
+	"firn/internal/retention"
 	"firn/internal/snapshot"
 	"firn/internal/store"
 	"firn/internal/units"
@@ -27,7 +28,7 @@ type pruneCommand struct {
 	prices  priceFlags
 	keep    retentionFlags
 	file    string
-	rules   keepRules // of the file or the configuration; nil: the flags say what is kept
+	rules   retention.Rules // of the file or the configuration; nil: the flags say what is kept
 	all     bool
 	source  string
 	hostKey string
@@ -106,7 +107,7 @@ func (x *pruneCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	policy.None = policy.None || x.rules.forgetsAll()
+	policy.None = policy.None || x.rules.ForgetsAll()
 	if x.lock != "" {
 		if _, _, err := parseLock("--lock", x.lock, "--mode", ""); err != nil {
 			return err
@@ -220,9 +221,9 @@ func (x *pruneCommand) decide(ctx context.Context, s *session, policy retain.Pol
 		if err != nil {
 			return nil, err
 		}
-		x.rules.tell(x.c, items)
+		tellRules(x.c, x.rules, items)
 		return func(items []snapshot.Item, now time.Time) ([]snapshot.ID, error) {
-			return x.rules.decide(items, now, time.Local), nil
+			return x.rules.Decide(items, now, time.Local), nil
 		}, nil
 	}
 	filters := filterFlags{source: x.source}
@@ -243,7 +244,7 @@ func (x *pruneCommand) decide(ctx context.Context, s *session, policy retain.Pol
 				mine[it.ID] = true
 			}
 		}
-		for _, v := range retain.Decide(toRetain(items), policy, now, time.Local) {
+		for _, v := range retain.Decide(retention.Snapshots(items), policy, now, time.Local) {
 			if !v.Keep && (x.source == "" || mine[snapshot.ID(v.ID)]) {
 				gone = append(gone, snapshot.ID(v.ID))
 			}

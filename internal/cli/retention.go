@@ -13,6 +13,7 @@ import (
 	"firn/internal/price"
 	"firn/internal/repo"
 	"firn/internal/retain"
+	"firn/internal/retention"
 	"firn/internal/snapshot"
 	"firn/internal/units"
 )
@@ -55,7 +56,7 @@ type retentionCommand struct {
 	filters filterFlags
 	keep    retentionFlags
 	file    string
-	rules   keepRules // of the file; nil: the flags say what is kept
+	rules   retention.Rules // of the file; nil: the flags say what is kept
 	prices  priceFlags
 	year    int
 }
@@ -84,13 +85,11 @@ decided, and those with the tag are shown. Without any rule those of the configu
 	return cmd
 }
 
-// explained is one source with what becomes of its snapshots, in the order of the store's clock.
+// explained is one source with what becomes of its snapshots.
 type explained struct {
-	items    []snapshot.Item
-	snaps    []retain.Snapshot
-	verdicts []retain.Verdict
-	region   *price.Region
-	class    string // in which new content ends up
+	retention.Source
+	region *price.Region
+	class  string // in which new content ends up
 }
 
 func (x *retentionCommand) run(ctx context.Context) error {
@@ -117,12 +116,15 @@ func (x *retentionCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources := x.explainAll(items, policy)
+	sources := retention.Explain(items, policy, x.c.now(), time.Local)
+	if x.rules != nil {
+		sources = x.rules.Explain(items, x.c.now(), time.Local)
+	}
 	shown := 0
 	for i := range sources {
-		e := &sources[i]
-		last := e.items[len(e.items)-1]
-		if f.Source != "" && !anyOf(e.items, f.Source) || f.Host != "" && f.Host != last.Host {
+		e := &explained{Source: sources[i]}
+		last := *e.Last()
+		if f.Source != "" && !anyOf(e.Items, f.Source) || f.Host != "" && f.Host != last.Host {
 			continue
 		}
 		e.class = contentClass(s.repo, last.Storage)
@@ -132,7 +134,7 @@ func (x *retentionCommand) run(ctx context.Context) error {
 		shown++
 		own := policy
 		if x.rules != nil {
-			own = x.rules.policyOf(&last)
+			own = x.rules.PolicyOf(&last)
 		}
 		if err := x.show(e, own); err != nil {
 			return err
@@ -173,46 +175,6 @@ func (x *retentionCommand) policy() (retain.Policy, error) {
 	}
 	x.rules, err = readKeepFile(x.file)
 	return p, err
-}
-
-// explainAll is explainAll by the rules where there are some.
-func (x *retentionCommand) explainAll(items []snapshot.Item, policy retain.Policy) []explained {
-	sources := explainAll(items, policy, x.c.now())
-	if x.rules == nil {
-		return sources
-	}
-	var all []snapshot.Item
-	for i := range sources {
-		all = append(all, sources[i].items...)
-	}
-	verdicts := x.rules.verdicts(all, x.c.now(), time.Local)
-	for i := range sources {
-		for k := range sources[i].snaps {
-			if v, named := verdicts[sources[i].snaps[k].ID]; named {
-				sources[i].verdicts[k] = v
-			}
-		}
-	}
-	return sources
-}
-
-// explainAll decides all snapshots and groups them by source, as package prune does: of one whose paths were taken out only what stands in its place counts.
-func explainAll(items []snapshot.Item, policy retain.Policy, now time.Time) []explained {
-	var sources []explained
-	for _, h := range snapshot.Histories(snapshot.Standing(items)) {
-		slices.SortStableFunc(h.Items, func(a, b snapshot.Item) int { return a.Stored.Compare(b.Stored) })
-		sources = append(sources, explained{items: h.Items, snaps: toRetain(h.Items)})
-	}
-	var all []retain.Snapshot
-	for _, e := range sources {
-		all = append(all, e.snaps...)
-	}
-	verdicts := retain.Decide(all, policy, now, time.Local) // together: bases may lie in other sources
-	for i := range sources {
-		n := len(sources[i].snaps)
-		sources[i].verdicts, verdicts = verdicts[:n], verdicts[n:]
-	}
-	return sources
 }
 
 // retentionJSON is what retention explain prints of each snapshot with --json.
@@ -290,11 +252,11 @@ func newRetentionJSON(it snapshot.Item, v retain.Verdict) retentionJSON {
 
 // show tells about one source.
 func (x *retentionCommand) show(e *explained, policy retain.Policy) error {
-	last := e.items[len(e.items)-1]
+	last := *e.Last()
 	kept := 0
 	t := x.c.table("id", "stored", "keep", "until", "why", "tags")
-	for i, it := range e.items {
-		v := e.verdicts[i]
+	for i, it := range e.Items {
+		v := e.Verdicts[i]
 		if v.Keep {
 			kept++
 		}
@@ -311,10 +273,10 @@ func (x *retentionCommand) show(e *explained, policy retain.Policy) error {
 	}
 	next, growth := x.outlook(e, policy)
 	if x.c.json != "" {
-		return x.c.object(keptJSON{Event: "retention_source", Source: originJSON(last.Source, last.Host), Snapshots: len(e.items), Kept: kept, Going: len(e.items) - kept, Next: next, Growth: growth})
+		return x.c.object(keptJSON{Event: "retention_source", Source: originJSON(last.Source, last.Host), Snapshots: len(e.Items), Kept: kept, Going: len(e.Items) - kept, Next: next, Growth: growth})
 	}
-	x.c.print("%s (%s): %s, %s stay, %s go\n", printable(advice.SourceName(last.Source)), printable(last.Host), counted(int64(len(e.items)), "snapshot"),
-		units.Count(int64(kept)), units.Count(int64(len(e.items)-kept)))
+	x.c.print("%s (%s): %s, %s stay, %s go\n", printable(advice.SourceName(last.Source)), printable(last.Host), counted(int64(len(e.Items)), "snapshot"),
+		units.Count(int64(kept)), units.Count(int64(len(e.Items)-kept)))
 	if !x.c.quiet {
 		t.print()
 		x.draw(e)
@@ -354,7 +316,7 @@ func retentionRow(it snapshot.Item, v retain.Verdict) []string {
 func (x *retentionCommand) draw(e *explained) {
 	year := x.year
 	if year == 0 {
-		if _, year = retain.Years(e.snaps, time.Local); year == 0 {
+		if _, year = retain.Years(e.Snaps, time.Local); year == 0 {
 			return
 		}
 	}
@@ -363,7 +325,7 @@ func (x *retentionCommand) draw(e *explained) {
 		marks = retain.Dots
 	}
 	x.c.print("\n%d: %s stays, %s goes, %s no snapshot\n", year, marks.Kept, marks.Going, marks.None)
-	for _, line := range retain.Calendar(e.snaps, e.verdicts, year, time.Local, marks) {
+	for _, line := range retain.Calendar(e.Snaps, e.Verdicts, year, time.Local, marks) {
 		x.c.print("  %s\n", line)
 	}
 	x.c.print("\n")
@@ -374,9 +336,9 @@ func (x *retentionCommand) outlook(e *explained, policy retain.Policy) (*nextJSO
 	if policy.Cycle.Kind == "" {
 		return nil, nil
 	}
-	due, full, when := policy.Cycle.Next(toPlan(e.items), x.c.now(), time.Local)
+	due, full, when := policy.Cycle.Next(retention.Planned(e.Items), x.c.now(), time.Local)
 	next := &nextJSON{due, full, when.UTC()}
-	g := policy.Cycle.Growth(e.snaps, x.c.now())
+	g := policy.Cycle.Growth(e.Snaps, x.c.now())
 	if g.Snapshots == 0 {
 		return next, nil
 	}
@@ -386,7 +348,7 @@ func (x *retentionCommand) outlook(e *explained, policy retain.Policy) (*nextJSO
 	}
 	if g.Known && e.region != nil {
 		objects, stored := int64(0), int64(0)
-		for _, it := range e.items {
+		for _, it := range e.Items {
 			objects, stored = objects+it.Stats.PacksAdded, stored+it.Stats.BytesStored
 		}
 		sent := price.Sent{Class: e.class, Bytes: int64(g.Bytes), Objects: int64(float64(objects) * g.Bytes / float64(max(stored, 1)))}

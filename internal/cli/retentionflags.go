@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"firn/internal/retain"
-	"firn/internal/snapshot"
 )
 
 // retentionFlags say which snapshots are kept.
@@ -134,18 +133,4 @@ func parseCycle(text string) (retain.Cycle, error) {
 		return c, usage("such as \"simple frequency=1 diffs=6 fulls=4\" or \"hanoi frequency=1 discs=5 archive-oldest=yes\"", "--cycle: %v", err)
 	}
 	return c, nil
-}
-
-// toRetain returns what rules look at: all snapshots but those that are forgotten already.
-func toRetain(items []snapshot.Item) []retain.Snapshot {
-	out := make([]retain.Snapshot, 0, len(items))
-	for i := range items {
-		it := &items[i]
-		if it.Status() == snapshot.IsForgotten {
-			continue
-		}
-		out = append(out, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
-			Done: it.Status() == snapshot.IsDone, Bytes: it.Stats.Bytes, Added: it.Stats.BytesStored})
-	}
-	return out
 }

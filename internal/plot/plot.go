@@ -65,7 +65,7 @@ const fonts = `system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif`
 func Style() string {
 	var b strings.Builder
 	b.WriteString(".plot{max-width:100%;height:auto}\n.plot text{font-family:" + fonts + ";font-variant-numeric:tabular-nums}\n.plot a:focus-visible .cell,.plot a:hover .cell{stroke:" + ink + ";stroke-width:2}\n")
-	b.WriteString("@media (prefers-color-scheme:dark){\n.plot .paper{fill:" + darkPaper + "}.plot .ink{fill:" + darkInk + "}.plot .soft{fill:" + darkSoft + "}.plot .mark{fill:" + darkPaper + "}\n.plot .grid{stroke:" + darkGrid +
+	b.WriteString("@media (prefers-color-scheme: dark){\n.plot .paper{fill:" + darkPaper + "}.plot .ink{fill:" + darkInk + "}.plot .soft{fill:" + darkSoft + "}.plot .mark{fill:" + darkPaper + "}\n.plot .grid{stroke:" + darkGrid +
 		"}.plot .axis{stroke:" + darkAxis + "}.plot .none{fill:" + darkEmpty + "}.plot a:focus-visible .cell,.plot a:hover .cell{stroke:" + darkInk + "}\n")
 	for i, c := range palette {
 		n := strconv.Itoa(i)

@@ -24,7 +24,7 @@ func Bytes() Unit {
 		case !(v < 1<<62):
 			return strconv.FormatFloat(v/(1<<60), 'g', 4, 64) + " EiB"
 		}
-		return strings.Replace(units.Size(math.Round(v)).String(), ".00 ", " ", 1)
+		return strings.NewReplacer(".00 ", " ", ".0 ", " ").Replace(units.Size(math.Round(v)).String())
 	}}
 }
 

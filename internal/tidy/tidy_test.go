@@ -49,6 +49,7 @@ var house = []room{
 
 	{"backup", 4, "a verb: source to repository; verbs never import one another"},
 	{"restore", 4, "a verb: repository to target, with its thaw jobs"},
+	{"retention", 4, "a verb: which policy speaks of which source, and what it decides"},
 	{"cost", 4, "a verb: what a repository costs, will cost and would cost; reads hot objects only"},
 	{"doctor", 4, "a verb: looks for what will go wrong with a store, its rights and its rules"},
 	{"transition", 4, "a verb: moves packs whose hot time is over into their cold class"},
