@@ -27,7 +27,7 @@ const (
 var short = []string{"README.md", "docs/guide/first-backup.md"}
 
 // pageTime ends a page that hangs.
-const pageTime = 10 * time.Minute
+const pageTime = 5 * time.Minute
 
 // TestPages runs every page in a world of its own.
 func TestPages(t *testing.T) {

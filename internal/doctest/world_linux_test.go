@@ -167,13 +167,16 @@ var standIns = map[string]string{
 	// Who reads a page sits at a terminal, types the passphrase and says yes; waits of hours are looked after more often, since they take a moment here.
 	"firn": `case $1 in
 run | serve | schedule | config | status) ;;
-*) export FIRN_PASSPHRASE="$FIRN_PASSPHRASE_TYPED" ;;
+*) [ -n "${FIRN_IDENTITY:-}" ] || export FIRN_PASSPHRASE="$FIRN_PASSPHRASE_TYPED" ;;
+esac
+case "$1 $* " in
+*" --plan "* | *" --dry-run "* | *" -n "*) exec ` + built + `/firn "$@" ;;
 esac
 case $1 in
 init) set -- "$@" --kit-saved ;;
-restore | drill | repair) set -- "$@" --yes --poll 100ms ;;
+restore | drill | repair | copy) set -- "$@" --yes --poll 100ms ;;
 check) set -- "$@" --yes --poll 100ms ;;
-copy | prune) set -- "$@" --yes ;;
+prune) set -- "$@" --yes ;;
 thaw) case $2 in list | show | cancel) ;; *) set -- "$@" --yes --poll 100ms ;; esac ;;
 esac
 exec ` + built + `/firn "$@"
