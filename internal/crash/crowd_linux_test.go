@@ -1,26 +1,15 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 )
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
-
-// plain is the description of a file without its other names.
-func plain(text string) string {
-	text, _, _ = strings.Cut(text, " = ")
-	return text
-}
 
 // bytesOf sums up the files below a folder.
 func bytesOf(t testing.TB, dir string) (n int64) {

@@ -1,12 +1,14 @@
 package crash
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,13 +16,13 @@ import (
 // verb is a command that is killed, with what was there before and what has to be there in the end.
 type verb struct {
 	name    string
-	remote  bool                      // it needs a bucket
-	prepare func(w *world) *scenario  // makes the work "base"
-	kills   func(w *world) (most int) // in a row before it may run to its end; nil: one
+	remote  bool                     // it needs a bucket
+	prepare func(w *world) *scenario // makes the work "base"
 }
 
 // scenario is what a verb begins with and ends in.
 type scenario struct {
+	begin   func() // puts back what lies outside of works; nil: nothing does
 	command func(work string) *exec.Cmd
 	judge   func(work string) // what there is once it ran to its end
 }
@@ -54,6 +56,9 @@ func (v *verb) run(t *testing.T, remote bool, kills int) {
 	w := newWorld(t, remote)
 	s := v.prepare(w)
 	w.clone("base", "clean")
+	if s.begin != nil {
+		s.begin()
+	}
 	start := time.Now()
 	w.must(s.command("clean"))
 	whole := time.Since(start)
@@ -62,6 +67,9 @@ func (v *verb) run(t *testing.T, remote bool, kills int) {
 	cut := 0
 	for left := kills; left > 0; {
 		w.clone("base", "round")
+		if s.begin != nil {
+			s.begin()
+		}
 		inARow := min(1+w.rng.IntN(3), left)
 		for range inARow {
 			after := time.Duration(w.rng.Int64N(int64(whole)))
@@ -161,7 +169,7 @@ func pruneKilled(w *world) *scenario {
 
 func (w *world) snapshots(work string) (n int) {
 	w.t.Helper()
-	for dec := json.NewDecoder(bytesReader(w.must(w.command(work, "snapshots", "--json")))); dec.More(); n++ {
+	for dec := json.NewDecoder(bytes.NewReader(w.must(w.command(work, "snapshots", "--json")))); dec.More(); n++ {
 		var any json.RawMessage
 		must(w.t, dec.Decode(&any))
 	}
@@ -207,44 +215,61 @@ func repairKilled(w *world) *scenario {
 	}
 }
 
-// syncKilled mirrors a tree to where another was mirrored before.
+// syncKilled mirrors a tree to where another was mirrored before. What the machine remembers goes with the two addresses, so that the mirror has one place.
 func syncKilled(w *world) *scenario {
 	must(w.t, os.MkdirAll(w.path("base"), 0o755))
-	must(w.t, os.MkdirAll(w.folder("base"), 0o755))
-	tree := w.path("tree")
+	must(w.t, os.MkdirAll(w.folder("mirror"), 0o755))
+	tree, back, mirror := w.path("tree"), w.path("back"), w.repo("mirror")
 	grow(w.t, tree, w.rng)
 	must(w.t, os.Remove(filepath.Join(tree, "n\xc3\xa4me \xff"))) // no name for an object
-	to := func(work string) string { return w.repo(work) + "/mirror" }
-	sync := func(work, from, to string, args ...string) *exec.Cmd {
-		return w.command(work, append([]string{"sync", "--metadata", "--folders", "--delete", "--yes", "-q", from, to}, args...)...)
+	sync := func(work, from, to string) *exec.Cmd {
+		return w.command(work, "sync", "--metadata", "--folders", "--delete", "--yes", "-q", from, to)
 	}
-	w.must(sync("base", tree, to("base")))
+	w.must(sync("base", tree, mirror))
+	w.must(sync("base", mirror, back))
+	w.copy(w.folder("mirror"), w.folder("mirror.base"))
+	w.copy(back, back+".base")
 	change(w.t, tree, w.rng)
-	truth := w.look(tree)
-	for p, text := range truth { // which names are one file is not kept
-		if len(text) > 0 && p != "." {
-			truth[p] = plain(text)
-		}
-	}
+	truth := single(w.look(tree))
 	return &scenario{
-		command: func(work string) *exec.Cmd { return sync(work, tree, to(work)) },
+		begin: func() {
+			for _, dir := range []string{w.folder("mirror"), back} {
+				must(w.t, os.RemoveAll(dir))
+				w.copy(dir+".base", dir)
+			}
+		},
+		command: func(work string) *exec.Cmd { return sync(work, tree, mirror) },
 		judge: func(work string) {
-			back := w.path(work, "back")
-			defer os.RemoveAll(back)
-			killAfter(w.t, sync(work, to(work), back), time.Duration(w.rng.Int64N(int64(time.Second))))
-			w.must(sync(work, to(work), back))
-			got := w.look(back)
-			for p, text := range got {
-				got[p] = plain(text)
-			}
-			delete(got, ".")
-			want := map[string]string{}
-			for p, text := range truth {
-				if p != "." {
-					want[p] = text
-				}
-			}
-			w.same("what came back", got, want)
+			killAfter(w.t, sync(work, mirror, back), time.Duration(w.rng.Int64N(int64(400*time.Millisecond))))
+			w.must(sync(work, mirror, back))
+			w.same("what came back", contents(single(w.look(back))), contents(truth))
+			fresh := w.path(work, "fresh")
+			killAfter(w.t, sync(work, mirror, fresh), time.Duration(w.rng.Int64N(int64(400*time.Millisecond))))
+			w.must(sync(work, mirror, fresh))
+			w.same("what came to an empty place", single(w.look(fresh)), truth)
 		},
 	}
+}
+
+// single is a description of files without what a mirror does not keep: which names are one file, and the folder at the top.
+func single(all map[string]string) map[string]string {
+	out := map[string]string{}
+	for p, text := range all {
+		if p != "." {
+			out[p], _, _ = strings.Cut(text, " = ")
+		}
+	}
+	return out
+}
+
+// contents leaves out modes and times of folders, which an object that looks the same does not tell.
+func contents(all map[string]string) map[string]string {
+	out := map[string]string{}
+	for p, text := range all {
+		if text[0] == 'd' {
+			text = "folder"
+		}
+		out[p] = text
+	}
+	return out
 }

@@ -132,7 +132,7 @@ func (w *world) init(work string, args ...string) {
 func (w *world) clone(from, to string) {
 	w.t.Helper()
 	w.copy(w.path(from), w.path(to))
-	if w.server != nil {
+	if _, err := os.Stat(w.folder(from)); err == nil && w.server != nil {
 		w.copy(w.folder(from), w.folder(to))
 	}
 }

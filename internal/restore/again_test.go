@@ -3,7 +3,11 @@ package restore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"firn/internal/repo"
 	"firn/internal/restore"
 	"firn/internal/store"
+	"firn/internal/target"
 )
 
 // stopping is a store that ends a context after some reads of content, or answers what it is told.
@@ -74,6 +79,46 @@ func TestStopAndGoOn(t *testing.T) {
 		}
 	}
 	t.Error("never ended")
+}
+
+// TestStopAndKeep stops a restore that replaces nothing: folders that it had made, and could give no metadata any more, get theirs from the next one. A folder of somebody else keeps its own.
+func TestStopAndKeep(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("folders have no modes")
+	}
+	w := newWorld(t)
+	w.pack = 256 << 10
+	w.plant(13, 150)
+	w.backup()
+	for round := range int64(6) {
+		name := fmt.Sprint("out", round)
+		for again := range int64(4) {
+			o := w.options(name)
+			o.Overwrite = target.Never
+			ctx, cancel := context.WithCancel(context.Background())
+			st := &stopping{Store: w.st, cancel: cancel}
+			st.left.Store(round + again)
+			if again == 3 {
+				st.left.Store(1 << 40)
+			}
+			w.through(&o, st)
+			_, err := restore.Run(ctx, o)
+			cancel()
+			if err != nil && (again == 3 || !errors.Is(err, context.Canceled)) {
+				t.Fatal(err)
+			}
+		}
+		sameTree(t, w.src, filepath.Join(w.base, name))
+		w.noTemporaries(name)
+	}
+	theirs := filepath.Join(w.base, "theirs")
+	w.must(os.Mkdir(theirs, 0o750))
+	o := w.options("theirs")
+	o.Overwrite = target.Never
+	w.clean(o)
+	if info, err := os.Stat(theirs); err != nil || info.Mode().Perm() != 0o750 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
 }
 
 func TestStoreErrors(t *testing.T) {

@@ -80,6 +80,10 @@ func (r *run) down(ctx context.Context, key string, o *object, l *localFile, e *
 		j.change = "c"
 		return r.give(ctx, j)
 	}
+	if folder && r.o.Metadata && j.entry == nil { // a run that was cut off may have made it
+		j.change = "m"
+		return r.give(ctx, j)
+	}
 	return r.decide(ctx, j, sameSize, o.Modified.UnixNano(), time.Unix(0, l.mtime))
 }
 
@@ -217,6 +221,10 @@ func (r *run) settle() error {
 			if err := r.failed(f.path, err); err != nil {
 				return err
 			}
+			continue
+		}
+		if err := r.landed(f.entry); err != nil {
+			return err
 		}
 	}
 	return r.flush()
@@ -323,8 +331,11 @@ func (d *fetching) folder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f := folderMeta{path: p, meta: d.meta(info, source.Dir, 0o755)}
+	f.entry = d.r.entry(d.j.key, &localFile{dir: true, mtime: f.meta.MtimeSec*1e9 + int64(f.meta.MtimeNsec)}, info, false)
+	d.r.forget(d.j.key, d.j.entry) // until then it has none of this
 	d.r.mu.Lock()
-	d.r.finish = append(d.r.finish, folderMeta{p, d.meta(info, source.Dir, 0o755)})
+	d.r.finish = append(d.r.finish, f)
 	d.r.mu.Unlock()
 	return nil
 }

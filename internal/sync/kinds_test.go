@@ -66,6 +66,18 @@ func TestMetadata(t *testing.T) {
 	if res := w.ok(set(w.back())); res.New+res.Changed+res.Deleted != 0 {
 		t.Fatalf("%+v %+v", res, w.items)
 	}
+	// A run that was cut off has made a folder and forgotten it.
+	w.folder, w.state = t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(w.folder, "void"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.ok(set(w.back()))
+	if st, err := os.Stat(filepath.Join(w.folder, "void")); err != nil || st.Mode().Perm() != 0o711 {
+		t.Fatalf("%v %v", err, st)
+	}
+	if res := w.ok(set(w.back())); res.New+res.Changed+res.Deleted != 0 {
+		t.Fatalf("%+v %+v", res, w.items)
+	}
 }
 
 // TestTouch changes metadata alone: the content is not sent again.

@@ -66,8 +66,9 @@ type run struct {
 
 // folderMeta is what a folder gets when all is in it.
 type folderMeta struct {
-	path string
-	meta target.Meta
+	path  string
+	meta  target.Meta
+	entry *ledger.Entry // for the ledger, once the folder has its metadata
 }
 
 // Run makes To the same as From. It returns what it did in any case. Errors: ctx's; *PlaceError; *GuardError and *DueError, after all else is done. What concerns single files is an event.Problem each and

@@ -141,6 +141,7 @@ const (
 	Replaced                // something else was there
 	Kept                    // what was there stays: nothing to write; Finish applies metadata if that is wanted
 	Lacking                 // the user or the system may not make it (device nodes): counted in Limits, no Finish
+	Resumed                 // a folder that an interrupted run has made: it may hold something, and Finish is due
 )
 
 // directMax is the size up to which a new file is written under its own name.

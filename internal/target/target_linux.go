@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +26,7 @@ type Target struct {
 	limits  limits
 	owners  owners
 	denied  denied
-	folding func() bool
+	folding atomic.Int32 // caseUnknown, …
 }
 
 // denied remembers what the system has refused, so that it is not asked once per file.
@@ -49,7 +52,6 @@ func Open(dir string, o Options) (*Target, error) {
 	if unix.Fstatfs(fd, &st) == nil {
 		t.reserve = uint32(st.Type) == unix.EXT4_SUPER_MAGIC || uint32(st.Type) == unix.XFS_SUPER_MAGIC
 	}
-	t.folding = sync.OnceValue(t.probeCase)
 	t.parents.init(fd)
 	return t, nil
 }
@@ -88,7 +90,7 @@ func (s spot) stat(st *unix.Stat_t) error {
 }
 
 // Mkdir makes a folder, of the mode that marks it as unfinished until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
-// every policy, and made usable by its owner until Finish; one that an interrupted run has made counts as Created.
+// every policy, and made usable by its owner until Finish; one that an interrupted run has made is Resumed.
 func (t *Target) Mkdir(path []byte) (Outcome, error) {
 	if len(path) == 0 {
 		return Kept, nil
@@ -117,7 +119,7 @@ func (t *Target) existing(s spot) (Outcome, error) {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return 0, ErrInTheWay
 	case own && isUnfinished(st.Mode):
-		return Created, nil
+		return Resumed, nil
 	case t.euid == 0 || !own || st.Mode&0o700 == 0o700:
 		return Kept, nil
 	}
@@ -262,30 +264,51 @@ func (t *Target) named(path []byte) (spot, error) {
 	return t.place(path)
 }
 
-// probeCase finds whether the file system takes names that differ by case for one.
-func (t *Target) probeCase() bool {
-	name := fmt.Sprintf("%scase-%d", tempPrefix, os.Getpid())
-	if unix.Mkdirat(t.rootFD, name, 0o700) != nil {
+// What is known of whether the file system takes names that differ by case for one.
+const (
+	caseUnknown int32 = iota
+	caseTold
+	caseFolded
+)
+
+// folds finds that out, once, by a name that is there: nothing has to be made for it, which a kill could leave behind. A name without letters tells nothing, and needs nothing.
+func (t *Target) folds(s spot) bool {
+	if known := t.folding.Load(); known != caseUnknown {
+		return known == caseFolded
+	}
+	other := otherCase(s.name)
+	var a, b unix.Stat_t
+	if other == s.name || !utf8.ValidString(s.name) || s.stat(&a) != nil {
 		return false
 	}
-	defer func() { _ = unix.Unlinkat(t.rootFD, name, unix.AT_REMOVEDIR) }()
-	var st unix.Stat_t
-	return unix.Fstatat(t.rootFD, "."+upper(name[1:]), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+	err := unix.Fstatat(s.in.fd, other, &b, unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case err == nil && a.Dev == b.Dev && a.Ino == b.Ino:
+		t.folding.Store(caseFolded) // or two names of one file: then a few folders are read that need not be
+		return true
+	case (err == nil || err == unix.ENOENT) && hasASCIILetter(s.name): // of other letters file systems have ideas of their own
+		t.folding.Store(caseTold)
+	}
+	return false
 }
 
-func upper(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			b[i] = c - 32
+func hasASCIILetter(name string) bool {
+	return strings.ContainsFunc(name, func(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' })
+}
+
+// otherCase exchanges large and small letters.
+func otherCase(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
 		}
-	}
-	return string(b)
+		return unicode.ToUpper(r)
+	}, name)
 }
 
 // exact finds out whether what is in the way has the very name, on a file system that does not tell cases apart.
 func (t *Target) exact(s spot) error {
-	if !t.folding() {
+	if !t.folds(s) {
 		return nil
 	}
 	names, err := list(s.in.fd)

@@ -557,3 +557,43 @@ func FuzzPath(f *testing.F) {
 		}
 	})
 }
+
+// TestUnfinishedFolder: a folder that was made and never got its metadata is known for one, and no other is.
+func TestUnfinishedFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	meta := Meta{Type: source.Dir, Mode: 0o755, UID: -1, GID: -1, MtimeSec: 77}
+	run := func(path string) (outcome Outcome, finish func()) {
+		to, err := Open(dir, Options{Fresh: true})
+		must(t, err)
+		outcome, err = to.Mkdir([]byte(path))
+		must(t, err)
+		return outcome, func() { must(t, to.Finish([]byte(path), &meta)); must(t, to.Close()) }
+	}
+	for _, want := range []Outcome{Created, Resumed, Resumed} {
+		if got, _ := run("d"); got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || !Unfinished(info) {
+		t.Errorf("the target itself: %v, %v", info, err)
+	}
+	must(t, Unmark(dir))
+	if info, err := os.Stat(dir); err != nil || Unfinished(info) {
+		t.Errorf("the target itself: %v, %v", info, err)
+	}
+	_, finish := run("d")
+	finish()
+	if got, finish := run("d"); got != Kept {
+		t.Errorf("%d, want that it was there", got)
+	} else {
+		finish()
+	}
+	for _, mode := range []fs.FileMode{0o700, 0o755 | fs.ModeSticky, 0o777 | fs.ModeSticky} {
+		must(t, os.Chmod(filepath.Join(dir, "d"), mode))
+		if got, finish := run("d"); got != Kept {
+			t.Errorf("mode %v: %d, want that it was there", mode, got)
+		} else {
+			finish()
+		}
+	}
+}

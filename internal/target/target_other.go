@@ -97,7 +97,7 @@ func (t *Target) list(folder string) ([]fs.DirEntry, error) {
 }
 
 // Mkdir makes a folder, of the mode that marks it as unfinished until Finish; its parents must be there. "" is the target itself. An existing folder is Kept under
-// every policy, and made usable by its owner until Finish; one that an interrupted run has made counts as Created. Windows has no such modes.
+// every policy, and made usable by its owner until Finish; one that an interrupted run has made is Resumed. Windows has no such modes.
 func (t *Target) Mkdir(path []byte) (Outcome, error) {
 	if len(path) == 0 {
 		return Kept, nil
@@ -111,7 +111,7 @@ func (t *Target) Mkdir(path []byte) (Outcome, error) {
 	case err != nil || runtime.GOOS == "windows":
 	case outcome == Kept:
 		if info, err := t.root.Lstat(name); err == nil && Unfinished(info) {
-			outcome = Created
+			outcome = Resumed
 		} else if err == nil && info.Mode().Perm()&0o700 != 0o700 {
 			_ = t.root.Chmod(name, info.Mode()|0o700)
 		}

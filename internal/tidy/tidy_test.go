@@ -138,6 +138,7 @@ var house = []room{
 	{"sim", testsOnly, "a simulated world that tries to make firn lose data"},
 	{"cmd/firn-sim", testsOnly, "runs that world for as long as one likes; does not ship"},
 	{"frozen", testsOnly, "holds the format to vectors, frozen repositories and programs that are not firn"},
+	{"crash", testsOnly, "kills the real program at random moments, on a real file system and against a real server, and has many of it work at once"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
 	{"tidy", testsOnly, "these rules"},
 	{"bench/bill", testsOnly, "prints what a year in cold storage costs; a program, but none that ships"},
