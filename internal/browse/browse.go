@@ -18,9 +18,10 @@ import (
 
 // Errors that a caller may want to tell apart.
 var (
-	ErrNotThere = errors.New("not in the snapshot")
-	ErrNotFile  = errors.New("not a regular file")
-	ErrRange    = errors.New("offset is past the end of the file")
+	ErrNotThere  = errors.New("not in the snapshot")
+	ErrNotFile   = errors.New("not a regular file")
+	ErrNotFolder = errors.New("not a folder")
+	ErrRange     = errors.New("offset is past the end of the file")
 )
 
 // Entry is one file of a snapshot.

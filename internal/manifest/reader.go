@@ -62,7 +62,10 @@ func (r *Reader) within(prefix []byte, readAhead int) *Iterator {
 // Children calls fn for what lies directly in dir, in order; it skips what lies below subfolders without reading it where that
 // fills whole chunks. The entry is valid until fn returns.
 func (r *Reader) Children(dir []byte, fn func(e *Entry) error) error {
-	it := r.within(dir, 0)
+	return children(r.within(dir, 0), dir, fn)
+}
+
+func children(it *Iterator, dir []byte, fn func(e *Entry) error) error {
 	var behind []byte
 	for it.Next() {
 		path := it.Path()
