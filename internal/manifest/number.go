@@ -5,9 +5,3 @@ func (it *Iterator) Number() int64 { return it.tree.Number() }
 
 // SeekNumber goes to before the entry with a number, forward or backward, or to the end, reading no chunk that it has open.
 func (it *Iterator) SeekNumber(n int64) { it.tree.SeekNumber(n) }
-
-// Lines returns how many entries the manifest has.
-func (r *Reader) Lines() int64 { return r.tree.Lines }
-
-// Browse returns an iterator that stands before the first entry and fetches nothing ahead, for those who jump about.
-func (r *Reader) Browse() *Iterator { return r.within(nil, 0) }

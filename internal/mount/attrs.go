@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -22,6 +23,24 @@ const (
 	attrTags     = attrPrefix + "tags"
 )
 
+// Attributes that listing programs ask for, file by file, until they hear that there is no such thing.
+const (
+	aclPrefix = "system.posix_acl_"
+	labelName = "security.selinux"
+)
+
+// errUnknown tells that nothing has such an attribute here.
+var errUnknown = errors.New("not supported")
+
+// missing is what is said of an attribute that a file does not have: ls asks for the label and the ACL of each file until it hears that there are none at all, which is twice the work of all else. A snapshot
+// in which files have ACLs says so for each.
+func (v *volume) missing(name string) error {
+	if name == labelName || strings.HasPrefix(name, aclPrefix) && !v.links.acls() {
+		return errUnknown
+	}
+	return errNone
+}
+
 // xattr returns an extended attribute; errNone: it has none of that name.
 func (f *FS) xattr(n node, name string, stop stopper) (value []byte, err error) {
 	v, err := f.volume(n.slot())
@@ -30,7 +49,7 @@ func (f *FS) xattr(n node, name string, stop stopper) (value []byte, err error) 
 	}
 	ours := strings.HasPrefix(name, attrPrefix)
 	if !ours && v.hidden.has(n.line()) {
-		return nil, errNone
+		return nil, v.missing(name)
 	}
 	l := look{v, stop}
 	found := false
@@ -46,7 +65,7 @@ func (f *FS) xattr(n node, name string, stop stopper) (value []byte, err error) 
 		return value, err
 	}
 	if !ours {
-		return nil, errNone
+		return nil, v.missing(name)
 	}
 	return f.ownXattr(l, n, name)
 }

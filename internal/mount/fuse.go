@@ -226,6 +226,9 @@ func (s *server) GetXAttr(cancel <-chan struct{}, header *fuse.InHeader, name st
 		return 0, fuse.ENOATTR
 	}
 	value, err := s.f.xattr(n, name, cancel)
+	if err == errUnknown {
+		return 0, fuse.Status(syscall.EOPNOTSUPP)
+	}
 	switch kindOf(err) {
 	case isFine:
 		return fill(dest, value)

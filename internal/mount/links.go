@@ -11,7 +11,8 @@ import (
 	"firn/internal/repo"
 )
 
-// linkCounter counts the names of files. Only the later ones of a file tell that there are several, so it reads a whole manifest, once, before the first file is described.
+// linkCounter counts the names of files, and looks whether any has an ACL. Only the later names of a file tell that there are several, so it reads a whole manifest, once, before the first file is
+// described.
 type linkCounter struct {
 	mu     sync.Mutex
 	done   chan struct{} // nil: nobody counts
@@ -23,6 +24,7 @@ type linkCounter struct {
 type linkCounts struct {
 	hash  []uint64 // ascending
 	count []uint32
+	acls  bool // some file has one
 }
 
 // of returns how many names the file has that is first called so, as far as they were counted.
@@ -74,14 +76,27 @@ func (v look) countLinks(run func(func())) error {
 	return l.err
 }
 
-var hardlinkMember = []byte(`"hardlink`)
+// acls reports whether some file has an ACL, as far as is known.
+func (l *linkCounter) acls() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts == nil || l.counts.acls
+}
+
+// What the lines have that are looked for; others may have it too.
+var (
+	hardlinkMember = []byte(`"hardlink`)
+	aclName        = []byte(aclPrefix)
+)
 
 func (v *volume) count() (*linkCounts, error) {
 	var all []uint64
 	var never stopper
 	past := func(g manifest.Gap) bool { return isDamage(g.Err) } // one who lists a folder there hears of it
 	it := manifest.NewReader(v.source(&never), repo.TreeOf(v.item.Snapshot)).EntriesPast(nil, past)
+	out := &linkCounts{}
 	for it.Next() {
+		out.acls = out.acls || bytes.Contains(it.Line(), aclName)
 		if !bytes.Contains(it.Line(), hardlinkMember) {
 			continue
 		}
@@ -93,7 +108,6 @@ func (v *volume) count() (*linkCounts, error) {
 		return nil, err
 	}
 	slices.Sort(all)
-	out := &linkCounts{}
 	for _, h := range all {
 		if n := len(out.hash); n > 0 && out.hash[n-1] == h {
 			out.count[n-1]++

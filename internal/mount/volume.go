@@ -61,7 +61,7 @@ func (v *volume) source(stop *stopper) manifest.Source {
 
 func (v *volume) newCursor() *cursor {
 	c := &cursor{line: -1}
-	c.it = manifest.NewReader(v.source(&c.stop), repo.TreeOf(v.item.Snapshot)).Browse()
+	c.it = manifest.NewReader(v.source(&c.stop), repo.TreeOf(v.item.Snapshot)).Entries(nil)
 	return c
 }
 
