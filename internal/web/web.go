@@ -29,6 +29,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ import (
 	"firn/internal/job"
 	"firn/internal/price"
 	"firn/internal/repo"
+	"firn/internal/retention"
 	"firn/internal/snapshot"
 	"firn/internal/store"
 	"firn/internal/thaw"
@@ -52,6 +54,7 @@ type Place struct {
 	Secret   func(context.Context) ([]byte, error)      // passphrase for the standard input of a child; nil: Flags say where it is, or none is needed
 	Open     func(ctx context.Context) (*Opened, error) // opens it with the keys at hand. It is called again after Close
 	Monthly  price.Money                                // budget; 0: none
+	Keep     retention.Rules                            // what the configuration keeps of which source; empty: it says nothing
 }
 
 // Opened is a repository that is open.
@@ -133,7 +136,7 @@ func (s *Site) UsePlaces(places []Place) {
 	for i := range places {
 		p := places[i]
 		at := slices.IndexFunc(old, func(a *Archive) bool {
-			return a.place.Name == p.Name && a.place.Location == p.Location && slices.Equal(a.place.Flags, p.Flags) && a.place.Monthly == p.Monthly
+			return a.place.Name == p.Name && a.place.Location == p.Location && slices.Equal(a.place.Flags, p.Flags) && a.place.Monthly == p.Monthly && reflect.DeepEqual(a.place.Keep, p.Keep)
 		})
 		if at >= 0 && !slices.Contains(next, old[at]) {
 			next = append(next, old[at])
