@@ -221,6 +221,9 @@ func (em *emitter) member(m *member, l *large) error {
 	if m.err != nil {
 		em.run.problem(m)
 	}
+	if m.swapped {
+		em.run.lose(m.path)
+	}
 	if m.gone {
 		return em.start() // the manifest is no longer that of the last run
 	}

@@ -463,7 +463,7 @@ func (r *run) readMember(m *member, stored *settled) error {
 		m.gone, m.err = true, err
 		return nil
 	}
-	m.stat = st
+	m.opened(&st)
 	m.large, err = r.readLargeTold(f, &m.stat, r.buffers, r.dispatchChunk, stored)
 	if err != nil {
 		return err

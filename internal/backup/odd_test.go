@@ -280,3 +280,47 @@ func TestLastNameStandsAlone(t *testing.T) {
 		})
 	}
 }
+
+// swapTree puts another file in the place of one, right before it is opened.
+type swapTree struct {
+	source.Tree
+	path string
+	swap func()
+}
+
+func (s *swapTree) Open(path []byte) (source.Content, error) {
+	if string(path) == s.path {
+		s.swap()
+	}
+	return s.Tree.Open(path)
+}
+
+// TestFirstNameReplaced: where the first name of a file is given to another file between its listing and its reading, its other names are no links to that one.
+func TestFirstNameReplaced(t *testing.T) {
+	for _, size := range []int{10, 1 << 20} {
+		w := newWorld(t)
+		old, other := bytes.Repeat([]byte("o"), size), bytes.Repeat([]byte("n"), size)
+		w.write("a", string(old))
+		w.link("a", "b")
+		w.settle()
+		w.opts = func(o *backup.Options) {
+			o.Tree = &swapTree{Tree: o.Tree, path: "a", swap: func() {
+				if err := os.Remove(filepath.Join(w.src, "a")); err != nil {
+					t.Error(err)
+				}
+				w.write("a", string(other))
+			}}
+		}
+		res := w.backup()
+		w.opts = nil
+		if n := res.Snapshot.Stats.Problems; n != 1 {
+			t.Errorf("%d problems, want one: the other name", n)
+		}
+		w.read(res.Snapshot, func(e *manifest.Entry, content []byte) {
+			if string(e.Path) == "a" && !bytes.Equal(content, other) || string(e.Path) == "b" {
+				t.Errorf("%q is a link to %q and has %.10q", e.Path, e.Hardlink, content)
+			}
+		})
+		w.verify(w.backup().Snapshot)
+	}
+}

@@ -60,6 +60,7 @@ type member struct {
 	hash    manifest.Hash  // of content in a bundle
 	large   *contentResult // content that has its own pieces
 	gone    bool           // vanished or not to be opened: leave it out
+	swapped bool           // what was read is another file than the one that was listed: names that were links to that are none of this
 	err     error          // could not be read whole
 	readAt  time.Time      // when reading began
 }
@@ -158,7 +159,7 @@ func (w *worker) readOnce(u *unit, m *member, last bool) (again bool, err error)
 		m.gone, m.err = true, err
 		return false, nil
 	}
-	m.stat = before
+	m.opened(&before)
 	start := len(w.buf)
 	if int64(start)+before.Size > w.run.bundleRoom || w.hasHoles(f, before.Size) {
 		return false, w.readPieces(f, m)
@@ -177,6 +178,12 @@ func (w *worker) readOnce(u *unit, m *member, last bool) (again bool, err error)
 	w.buf = buf
 	w.place(u, m, start, n)
 	return false, nil
+}
+
+// opened takes note of the file that was found under the path when it was opened.
+func (m *member) opened(st *source.Stat) {
+	m.swapped = m.swapped || m.stat.Inode != st.Inode || m.stat.Dev != st.Dev
+	m.stat = *st
 }
 
 // place puts the n bytes that were read to buf[start:] into the bundle, unless an equal file lies elsewhere already.
