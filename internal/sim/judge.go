@@ -25,6 +25,11 @@ func (w *world) judge(all bool) error {
 	if err := w.searchSecrets(all); err != nil {
 		return err
 	}
+	if now := w.main.changed(); now == w.judged && !all {
+		return nil // nothing is there that was not there the last time
+	} else {
+		w.judged = now
+	}
 	r, err := repo.Open(w.ctx, peephole{w.main, w.main}, repo.Access{Secrets: w.access.Secrets}, repo.Options{Now: w.clock.Now})
 	if err != nil {
 		return violated("the repository does not open: %w", err)
@@ -77,7 +82,7 @@ func (w *world) judgeTaken(r *repo.Repository, scopes map[keys.ScopeID]*repo.Sco
 	ids := slices.SortedFunc(maps.Keys(w.taken), func(a, b snapshot.ID) int { return bytes.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		t := w.taken[id]
-		if t.gone || t.hurt {
+		if t.gone {
 			continue
 		}
 		it, there := found[id]
@@ -107,7 +112,7 @@ func (w *world) judgeTaken(r *repo.Repository, scopes map[keys.ScopeID]*repo.Sco
 
 // judgePacks expects every pack that a snapshot needs, and every part of its pack set, to be there and indexed.
 func (w *world) judgePacks(s *repo.ScopeState, it snapshot.Item, t *taken) error {
-	if len(w.sick) > 0 {
+	if len(w.sick) > 0 || t.hurt {
 		return nil
 	}
 	if t.packs == nil {
@@ -118,8 +123,11 @@ func (w *world) judgePacks(s *repo.ScopeState, it snapshot.Item, t *taken) error
 		t.packs = append([]digest.Object{}, names...)
 	}
 	for _, p := range it.Packs {
-		if w.main.has(s.PartName(p)) == nil {
-			return violated("snapshot %v has lost a part of its pack set", it.ID)
+		if w.main.has(s.PartName(p)) != nil {
+			continue
+		}
+		if _, err := s.PackNames(w.ctx, it.Snapshot); err != nil { // a repair may have made it again, under another name
+			return violated("snapshot %v has lost a part of its pack set: %w", it.ID, err)
 		}
 	}
 	for _, n := range t.packs {
@@ -138,12 +146,15 @@ func (w *world) judgePacks(s *repo.ScopeState, it snapshot.Item, t *taken) error
 func (w *world) judgeContent(r *repo.Repository, s *repo.ScopeState, it snapshot.Item, t *taken) error {
 	got, err := w.read(r, s, it)
 	if err != nil {
-		if len(w.sick) > 0 && (named(err) || errors.Is(err, repo.ErrUnknownChunk)) {
+		if (len(w.sick) > 0 || t.hurt) && (named(err) || errors.Is(err, repo.ErrUnknownChunk)) {
 			return nil
 		}
 		return violated("snapshot %v, %s, does not read: %w", it.ID, t.attempt.tag, err)
 	}
-	if err := t.attempt.compare(got, it.Complete); err != nil {
+	for _, problem := range it.Problems {
+		t.failed = append(t.failed, problem.Path)
+	}
+	if err := t.attempt.compare(got, it.Complete, t); err != nil {
 		return violated("snapshot %v, %s: %w", it.ID, t.attempt.tag, err)
 	}
 	return nil
@@ -156,13 +167,16 @@ func named(err error) bool {
 	return errors.As(err, &damage) || errors.As(err, &object)
 }
 
-// compare holds what came back against the model.
-func (a *attempt) compare(got truth, complete bool) error {
+// compare holds what came back against the model. What changed again and again while it was read the snapshot names: t remembers it for folders, which do not.
+func (a *attempt) compare(got truth, complete bool, t *taken) error {
 	if len(a.versions) == 1 {
 		return same(a.versions[0], got, complete)
 	}
 	for p, f := range got {
 		if f.failed {
+			t.failed = append(t.failed, p)
+		}
+		if slices.Contains(t.failed, p) {
 			continue
 		}
 		text, xattrs := false, false
@@ -172,19 +186,23 @@ func (a *attempt) compare(got truth, complete bool) error {
 			}
 		}
 		if !text || !xattrs {
-			return fmt.Errorf("%q is %s %s, and never was that while it was read", p, f.text, f.xattrs)
+			var were []fact
+			for _, v := range a.versions {
+				were = append(were, v[p])
+			}
+			return fmt.Errorf("%q is %+v, and never was that while it was read, but %+v", p, f, slices.Compact(were))
 		}
 	}
 	for p := range a.versions[0] {
 		always := !slices.ContainsFunc(a.versions, func(v truth) bool { _, ok := v[p]; return !ok })
-		if _, ok := got[p]; !ok && complete && always {
+		if _, ok := got[p]; !ok && complete && always && !slices.Contains(t.failed, p) {
 			return fmt.Errorf("%q is missing", p)
 		}
 	}
 	return nil
 }
 
-// same expects the tree exactly, or, where the snapshot is not complete, a beginning of it.
+// same expects the tree exactly, or, where the snapshot is not complete, a part of it: what had been read when the run ended.
 func same(want, got truth, complete bool) error {
 	for p, f := range got {
 		if w, ok := want[p]; !ok || w != f {
@@ -195,14 +213,6 @@ func same(want, got truth, complete bool) error {
 		for p := range want {
 			if _, ok := got[p]; !ok {
 				return fmt.Errorf("%q is missing, and %d more", p, len(want)-len(got)-1)
-			}
-		}
-	}
-	if !complete {
-		paths := slices.SortedFunc(maps.Keys(want), func(a, b string) int { return manifest.Compare([]byte(a), []byte(b)) })
-		for _, p := range paths[:len(got)] {
-			if _, ok := got[p]; !ok {
-				return fmt.Errorf("it is not complete, and no beginning of the tree: %q is missing", p)
 			}
 		}
 	}
@@ -236,7 +246,7 @@ func (w *world) read(r *repo.Repository, s *repo.ScopeState, it snapshot.Item) (
 		sum, size := uint64(0), e.Size
 		if len(e.Hardlink) > 0 {
 			f.same = string(e.Hardlink)
-			f.text, f.xattrs = got[f.same].text, got[f.same].xattrs // they are one inode: later names say no more than that
+			f.text, f.xattrs, f.failed = got[f.same].text, got[f.same].xattrs, got[f.same].failed // they are one inode: later names say no more than that
 			if f.text == "" {
 				return fmt.Errorf("%q is the same as %q, which is not there", e.Path, e.Hardlink)
 			}

@@ -35,13 +35,14 @@ func (busyError) Temporary() bool { return true }
 
 // process is one run of firn: its requests are counted, and at some of them something happens.
 type process struct {
-	w    *world
-	who  string
-	step Step
-	host *host // whose local folders it uses; nil: none
-	dirs state.Dirs
-	cold bool // it may read what is cold
-	dear bool // it may delete what has not served its least stay
+	w     *world
+	who   string
+	step  Step
+	host  *host // whose local folders it uses; nil: none
+	dirs  state.Dirs
+	cold  bool // it may read what is cold
+	fresh bool // it has begun a thaw job
+	dear  bool // it may delete what has not served its least stay
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -133,11 +134,12 @@ func copyFolder(from, to string) {
 	}
 }
 
-// cutPower loses, of some local files, what was written last or all of it: none of it may be needed.
+// cutPower loses, of some local files, what was written last or all of it: none of it may be needed, but what repairs keep aside, which they
+// sync before they rely on it.
 func (w *world) cutPower(h *host, rng *rand.Rand) {
 	for _, dir := range []string{h.dirs.Cache, h.dirs.State} {
 		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || rng.IntN(3) > 0 {
+			if err != nil || !d.Type().IsRegular() || rng.IntN(3) > 0 || filepath.Base(filepath.Dir(path)) == "aside" {
 				return nil
 			}
 			info, err := d.Info()
@@ -306,7 +308,15 @@ func (d *door) Delete(ctx context.Context, name string) error {
 	if info, err := d.v.Stat(ctx, name); err == nil && !d.p.dear && info.Class == "DEEP_ARCHIVE" && d.p.w.clock.Now().Sub(info.Modified) < leastStay {
 		d.p.w.breach(violated("%s deletes %s, which is paid for until %v", d.p.who, name, info.Modified.Add(leastStay)))
 	}
-	return d.s.Delete(ctx, name)
+	if err := d.s.Delete(ctx, name); err != nil {
+		return err
+	}
+	if !d.p.dear && d.v == d.p.w.main { // what nobody needs any more ails nobody; a repair puts something else in its place
+		d.p.w.logMu.Lock()
+		defer d.p.w.logMu.Unlock()
+		delete(d.p.w.sick, name)
+	}
+	return nil
 }
 
 // creator is a door through which objects are streamed.

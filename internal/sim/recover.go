@@ -6,12 +6,16 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"firn/internal/check"
+	"firn/internal/digest"
 	"firn/internal/repo"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
 	"firn/internal/state"
+	"firn/internal/store"
 	"firn/internal/target"
 	"firn/internal/thaw"
 )
@@ -19,7 +23,7 @@ import (
 // choose finds a snapshot that has to restore.
 func (w *world) choose(rng *rand.Rand) (id snapshot.ID, t *taken) {
 	ids := slices.SortedFunc(maps.Keys(w.taken), func(a, b snapshot.ID) int { return w.taken[a].attempt.when.Compare(w.taken[b].attempt.when) })
-	ids = slices.DeleteFunc(ids, func(id snapshot.ID) bool { t := w.taken[id]; return !t.reported || t.gone || t.hurt })
+	ids = slices.DeleteFunc(ids, func(id snapshot.ID) bool { t := w.taken[id]; return !t.reported || t.gone })
 	if len(ids) == 0 {
 		return id, nil
 	}
@@ -70,22 +74,22 @@ func (w *world) tryRestore(s Step, try int, id snapshot.ID, t *taken, to string,
 		w.clock.pass(lag)
 		return false, nil
 	case err != nil && (t.gone || len(w.sick) > 0):
-		return t.gone, nil
+		return true, nil
 	case err != nil:
 		return false, violated("a restore of %v ends with: %w", id, err)
 	case res == nil || p.dead:
 		return false, nil
-	case res.Failed > 0 && (len(w.sick) > 0 || t.gone):
-		return true, nil
 	case res.Failed > 0 && (s.Faults != "" || w.setup.weak && try < 3):
 		w.clock.pass(lag)
 		return false, nil
-	case res.Failed > 0:
+	case res.Failed > 0 && t.gone:
+		return true, nil
+	case res.Failed > 0 && len(w.sick) == 0 && !t.hurt:
 		return false, violated("a restore of %v fails for %d entries: %w", id, res.Failed, &res.Damaged[0])
 	}
 	got, err := onDisk(to)
 	if err == nil {
-		err = t.attempt.compare(got, true)
+		err = t.attempt.compare(got, res.Failed == 0, t) // what failed was named, and the rest has to be right
 	}
 	if err != nil {
 		return false, violated("snapshot %v, %s, restored: %w", id, t.attempt.tag, err)
@@ -138,45 +142,53 @@ func (w *world) thawAndRestore(p *process, o restore.Options, rng *rand.Rand) (*
 	if err != nil {
 		return nil, err
 	}
-	key := restore.ThawKey(&o)
-	job, err := thaw.Find(st, key, w.clock.Now())
+	needs, err := restore.Left(st, &o, plan)
 	if err != nil {
 		return nil, err
 	}
-	link := thaw.Link{Down: float64(1000 + rng.IntN(1_000_000))}
-	if job == nil {
-		needs, err := restore.Left(st, &o, plan)
-		if err != nil {
-			return nil, err
-		}
-		survey, err := thaw.Look(p.ctx, o.Repo.Store(), needs, thaw.LookOptions{Region: w.region, Clock: w.clock})
-		if err != nil {
-			return nil, err
-		}
-		offers := thaw.Offers(w.region, survey, link, thaw.OfferOptions{})
-		if len(offers) == 0 {
-			return nil, violated("nothing is offered for %d packs", len(needs))
-		}
-		offer := offers[rng.IntN(len(offers))]
-		h := thaw.Header{Key: key, Purpose: "restore", Tier: offer.Tier, Days: max(offer.Days, 1), Provider: w.region.Provider, Region: w.region.Name, Route: offer.Route, Accepted: offer.Total}
-		if job, err = thaw.Create(st, h, needs, w.clock.Now()); err != nil {
-			return nil, err
-		}
+	job, run, err := w.job(p, st, restore.ThawKey(&o), "restore", needs, rng)
+	if err != nil {
+		return nil, err
 	}
 	defer job.Close()
-	res, err := restore.Thaw(p.ctx, o, restore.ThawOptions{Plan: plan, State: st, Job: job,
-		Run: thaw.RunOptions{Store: o.Repo.Store(), Region: w.region, Link: link, Clock: w.clock, Rate: 1e6, MaxRate: 1e6, Workers: 2}})
+	res, err := restore.Thaw(p.ctx, o, restore.ThawOptions{Plan: plan, State: st, Job: job, Run: run})
 	var cold *restore.ColdError
+	if errors.As(err, &cold) { // the job has ended, and something was lost since: the next one goes on
+		return nil, nil
+	}
 	if res == nil || err != nil || !res.Done {
-		if errors.As(err, &cold) && p.step.Power {
-			err = nil // what the state knew of passes is lost, and the job had ended: the next goes on
-		}
 		return nil, err
 	}
 	if job.Status().State == thaw.Active {
 		err = job.End(thaw.Done, w.clock.Now())
 	}
+	if spent, accepted := job.Status().Spent, job.Header().Accepted; err == nil && !p.step.disturbed() && p.fresh && spent > accepted+accepted/100+1 {
+		return nil, violated("a thaw cost %v, accepted were %v", spent, accepted)
+	}
 	return res.Result, err
+}
+
+// job finds the job of this key, or makes one by any of the offers.
+func (w *world) job(p *process, st *state.State, key, purpose string, needs []thaw.Need, rng *rand.Rand) (*thaw.Job, thaw.RunOptions, error) {
+	link := thaw.Link{Down: float64(1000 + rng.IntN(1_000_000))}
+	door := p.doorTo(w.main)
+	run := thaw.RunOptions{Store: door, Region: w.region, Link: link, Clock: w.clock, Rate: 1e6, MaxRate: 1e6, Workers: 2, Poll: 2 * time.Hour}
+	job, err := thaw.Find(st, key, w.clock.Now())
+	if err != nil || job != nil {
+		return job, run, err
+	}
+	survey, err := thaw.Look(p.ctx, door, needs, thaw.LookOptions{Region: w.region, Clock: w.clock})
+	if err != nil {
+		return nil, run, err
+	}
+	h := thaw.Header{Key: key, Purpose: purpose, Tier: store.Bulk, Days: 2, Provider: w.region.Provider, Region: w.region.Name}
+	if offers := thaw.Offers(w.region, survey, link, thaw.OfferOptions{}); len(offers) > 0 {
+		offer := offers[rng.IntN(len(offers))]
+		h.Tier, h.Days, h.Route, h.Accepted = offer.Tier, max(offer.Days, 1), offer.Route, offer.Total
+		p.fresh = len(needs) > 0
+	}
+	job, err = thaw.Create(st, h, needs, w.clock.Now())
+	return job, run, err
 }
 
 // check compares the store with itself, by some way, and expects damage where there is some, and none where there is none.
@@ -196,18 +208,27 @@ func (w *world) check(s Step, rng *rand.Rand) error {
 		return violated("a check ends with: %w", err)
 	case s.disturbed() || w.setup.weak:
 		return nil
-	case len(findings) > 0 && len(w.sick) == 0:
-		return violated("a check finds %s %s (%v), and nothing is damaged", findings[0].Kind, findings[0].Object, findings[0].Err)
+	case len(w.sick) == 0:
+		for _, f := range findings {
+			if !w.lost[strings.TrimSuffix(f.Object, ".par2")] {
+				return violated("a check finds %s %s (%v), and nothing is damaged", f.Kind, f.Object, f.Err)
+			}
+		}
 	case deep && len(w.sick) > 0:
 		return w.notices(findings)
 	}
 	return nil
 }
 
-// notices expects every damage among what was found.
+// notices expects the damage of every pack that a snapshot needs, and of its recovery volume, among what was found.
 func (w *world) notices(findings []check.Finding) error {
 	for name := range w.sick {
-		if !slices.ContainsFunc(findings, func(f check.Finding) bool { return f.Object == name }) {
+		pack := strings.TrimSuffix(name[strings.LastIndexByte(name, '/')+1:], ".par2")
+		needed := false
+		for _, t := range w.taken {
+			needed = needed || t.reported && !t.gone && slices.ContainsFunc(t.packs, func(n digest.Object) bool { return n.String() == pack })
+		}
+		if needed && !slices.ContainsFunc(findings, func(f check.Finding) bool { return f.Object == name }) {
 			return violated("a check that reads everything does not notice the damage of %s", name)
 		}
 	}

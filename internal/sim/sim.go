@@ -9,7 +9,7 @@
 // do whole steps between two of its requests.
 //
 // After each step the world is judged (judge.go) by what lies in the store alone, read with the keys and nothing else: every snapshot that was reported done is there
-// and has the tree as the model remembers it, unless a rule that the simulator gave let it go; partial ones have a beginning of it; the check finds damage where there is some, and none where there is
+// and has the tree as the model remembers it, unless a rule that the simulator gave let it go; partial ones have a part of it; the check finds damage where there is some, and none where there is
 // none; no object and no local file has a secret; a write-only key reads nothing; nothing cold was read or deleted before its time but where a step asked for it.
 //
 // # What is not deterministic

@@ -42,6 +42,7 @@ type tree struct {
 	next   uint64           // number of the next inode
 	stamps int64            // times given away, so that no two are the same
 	now    func() time.Time
+	coarse bool   // nothing is done that size and mtime do not tell
 	canary string // stands in contents and names, and must not be found in any object
 }
 
@@ -88,6 +89,9 @@ func (t *tree) entered(path string) {
 }
 
 func (t *tree) put(path string, n *node) {
+	if old := t.at[path]; old != nil {
+		old.ctime = t.stamp() // it has a name less
+	}
 	t.at[path] = n
 	t.entered(path)
 }
@@ -184,38 +188,38 @@ func (t *tree) mutate(rng *rand.Rand) string {
 		op = 21
 	}
 	if file := t.pick(rng, isFile); op >= 8 && op < 18 && file != "" {
-		return t.alter(rng, op, file)
+		return fmt.Sprintf("%s %q", t.alter(rng, op, file), file)
 	}
 	path := t.name(rng)
 	switch {
 	case op == 1:
 		t.put(path, t.make(source.Dir, 0o755))
-		return "mkdir"
+		return fmt.Sprintf("mkdir %q", path)
 	case op == 2:
 		n := t.make(source.Symlink, 0o777)
 		n.target = fmt.Sprintf("some/where/%d", rng.IntN(100))
 		t.put(path, n)
-		return "symlink"
+		return fmt.Sprintf("symlink %q", path)
 	case op == 3:
 		t.put(path, t.make(source.FIFO, 0o644))
-		return "mkfifo"
+		return fmt.Sprintf("mkfifo %q", path)
 	case op == 4:
 		t.put(path, t.holed(rng))
-		return "sparse file"
+		return fmt.Sprintf("sparse file %q", path)
 	case op < 18:
 		n := t.make(source.File, uint32(0o600+rng.IntN(64)))
 		n.content = t.text(rng, t.size(rng))
 		t.put(path, n)
-		return "create"
+		return fmt.Sprintf("create %q", path)
 	}
 	some := t.pick(rng, func(string, *node) bool { return true })
 	if some == "" {
 		return "nothing"
 	}
 	if op == 18 {
-		return t.rename(some, path)
+		return fmt.Sprintf("%s %q to %q", t.rename(some, path), some, path)
 	}
-	return t.remove(some)
+	return fmt.Sprintf("%s %q", t.remove(some), some)
 }
 
 // alter does something to a file.
@@ -238,12 +242,12 @@ func (t *tree) alter(rng *rand.Rand, op int, file string) string {
 		path := t.name(rng)
 		t.put(path, n)
 		n.ctime = t.stamp()
-		return "link"
+		return fmt.Sprintf("link %q to", path)
 	case 12:
 		t.changed(n, t.text(rng, t.size(rng)))
 		return "write"
 	case 13: // what only ctime tells
-		if len(n.content) > 0 {
+		if len(n.content) > 0 && !t.coarse {
 			content := slices.Clone(n.content)
 			content[rng.IntN(len(content))] ^= 1
 			before := n.mtime
@@ -295,8 +299,9 @@ func (t *tree) rename(from, to string) string {
 	t.at[from].ctime = t.stamp()
 	for _, p := range t.paths() {
 		if p == from || strings.HasPrefix(p, from+"/") {
-			t.at[to+p[len(from):]] = t.at[p]
+			n := t.at[p]
 			delete(t.at, p)
+			t.put(to+p[len(from):], n)
 		}
 	}
 	t.entered(from)

@@ -108,6 +108,12 @@ func (v *vault) decay(name string, content []byte) {
 	v.changes++
 }
 
+func (v *vault) changed() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changes
+}
+
 // has returns an object as it lies there, nil if it does not.
 func (v *vault) has(name string) []byte {
 	v.mu.Lock()

@@ -58,6 +58,7 @@ type setup struct {
 	weak    bool // listings may be late
 	retry   bool
 	tables  bool // local chunk tables
+	coarse  bool // backups go by size and mtime
 	grace   time.Duration
 	orphans time.Duration
 	policy  retain.Policy
@@ -69,7 +70,7 @@ const lag = 20 * time.Minute
 
 func newSetup(rng *rand.Rand) (s setup) {
 	one := func(n int) bool { return rng.IntN(n) == 0 }
-	s = setup{cold: one(3), parity: one(2), hybrid: one(8), padding: one(4), shared: one(2), creator: one(2), weak: one(5), retry: one(3), tables: one(2)}
+	s = setup{cold: one(3), parity: one(2), hybrid: one(8), padding: one(4), shared: one(2), creator: one(2), weak: one(5), retry: one(3), tables: one(2), coarse: one(4)}
 	s.grace = []time.Duration{0, 3 * time.Hour, 24 * time.Hour, 24 * time.Hour}[rng.IntN(4)]
 	s.orphans = []time.Duration{0, 5 * time.Hour, 48 * time.Hour}[rng.IntN(3)]
 	if s.weak && s.grace == 0 {
@@ -111,6 +112,7 @@ type taken struct {
 	gone     bool            // a rule has let it go: it may be there or not
 	hurt     bool            // it needs something that is lost for good, and the loss has to be named
 	packs    []digest.Object // once known
+	failed   []string        // paths that could not be read whole, as the snapshot says
 	read     int             // what was sick when all of it was compared last, as a number; −1: never
 }
 
@@ -130,11 +132,17 @@ type world struct {
 	desk   *host // where the owner restores, checks and repairs: no host of the repository
 	region *price.Region
 
+	phraseKey *keys.KeyID   // of the passphrase that was added last
+	copied    []snapshot.ID // that were read in the copy
+
 	attempts map[string]*attempt
+	running  []*attempt
 	taken    map[snapshot.ID]*taken
 	foreign  map[snapshot.ID]bool // made by the thief
 	sick     map[string][]byte    // objects that are damaged or gone, as they were
+	lost     map[string]bool      // objects that are gone for good, and known to be
 	sickness int                  // counts what befell the store
+	judged   int                  // what the store had changed when it was judged last
 	inner    int                  // how deep steps are inside of others
 	serial   int
 	due      []func() // puts that are carried out late
@@ -152,7 +160,7 @@ const phrase = "wer das liest kennt die Losung"
 func newWorld(ctx context.Context, o Options, dir string) (*world, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	w := &world{ctx: ctx, o: o, dir: dir, setup: newSetup(rng), clock: &clock{at: time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)}, attempts: map[string]*attempt{},
-		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, counts: Counts{By: map[string]int64{}}}
+		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, lost: map[string]bool{}, counts: Counts{By: map[string]int64{}}}
 	o.Bug.prepare(&w.setup)
 	w.canary = fmt.Sprintf("Kanarienvogel%08x", rng.Uint32())
 	w.main = newVault(w.clock)
@@ -211,6 +219,7 @@ func (w *world) addHost(name string, key *keys.HostKey, rng *rand.Rand) {
 	h.dirs = state.Dirs{Cache: w.path(name, "0", "cache"), State: w.path(name, "0", "state")}
 	for range 1 + len(w.hosts)%2 {
 		t := newTree(func() time.Time { return w.clock.Now().Add(h.skew) }, w.canary)
+		t.coarse = w.setup.coarse
 		for range 6 + rng.IntN(10) {
 			t.mutate(rng)
 		}
