@@ -255,10 +255,18 @@ func (t *Tasks) begin(ctx context.Context, spec Spec, global ...string) (*task, 
 			secret = []string{"--passphrase-file=-"}
 		}
 	}
-	k.Line = job.Typed(append([]string{"firn"}, joined(spec.Args, flags)...))
+	k.Line = Line(spec.Place, spec.Args)
 	c.Args = append(global, joined(spec.Args, flags, secret)...)
 	c.Line = func(line string) { t.said(k, line) }
 	return k, c, nil
+}
+
+// Line is what a person would type for arguments of firn about a repository; nil: that of the configuration.
+func Line(p *Place, args []string) string {
+	if p != nil {
+		args = joined(args, p.Flags)
+	}
+	return job.Typed(append([]string{"firn"}, args...))
 }
 
 // joined adds flags to arguments, before what is no flag for sure.
