@@ -155,6 +155,9 @@ func (x *run) findNeeded(ctx context.Context, v *view) error {
 		slices.Sort(stop.Objects)
 		return stop
 	}
+	for _, n := range v.p.StandIns() { // a repair has made them, and readers go by what is in them
+		v.named[n] = true
+	}
 	return err
 }
 

@@ -771,3 +771,21 @@ func TestStopped(t *testing.T) {
 	}
 	w.must(w.sound(true))
 }
+
+// TestMendedPackSetStays: a pack set that was lost and made again, under a name that no snapshot has, is needed by the snapshot that it serves.
+func TestMendedPackSetStays(t *testing.T) {
+	w := newWorld(t, nil, "", nil)
+	item := w.backup(1, "one", "two")
+	r := w.open(w.mem, repo.Access{Secrets: w.access.Secrets})
+	s, err := r.Load(ctx, w.access.Host.ScopeID, true)
+	w.must(err)
+	w.must(w.mem.Delete(ctx, s.PartName(item.Packs[0])))
+	name, object, err := s.SealPart(ctx, item.Snapshot, item.Packs[0])
+	w.must(err)
+	w.must(w.mem.Put(ctx, name, bytes.NewReader(object), int64(len(object)), store.PutOptions{}))
+	for range 4 {
+		w.clock.pass(48 * time.Hour)
+		w.prune(w.options(w.mem, w.prunes()))
+		w.must(w.sound(true))
+	}
+}

@@ -314,6 +314,13 @@ func (s *ScopeState) partAgain(ctx context.Context, p snapshot.Part) []digest.Ob
 	}
 	for _, name := range others {
 		if names, err := s.readPart(ctx, p, name); err == nil {
+			o, _ := ParseName(name)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.standIns == nil {
+				s.standIns = map[digest.Object]bool{}
+			}
+			s.standIns[o.Sum] = true
 			return names
 		}
 		if ctx.Err() != nil {

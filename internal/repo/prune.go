@@ -250,6 +250,17 @@ func (p *Pruning) ReadParts(ctx context.Context, parts []snapshot.Part, fn func(
 	return g.Wait()
 }
 
+// StandIns returns the pack-set objects that no snapshot names and that were read in the place of such as are lost or damaged, as far as ReadParts came upon them. They are all that is left of
+// what a snapshot needs.
+func (p *Pruning) StandIns() (names []digest.Object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := range p.standIns {
+		names = append(names, n)
+	}
+	return names
+}
+
 // purge deletes an object for good, with all versions of it.
 func (p *Pruning) purge(ctx context.Context, name string) error {
 	if p.purger == nil {

@@ -51,6 +51,7 @@ type ScopeState struct {
 
 	mu        sync.Mutex
 	lostParts map[digest.Object]bool // pack sets that could not be read: nobody refers to them again; guarded by mu
+	standIns  map[digest.Object]bool // objects that no snapshot names and that serve for pack sets which could not be read; guarded by mu
 
 	// pend guards pending, the set against packs that pending lacks, tabs and objects: whoever holds it and finds pending empty knows that every pack of
 	// the set is named in an index object.
