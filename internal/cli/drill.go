@@ -158,6 +158,10 @@ func (x *drillCommand) run(ctx context.Context, args []string) error {
 			x.back.thaw.maxCost = strconv.FormatFloat(float64(part), 'f', -1, 64)
 		}
 		code, cost, err := x.drill(ctx, l, snap, a, name)
+		if errors.Is(err, drill.ErrEmpty) {
+			x.c.note("%s: %v: there is nothing to prove", advice.SourceName(snap.Source), err)
+			continue
+		}
 		if err != nil && (ctx.Err() != nil || len(snaps) == 1) {
 			return err
 		}

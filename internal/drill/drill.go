@@ -48,6 +48,7 @@ const MaxFiles = glob.MaxRules
 // Errors that a caller may want to tell apart.
 var (
 	ErrNothing  = errors.New("no file of the snapshot fits the limits")
+	ErrEmpty    = errors.New("the snapshot has no file with content")
 	ErrNoPrices = errors.New("what it costs is not known")
 )
 

@@ -90,7 +90,8 @@ type DrawOptions struct {
 	Report   event.Func
 }
 
-// Draw chooses a sample. It reads the manifest and the index and nothing else. It fails with ErrNothing where no file fits the limits.
+// Draw chooses a sample. It reads the manifest and the index and nothing else. It fails with ErrNothing where no file fits the limits, and with ErrEmpty where
+// there is none.
 func Draw(ctx context.Context, o DrawOptions) (*Sample, error) {
 	d := &drawer{ctx: ctx, o: o, s: &Sample{Seed: o.Seed}, turns: turnsOf(o.Proofs), numbers: map[digest.Object]int32{}}
 	d.pool.size = poolSize
@@ -102,7 +103,10 @@ func Draw(ctx context.Context, o DrawOptions) (*Sample, error) {
 	}
 	d.s.Reach.Turn = nextTurn(o.Proofs)
 	picked := choose(d.pool.sorted(), d.packs, d.limits(), d.s)
-	if len(picked) == 0 {
+	switch {
+	case d.s.OfFiles == 0:
+		return nil, ErrEmpty
+	case len(picked) == 0:
 		return nil, fmt.Errorf("%w: %d of %d files are too large, %d too dear", ErrNothing, d.s.TooLarge, d.s.OfFiles, d.s.TooDear)
 	}
 	for _, c := range picked {
