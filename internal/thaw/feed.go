@@ -156,7 +156,7 @@ func (e *engine) standing(waits int32, midway bool) {
 		return
 	}
 	for i := range waits {
-		if it := &e.items[i]; it.stage == ready && coldClass(e.o.Region, e.name(it.class)) {
+		if it := &e.items[i]; it.stage == ready && Cold(e.o.Region, e.name(it.class)) {
 			e.behind.add(&e.j.needs[i])
 		}
 	}

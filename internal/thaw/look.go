@@ -360,7 +360,7 @@ func common(a, b string) string {
 
 // fact turns what the store says into what is kept.
 func (l *looker) fact(info *store.Info) fact {
-	f := fact{state: noCopy + sight(info.Copy.State), cold: l.thawer != nil && (info.Copy.State != store.NoCopy || coldClass(l.region, info.Class))}
+	f := fact{state: noCopy + sight(info.Copy.State), cold: l.thawer != nil && (info.Copy.State != store.NoCopy || Cold(l.region, info.Class))}
 	if !info.Copy.Expires.IsZero() {
 		f.expires = info.Copy.Expires.Unix()
 	}
@@ -385,8 +385,8 @@ func (l *looker) class(name string) uint16 {
 // hotClasses are those of Amazon S3 that are read as they are (User Guide, "Understanding and managing Amazon S3 storage classes").
 var hotClasses = []string{"", "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR", "EXPRESS_ONEZONE", "OUTPOSTS"}
 
-// coldClass reports whether objects of a class have to be thawed. One that nobody knows is taken to be cold: a store that is asked to thaw what is not says so, for nothing.
-func coldClass(r *price.Region, name string) bool {
+// Cold reports whether objects of a class have to be thawed; r may be nil. One that nobody knows is taken to be cold: a store that is asked to thaw what is not says so, for nothing.
+func Cold(r *price.Region, name string) bool {
 	if r != nil {
 		if c, ok := r.Class(name); ok {
 			return c.Cold

@@ -356,7 +356,7 @@ func (e *engine) sum(s stage) (t Tally) {
 // copies sums up what is thawed, or being thawed, and leaves out what needs no thawing.
 func (e *engine) copies(s stage) (t Tally) {
 	for class, c := range e.tally[s] {
-		if c.Objects > 0 && coldClass(e.o.Region, e.name(uint16(class))) {
+		if c.Objects > 0 && Cold(e.o.Region, e.name(uint16(class))) {
 			t.join(c)
 		}
 	}

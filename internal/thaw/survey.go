@@ -69,7 +69,7 @@ func Chilled(ctx context.Context, st store.Store, prefixes []string, region *pri
 	}
 	for _, prefix := range prefixes {
 		err := st.List(ctx, prefix, "", func(i store.Info) error {
-			if coldClass(region, i.Class) {
+			if Cold(region, i.Class) {
 				needs = append(needs, Need{Object: i.Name, Class: i.Class, Size: i.Size, Wanted: i.Size, Gets: 1})
 			}
 			return nil
