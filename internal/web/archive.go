@@ -293,6 +293,11 @@ func (a *Archive) list(ctx context.Context, before *State) (State, error) {
 		next.Items = append(next.Items, scope.Items...)
 		next.Damaged = append(next.Damaged, scope.Damaged...)
 	}
+	if len(next.Items) < len(before.Items) { // a folder that is empty since its disk went away is no repository without snapshots
+		if _, err := repo.ReadHeader(ctx, l.opened.Store); err != nil {
+			return State{}, a.failed(l, err)
+		}
+	}
 	next.share(before)
 	next.arrange()
 	return next, nil

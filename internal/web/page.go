@@ -173,6 +173,7 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, f Frame, t *templa
 	if err := t.ExecuteTemplate(&b, "layout", &m); err != nil {
 		return fmt.Errorf("page %q: %w", f.Title, err)
 	}
+	scrub(b.Bytes())
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 	if f.Status != 0 {
@@ -180,6 +181,15 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, f Frame, t *templa
 	}
 	_, _ = b.WriteTo(w) // who is gone is gone
 	return nil
+}
+
+// scrub takes control characters out of a page. HTML has no room for them, but names and errors may hold some.
+func scrub(page []byte) {
+	for i, c := range page {
+		if c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
+			page[i] = '?'
+		}
+	}
 }
 
 var failTemplate = sync.OnceValue(func() *template.Template {
