@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// browser starts Chromium, or skips the test where there is none.
-func browser(t *testing.T) context.Context {
+// browserOf starts Chromium, or skips the test where there is none.
+func browserOf(t *testing.T) context.Context {
 	t.Helper()
 	chromium.Do(startChromium)
 	if chromium.why != "" {
@@ -127,7 +127,7 @@ type tab struct {
 // open opens a tab with a profile of its own, which may ask origin alone.
 func open(t *testing.T, origin string) *tab {
 	t.Helper()
-	return newTab(t, origin, browser(t), chromedp.WithNewBrowserContext())
+	return newTab(t, origin, browserOf(t), chromedp.WithNewBrowserContext())
 }
 
 // another opens a second tab with the profile of the first one.

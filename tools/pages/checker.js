@@ -145,7 +145,7 @@
 		for (const r in parents) for (const e of all('[role=' + r + ']')) if (!e.parentElement.closest(parents[r])) say('role', e, 'a ' + r + ' without what it belongs to');
 	};
 
-	const interactive = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex], [role=button], [role=link], [role=checkbox], [role=switch], [role=tab], [role=menuitem], [role=option], [contenteditable=true]';
+	const interactive = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"], [role=button], [role=link], [role=checkbox], [role=switch], [role=tab], [role=menuitem], [role=option], [contenteditable=true]';
 	const controls = () => {
 		for (const e of all(interactive).filter(heard)) {
 			if (!name(e)) say('name', e, 'has no name');

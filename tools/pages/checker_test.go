@@ -90,6 +90,9 @@ func (n node) check() finding {
 	for _, p := range n.Properties {
 		focusable = focusable || p.Name == "focusable" && p.Value.Value == true
 	}
+	if role == "main" { // takes the focus from the link that leads past the header
+		return finding{}
+	}
 	if n.Ignored || strings.TrimSpace(name) != "" || !slices.Contains(needNames, role) && !focusable {
 		return finding{}
 	}

@@ -18,7 +18,7 @@ func TestPictures(t *testing.T) {
 	if os.Getenv("UPDATE") == "" {
 		t.Skip("UPDATE=1 makes the pictures of the guide")
 	}
-	browser(t)
+	browserOf(t)
 	const home = "/srv/home" // it shows in the pictures
 	if err := os.Mkdir(home, 0o777); err != nil {
 		t.Fatal(err)

@@ -532,7 +532,7 @@ var once struct {
 // house is the world that all tests share which leave it as it is.
 func house(t *testing.T) (*world, *pages) {
 	t.Helper()
-	browser(t)
+	browserOf(t)
 	once.Do(func() {
 		w := newWorld(t)
 		shared = append(shared, w.close)
