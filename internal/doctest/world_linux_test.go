@@ -177,6 +177,7 @@ init) set -- "$@" --kit-saved ;;
 restore | drill | repair | copy) set -- "$@" --yes --poll 100ms ;;
 check) set -- "$@" --yes --poll 100ms ;;
 prune) set -- "$@" --yes ;;
+sync) case "$*" in *--wait*) set -- "$@" --poll 100ms ;; esac ;;
 thaw) case $2 in list | show | cancel) ;; *) set -- "$@" --yes --poll 100ms ;; esac ;;
 esac
 exec ` + built + `/firn "$@"
