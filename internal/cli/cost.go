@@ -283,18 +283,7 @@ func (x *costCommand) history(ctx context.Context, s *session) ([]snapshot.Item,
 // compare works out what --what-if asks for.
 func (x *costCommand) compare(p *costPicture, places []costPlace) error {
 	for _, at := range places {
-		to := p.region
-		if at.provider != "" || at.region != "" {
-			provider := at.provider
-			if provider == "" {
-				provider = p.region.Provider
-			}
-			var err error
-			if to, err = p.table.Region(provider, at.region); err != nil {
-				return badPrices(err)
-			}
-		}
-		a, err := cost.Compare(p.region, p.inv, to, at.class, p.outlook)
+		a, err := cost.At(p.table, p.region, p.inv, at.provider, at.region, at.class, p.outlook)
 		if err != nil {
 			return badPrices(err)
 		}

@@ -108,7 +108,7 @@ func (x *costCommand) showRestores(p *costPicture) {
 	t := x.c.table(titles...)
 	for i := 0; i < len(all); {
 		o := all[i]
-		row := []string{tierName(o), zeroEmpty(o.Thaw.Total(), money), money(o.Get.Total())}
+		row := []string{o.TierName(), zeroEmpty(o.Thaw.Total(), money), money(o.Get.Total())}
 		for ; i < len(all) && all[i].Tier == o.Tier; i++ {
 			row = append(row, money(all[i].Total()))
 		}
@@ -121,17 +121,6 @@ func (x *costCommand) showRestores(p *costPicture) {
 		kept = sprintf("; thawed copies are kept for %v days", x.days)
 	}
 	x.c.print("of %v; the columns of routes are totals, in-region is to a machine there%s\n", units.Size(all[0].Bytes), kept)
-}
-
-// tierName is what a tier is called; where a store has none, that.
-func tierName(o cost.Restore) string {
-	switch {
-	case o.Tier != "":
-		return o.Tier
-	case o.Last > 0:
-		return "without tiers"
-	}
-	return "at once"
 }
 
 func zeroEmpty(m price.Money, money func(price.Money) string) string {
@@ -184,14 +173,14 @@ func sizeOrEmpty(n int64) string {
 
 // moving is what it costs to get to an alternative, in one currency or two.
 func (p *costPicture) moving(a *cost.Alternative) string {
-	leave, arrive := a.Leave.Total()+a.Early, a.Arrive.Total()
+	here, there, known := a.Moving(p.region)
 	switch {
-	case len(a.Leave.Unknown())+len(a.Arrive.Unknown()) > 0:
+	case !known:
 		return "unknown"
-	case p.region.Currency == a.Region.Currency || arrive == 0:
-		return p.region.Format(leave + arrive)
+	case there == 0:
+		return p.region.Format(here)
 	}
-	return p.region.Format(leave) + " + " + a.Region.Format(arrive)
+	return p.region.Format(here) + " + " + a.Region.Format(there)
 }
 
 // tell says whose prices these are, and what it cost to find out.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"firn/internal/chunk"
 	"firn/internal/index"
 	"firn/internal/price"
 	"firn/internal/store"
@@ -169,24 +168,13 @@ func (t *taking) versions(ctx context.Context, st store.Store) (v Versions, requ
 
 // Estimate adds up what indexes know: packs and their parity. Errors are those of the indexes.
 func Estimate(sets []*index.Set, r *price.Region, now time.Time) (*Inventory, error) {
-	t := newTaking(r, now)
+	e := NewEstimator(r, now)
 	for _, set := range sets {
-		err := set.EachPack(func(p *index.Info, _ bool) error {
-			kind := Data
-			if p.Kind != chunk.Data {
-				kind = Meta
-			}
-			t.count(p.Class, kind, p.Size, p.Birth)
-			if p.Par2 != nil {
-				t.count(p.Class, Parity, p.Par2.Size, p.Birth)
-			}
-			return nil
-		})
-		if err != nil {
+		if err := e.Add(set); err != nil {
 			return nil, err
 		}
 	}
-	return t.inventory(), nil
+	return e.Inventory(), nil
 }
 
 type place struct {

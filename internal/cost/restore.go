@@ -23,6 +23,17 @@ type Restore struct {
 // Total adds it all up.
 func (o *Restore) Total() price.Money { return o.Thaw.Total() + o.Get.Total() + o.Egress.Cost }
 
+// TierName is what the tier is called; where there is none, what there is instead.
+func (o *Restore) TierName() string {
+	switch {
+	case o.Tier != "":
+		return o.Tier
+	case o.Last > 0:
+		return "without tiers"
+	}
+	return "at once"
+}
+
 // Restores says what a full restore costs in each tier and by each route, sorted by tier, the cheapest first, then by route. Copies are kept for some days.
 func Restores(r *price.Region, inv *Inventory, days float64) []Restore {
 	needed := inv.needed()

@@ -81,6 +81,30 @@ func Compare(from *price.Region, inv *Inventory, to *price.Region, class string,
 	return a, nil
 }
 
+// At is Compare with a place of a table: the provider's best known region where none is named, and where the provider is missing, too, another class here.
+func At(t *price.Table, from *price.Region, inv *Inventory, provider, region, class string, o Outlook) (*Alternative, error) {
+	to := from
+	if provider != "" || region != "" {
+		if provider == "" {
+			provider = from.Provider
+		}
+		var err error
+		if to, err = t.Region(provider, region); err != nil {
+			return nil, err
+		}
+	}
+	return Compare(from, inv, to, class, o)
+}
+
+// Moving is what it costs to get to an alternative, in the currency of where the repository is now, and what then is to be paid there, in that of there, 0 where both have one; false: the table does not know all of it.
+func (a *Alternative) Moving(from *price.Region) (here, there price.Money, known bool) {
+	here, there = a.Leave.Total()+a.Early, a.Arrive.Total()
+	if from.Currency == a.Region.Currency {
+		here, there = here+there, 0
+	}
+	return here, there, len(a.Leave.Unknown())+len(a.Arrive.Unknown()) == 0
+}
+
 func (a *Alternative) fill(o Outlook) {
 	a.Month = a.Inventory.Month(a.Region).Total()
 	a.Forecast = Forecast(a.Region, a.Inventory, o.Growth, o.Months, o.Kept)

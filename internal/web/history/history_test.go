@@ -1,0 +1,382 @@
+package history
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"firn/internal/plot"
+	"firn/internal/price"
+	"firn/internal/retain"
+	"firn/internal/retention"
+	"firn/internal/snapshot"
+	"firn/internal/web/webtest"
+)
+
+var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// daily makes one done snapshot a day of a source, newest last.
+func daily(n int, source uint16, path string, until time.Time) (items []snapshot.Item) {
+	origin := snapshot.Origin{ID: snapshot.Source{byte(source), byte(source >> 8), 0xab}, Kind: "dir", Path: []byte(path)}
+	for i := range n {
+		at := until.AddDate(0, 0, i-n+1)
+		s := &snapshot.Snapshot{Source: origin, Host: "nas", Start: at.Add(-time.Hour), End: at, Sequence: uint64(i + 1), Complete: true, Scope: [8]byte{1},
+			Stats: snapshot.Stats{Files: 10, Bytes: 1000 << 20, BytesRead: 100 << 20, BytesAdded: 20 << 20, BytesStored: 10 << 20, PacksAdded: 1}}
+		copy(s.ID[:], fmt.Sprintf("%04x%08x", source, i))
+		items = append(items, snapshot.Item{Snapshot: s, Stored: at, Marked: true})
+	}
+	return items
+}
+
+func TestStyle(t *testing.T) {
+	css, err := os.ReadFile("../assets/firn.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(css), plot.Style()) {
+		t.Errorf("assets/firn.css lacks what pictures need, word for word:\n%s", plot.Style())
+	}
+}
+
+// TestLevels: what is kept is shown by the rule that keeps it for longest, in words and letters.
+func TestLevels(t *testing.T) {
+	rules := func(p retain.Policy) retention.Rules { return retention.Rules{{Source: "/home", Policy: p}} }
+	letters := func(items []snapshot.Item, r retention.Rules) string {
+		y := newYears(items, r, now, time.UTC)
+		text := ""
+		for _, l := range y.lines {
+			for _, x := range l.levels {
+				text += x.Symbol
+			}
+		}
+		return text
+	}
+	cycle := daily(6, 1, "/home", now)
+	for i := range cycle {
+		cycle[i].Epoch = uint32(1 + i/3)
+	}
+	tagged := daily(3, 1, "/home", now)
+	tagged[0].Tags = []string{"keep"}
+	partial := daily(3, 1, "/home", now)
+	partial[1].Complete, partial[1].Marked = false, false
+	forgotten := daily(3, 1, "/home", now)
+	forgotten[0].Forgotten = true
+	ahead := daily(3, 1, "/home", now.AddDate(0, 0, 1))
+	undated := daily(2, 1, "/home", now)
+	undated[0].Stored = time.Time{}
+	chain := daily(4, 1, "/home", now)
+	for i := 1; i < 4; i++ {
+		chain[i].Base = chain[i-1].ID
+	}
+	for _, c := range []struct {
+		name  string
+		items []snapshot.Item
+		rules retention.Rules
+		want  string
+	}{
+		{"daily and monthly", daily(10, 1, "/home", now), rules(retain.Policy{Daily: 3, Monthly: 2}), "M××××××DDD"},
+		{"no policy", daily(3, 1, "/home", now), nil, "•••"},
+		{"another's policy", daily(3, 1, "/srv", now), rules(retain.Policy{Last: 1}), "•••"},
+		{"all sorts", daily(800, 1, "/home", now), rules(retain.Policy{Daily: 2, Weekly: 2, Yearly: 2}), ""},
+		{"simple", cycle, rules(retain.Policy{Cycle: retain.Cycle{Kind: retain.Simple, Frequency: 1, Diffs: 2, Fulls: 2}}), "FddFdd"},
+		{"simple without a policy", cycle, nil, "FddFdd"},
+		{"a chain without a policy", chain, nil, "Fddd"},
+		{"hanoi", daily(16, 1, "/home", now), rules(retain.Policy{Cycle: retain.Cycle{Kind: retain.Hanoi, Frequency: 1, Discs: 4}}), ""},
+		{"tag", tagged, rules(retain.Policy{Tags: []string{"keep"}}), "T×N"},
+		{"partial", partial, rules(retain.Policy{Last: 1}), "×…L"},
+		{"forgotten", forgotten, rules(retain.Policy{Last: 5}), "LL"},
+		{"from the future", ahead, rules(retain.Policy{Last: 1}), "×L!"},
+		{"of unknown time", undated, rules(retain.Policy{Last: 1}), "?L"},
+		{"within", daily(4, 1, "/home", now), rules(retain.Policy{Within: 36 * time.Hour}), ""},
+		{"nothing", daily(2, 1, "/home", now), rules(retain.Policy{None: true}), ""},
+	} {
+		got := letters(c.items, c.rules)
+		if c.want == "" {
+			t.Logf("%s: %.200s", c.name, got)
+			continue
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	hanoi := letters(daily(16, 1, "/home", now), rules(retain.Policy{Cycle: retain.Cycle{Kind: retain.Hanoi, Frequency: 1, Discs: 4}}))
+	if !strings.Contains(hanoi, "4") || !strings.Contains(hanoi, "1") || !strings.Contains(hanoi, "×") {
+		t.Errorf("hanoi: %s", hanoi)
+	}
+}
+
+// TestZones: a day is one of the wall's clock, also where a day has 23 or 25 hours, and east and west of Greenwich.
+func TestZones(t *testing.T) {
+	for _, zone := range []string{"UTC", "Europe/Berlin", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/Havana"} {
+		loc, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Skip("no time zones here")
+		}
+		var items []snapshot.Item
+		want := map[int32]int{}
+		for i := range 400 * 24 {
+			at := time.Date(2026, 1, 1, 0, 30, 0, 0, loc).Add(time.Duration(i) * time.Hour)
+			x := daily(1, 1, "/home", at)[0]
+			copy(x.ID[:], fmt.Sprintf("%08x", i))
+			x.Sequence = uint64(i + 1)
+			items = append(items, x)
+			want[dayOf(at.Date())]++
+		}
+		l := newYears(items, nil, now, loc).lines[0]
+		got := map[int32]int{}
+		for _, d := range l.days {
+			got[d]++
+		}
+		for d, n := range want {
+			if got[d] != n {
+				t.Fatalf("%s: %d on day %d, want %d", zone, got[d], d, n)
+			}
+		}
+		pic, _ := l.picture(0, "/r/nas", asked{year: 2026})
+		if n := strings.Count(string(pic.SVG), "<a "); n != 365 {
+			t.Errorf("%s: %d days", zone, n)
+		}
+	}
+}
+
+// TestFlow: what snapshots say is added up whatever they say, and what is gone or made again does not count.
+func TestFlow(t *testing.T) {
+	items := append(daily(10, 1, "/home", now), daily(3, 2, "/srv", now)...)
+	items[0].Forgotten = true
+	items[12].Stats = snapshot.Stats{BytesStored: math.MaxInt64, BytesRead: -5, Bytes: math.MaxInt64, BytesAdded: 1}
+	items[11].Stats.BytesStored = math.MaxInt64
+	items[5].Complete, items[5].Marked = false, false
+	items[6].Start = now.AddDate(3, 0, 0)
+	f := newFlow(items, now)
+	if len(f.streams) != 2 || f.hidden != 1 || f.undone != 1 || f.future != 1 || f.all.Count != 12 || f.all.sum.Stored != math.MaxInt64 || f.streams[0].Name != "/srv" {
+		t.Errorf("%+v", f)
+	}
+	if home := f.streams[1]; home.sum.Stored != 90<<20 || home.sum.Known() != 9*80<<20 || home.sum.Squeezed() != 90<<20 {
+		t.Errorf("%+v", home.sum)
+	}
+	for _, n := range []int{0, 1, 40, 200, 2000, 5000} {
+		f := newFlow(daily(n, 1, "/home", now), now)
+		word, all := f.all.byPeriod(time.UTC)
+		sum := int64(0)
+		for i := range all {
+			sum += all[i].sum.Backups
+		}
+		if sum != int64(n) || len(all) > 110 {
+			t.Errorf("%d snapshots: %d in %d %ss", n, sum, len(all), word)
+		}
+		if svg := string(f.areas(time.UTC, nil).SVG()) + string(columns(word, all).SVG()); strings.Contains(svg, "NaN") || len(svg) > 200<<10 {
+			t.Errorf("%d snapshots: %d bytes", n, len(svg))
+		}
+	}
+	var many []snapshot.Item
+	for i := range 30 {
+		many = append(many, daily(2, uint16(i), fmt.Sprintf("/%d", i), now)...)
+	}
+	if p := newFlow(many, now).areas(time.UTC, nil); len(p.Series) != mostAreas+1 || p.Series[mostAreas].Y[43] != 44*10<<20 {
+		t.Errorf("%d areas", len(p.Series))
+	}
+}
+
+func TestKeeps(t *testing.T) {
+	got := keeps(retain.Policy{Last: 3, Daily: 7, Yearly: retain.All, Within: 48 * time.Hour, Tags: []string{"a", "b"}, Min: 2, Cycle: retain.Cycle{Kind: retain.Hanoi, Frequency: 1, Discs: 5}})
+	if got != "3 last, 7 daily, all yearly, within 2 days, tags a, b, hanoi frequency=1 phase=0 discs=5 archive-oldest=no full=no, at least 2" {
+		t.Error(got)
+	}
+}
+
+func TestStamp(t *testing.T) {
+	items := daily(50, 1, "/home", now)
+	before := stampOf(items)
+	items[3], items[4] = items[4], items[3]
+	if stampOf(items) != before {
+		t.Error("the order counts")
+	}
+	items[7].Forgotten = true
+	if stampOf(items) == before {
+		t.Error("that one is forgotten does not count")
+	}
+}
+
+// fine holds a page to what all pages promise.
+func fine(t *testing.T, p *webtest.Page, status int) {
+	t.Helper()
+	if p.Status != status {
+		t.Fatalf("%s: %d\n%.3000s", p.URL, p.Status, p.Body)
+	}
+	for _, bad := range []string{" style=", "<script>", "onclick", "NaN", "%!", "&lt;no value", "ZgotmplZ", "+Inf"} {
+		if strings.Contains(p.Body, bad) {
+			t.Errorf("%s has %q", p.URL, bad)
+		}
+	}
+	ids := map[string]bool{}
+	for _, part := range strings.Split(p.Body, ` id="`)[1:] {
+		id, _, _ := strings.Cut(part, `"`)
+		if ids[id] {
+			t.Errorf("%s has the id %q twice", p.URL, id)
+		}
+		ids[id] = true
+	}
+}
+
+func has(t *testing.T, p *webtest.Page, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !p.Has(text) {
+			t.Errorf("%s lacks %q\n%.6000s", p.URL, text, p.Body)
+		}
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	w := webtest.New(t, webtest.Options{})
+	Add(w.Site)
+	for _, path := range []string{"/r/nas/calendar", "/r/nas/calendar?year=1999", "/r/nas/calendar?day=2026-01-01", "/r/nas/cost", "/r/nas/frees"} {
+		fine(t, w.Get(path), http.StatusOK)
+	}
+	has(t, w.Get("/r/nas/calendar"), "There are no snapshots yet")
+	for path, status := range map[string]int{"/r/other/calendar": 404, "/r/nas/calendar?year=x": 400, "/r/nas/calendar?year=0": 400, "/r/nas/calendar?day=2026-02-31": 400, "/r/nas/calendar?source=zz": 400,
+		"/r/nas/calendar?source=0011223344556677": 404, "/r/nas/calendar?page=-1": 400, "/r/nas/cost?source=x": 400, "/r/nas/cost?source=0011223344556677": 404, "/r/nas/frees?snapshot=12": 400, "/r/nas/frees?snapshot=1234abcd": 404,
+		"/r/nas/frees?source=x": 400, "/r/nas/frees?source=0011223344556677": 404, "/r/nas/calendar?page=99999999999999999999": 400} {
+		if p := w.Get(path); p.Status != status {
+			t.Errorf("%s: %d, want %d", path, p.Status, status)
+		}
+	}
+}
+
+// TestPages looks at a small repository in a folder.
+func TestPages(t *testing.T) {
+	w := webtest.New(t, webtest.Options{})
+	Add(w.Site)
+	evil := `evil"><script>alert(1)<`
+	first := w.Backup("photos", func(string) { w.Write("photos", "a", strings.Repeat("a", 5000)) })
+	second := w.Backup("photos", func(string) { w.Write("photos", "b", strings.Repeat("b", 7000)) })
+	w.Backup(evil, func(string) { w.Write(evil, "c", strings.Repeat("c", 3000)) })
+	year := w.Now().UTC().Format("2006")
+	p := w.Get("/r/nas/calendar")
+	fine(t, p, http.StatusOK)
+	has(t, p, "No policy is known", first.ID.String()[:8], second.ID.String(), "no policy is known", "for good", "firn retention explain --year "+year+" --repo ", "kept: no policy is known", "/r/nas/calendar?day="+w.Now().UTC().Format("2006-01-02")+"&amp;source=")
+	if p.Has("<script>alert") {
+		t.Error("a name is not escaped")
+	}
+	fine(t, w.Get("/r/nas/calendar?source="+first.Source.ID.String()+"&day="+w.Now().UTC().Format("2006-01-02")), http.StatusOK)
+	fine(t, w.Get("/r/nas/calendar?year=1950"), http.StatusOK)
+	p = w.Get("/r/nas/cost")
+	fine(t, p, http.StatusOK)
+	has(t, p, "Count exactly", "about 1 request", "as the indexes know it", "photos", "What backups read", "firn cost --estimate --repo", "Growth by source")
+	if p.Has("A restore of everything") || p.Has("What if it lay elsewhere") {
+		t.Error("a folder costs money")
+	}
+	p = w.Post("/r/nas/cost/count", nil)
+	fine(t, p, http.StatusOK)
+	has(t, p, "the store was listed at", "snapshots", "packset")
+	w.Backup("photos", func(string) { w.Write("photos", "d", "more") })
+	w.Advance(time.Hour)
+	has(t, w.Get("/r/nas/cost"), "and backups came since")
+	p = w.Get("/r/nas/frees")
+	fine(t, p, http.StatusOK)
+	has(t, p, "needed by several sources", "What deleting all snapshots of a source would free", "firn prune --dry-run --keep-all")
+	p = w.Get("/r/nas/frees?source=" + first.Source.ID.String())
+	fine(t, p, http.StatusOK)
+	has(t, p, "all snapshots of", "would free", "--keep-none --dry-run")
+	p = w.Get("/r/nas/frees?snapshot=" + first.ID.String()[:10])
+	fine(t, p, http.StatusOK)
+	has(t, p, "Deleting snapshot "+first.ID.String()[:8], "firn forget "+first.ID.String()[:12]+" --dry-run")
+}
+
+// TestCold looks at one in Deep Archive: money, tiers, least stays. Nothing cold is read, and the store is listed for nobody who has not asked.
+func TestCold(t *testing.T) {
+	w := webtest.New(t, webtest.Options{Cold: "DEEP_ARCHIVE", Monthly: price.Money(1e-12)})
+	Add(w.Site)
+	w.Backup("photos", func(string) { w.Write("photos", "a", strings.Repeat("a", 50_000)) })
+	w.Advance(time.Hour)
+	s := w.Backup("photos", func(string) { w.Write("photos", "b", strings.Repeat("b", 70_000)) })
+	p := w.Get("/r/nas/cost")
+	fine(t, p, http.StatusOK)
+	has(t, p, "DEEP_ARCHIVE", "Bulk", "A restore of everything", "What if it lay elsewhere", "aws/us-east-1", "next 12 months", "to date", "and the budget is", "€")
+	p = w.Get("/r/nas/cost?provider=wasabi")
+	fine(t, p, http.StatusOK)
+	has(t, p, "wasabi/", "--what-if provider=wasabi")
+	p = w.Get("/r/nas/cost?provider=aws&region=mars-1")
+	fine(t, p, http.StatusOK)
+	has(t, p, "no prices for region")
+	fine(t, w.Get("/r/nas/cost?class="+url.QueryEscape(`<"&>`)), http.StatusOK)
+	p = w.Get("/r/nas/frees?snapshot=" + s.ID.String())
+	fine(t, p, http.StatusOK)
+	has(t, p, "when least stays are over", "deleting it today would cost")
+	fine(t, w.Post("/r/nas/cost/count", nil), http.StatusOK)
+}
+
+// TestBlind: with the key of the host alone there is nothing to browse, and all else is there.
+func TestBlind(t *testing.T) {
+	w := webtest.New(t, webtest.Options{Blind: true})
+	Add(w.Site)
+	s := w.Backup("photos", func(string) { w.Write("photos", "a", "aaa") })
+	p := w.Get("/r/nas/calendar")
+	fine(t, p, http.StatusOK)
+	if p.Has("/s/" + s.ID.String()) {
+		t.Error("it offers to browse")
+	}
+	fine(t, w.Get("/r/nas/cost"), http.StatusOK)
+	fine(t, w.Get("/r/nas/frees"), http.StatusOK)
+}
+
+// large is a site's worth of snapshots: hourly for eleven years from 50 sources.
+func large() []snapshot.Item {
+	var items []snapshot.Item
+	for s := range 50 {
+		for i := range 2000 {
+			x := daily(1, uint16(s), fmt.Sprintf("/srv/%d", s), now.Add(-time.Duration(2000-i)*48*time.Hour))[0]
+			copy(x.ID[:], fmt.Sprintf("%04x%08x", s, i))
+			x.Sequence = uint64(i + 1)
+			items = append(items, x)
+		}
+	}
+	return items
+}
+
+func BenchmarkYears(b *testing.B) {
+	items := large()
+	var rules retention.Rules
+	for s := range 50 {
+		rules = append(rules, retention.Rule{Source: fmt.Sprintf("/srv/%d", s), Host: "nas", Policy: retain.Policy{Daily: 14, Weekly: 8, Monthly: 24, Yearly: retain.All}})
+	}
+	for b.Loop() {
+		newYears(items, rules, now, time.UTC)
+	}
+}
+
+func BenchmarkFlow(b *testing.B) {
+	items := large()
+	for b.Loop() {
+		newFlow(items, now)
+	}
+}
+
+// BenchmarkPages is what a page takes once all is worked out: without the network and the template around it.
+func BenchmarkPages(b *testing.B) {
+	items := large()
+	y, f := newYears(items, nil, now, time.UTC), newFlow(items, now)
+	b.Run("calendar", func(b *testing.B) {
+		for b.Loop() {
+			for i, l := range y.lines[:sourcesOnPage] {
+				l.picture(i, "/r/nas", asked{year: 2026})
+			}
+		}
+	})
+	b.Run("cost", func(b *testing.B) {
+		for b.Loop() {
+			d := &costData{}
+			d.flows(f, nil, time.UTC)
+		}
+	})
+	b.Run("stamp", func(b *testing.B) {
+		for b.Loop() {
+			stampOf(items)
+		}
+	})
+}
