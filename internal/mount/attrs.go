@@ -166,7 +166,11 @@ func (f *FS) classOf(l look, n node) ([]byte, error) {
 		return nil, err
 	}
 	o := l.volume.open(f, n, e, &lateSource{f: f, item: l.item, into: f.data})
-	classes, err := o.classes(ids)
+	var classes []string
+	err := f.patiently(l.stop, func() (err error) {
+		classes, err = o.classes(ids)
+		return err
+	})
 	text := strings.Trim(strings.Join(classes, ","), ",")
 	if err != nil || text == "" {
 		return nil, cmpErr(err)

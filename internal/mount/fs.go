@@ -249,18 +249,43 @@ func (l *lateSource) origin() (*origin, error) {
 	return l.from, nil
 }
 
+// get implements chunkSource.
 func (l *lateSource) get(stop stopper, id digest.Chunk) ([]byte, error) {
-	from, err := l.origin()
-	if err != nil {
-		return nil, err
+	k, mine := l.into.find(id)
+	if mine {
+		l.f.run(func() {
+			var raw []byte
+			from, err := l.origin()
+			if err == nil {
+				raw, err = from.fetch(id)
+			}
+			l.into.finish(k, raw, err)
+		})
 	}
-	return from.get(stop, id)
+	return k.wait(stop)
 }
 
+// ahead implements chunkSource. What is not loaded yet is not waited for.
 func (l *lateSource) ahead(ids []digest.Chunk) {
-	if from, err := l.origin(); err == nil {
+	if !l.mu.TryLock() {
+		return
+	}
+	from := l.from
+	l.mu.Unlock()
+	if from != nil {
 		from.ahead(ids)
 	}
+}
+
+// patiently does what may wait for the store, as long as somebody waits for it.
+func (f *FS) patiently(stop stopper, fn func() error) error {
+	k := &kept{ready: make(chan struct{})}
+	f.run(func() {
+		k.err = fn()
+		close(k.ready)
+	})
+	_, err := k.wait(stop)
+	return err
 }
 
 // originOf returns where the chunks of a snapshot come from, with an index that is not older than the snapshot.
@@ -369,7 +394,9 @@ func (f *FS) explainOnce(n node, err error) {
 		return
 	}
 	path := []byte("?")
-	_ = look{v, nil}.entryOf(n, func(e *manifest.Entry) error { // where that cannot be read either, the error says what it is about
+	now := make(chan struct{})
+	close(now)
+	_ = look{v, now}.entryOf(n, func(e *manifest.Entry) error { // where that cannot be read either, the error says what it is about
 		path = append(path[:0], e.Path...)
 		return nil
 	})

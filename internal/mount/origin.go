@@ -33,18 +33,6 @@ type origin struct {
 	idle  []*repo.Reader // of state
 }
 
-// get implements chunkSource.
-func (o *origin) get(stop stopper, id digest.Chunk) ([]byte, error) {
-	k, mine := o.into.find(id)
-	if mine {
-		o.f.run(func() {
-			raw, err := o.fetch(id)
-			o.into.finish(k, raw, err)
-		})
-	}
-	return k.wait(stop)
-}
-
 // fetch gets a chunk from a pack that has it.
 func (o *origin) fetch(id digest.Chunk) ([]byte, error) {
 	if err := o.f.known.of(o.f.o.Now(), id); err != nil {
@@ -150,7 +138,7 @@ func (o *origin) note(id digest.Chunk, err error) {
 	}
 }
 
-// ahead implements chunkSource: it begins to fetch chunks, those of one pack together, unless all readers are busy.
+// ahead begins to fetch chunks, those of one pack together, unless all readers are busy.
 func (o *origin) ahead(ids []digest.Chunk) {
 	select {
 	case o.f.slots <- struct{}{}:

@@ -197,8 +197,16 @@ func (o *open) seek(stop stopper, off int64, hole bool) (int64, error) {
 // thawed makes sure that the first chunk of a file that perhaps lies in a cold class can be read, so that who opens it hears at once. Nothing is asked of files in the class of what is hot.
 func (o *open) thawed(stop stopper) error {
 	id, err := o.firstChunk(stop)
-	if err != nil || id.IsZero() || !o.mayBeCold(id) {
+	if err != nil || id.IsZero() {
 		return nil // who reads hears of it
+	}
+	cold := false
+	err = o.f.patiently(stop, func() error {
+		cold = o.mayBeCold(id)
+		return nil
+	})
+	if err != nil || !cold {
+		return err
 	}
 	_, err = o.data.get(stop, id)
 	if kindOf(err) == isCold {

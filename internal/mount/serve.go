@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -91,7 +92,9 @@ func (f *FS) leave(srv *fuse.Server, dir string, ended <-chan struct{}) error {
 		<-ended
 		return nil
 	}
-	f.told.note("%q is in use; it is detached in %v, or as soon as it is not", dir, f.o.Grace)
+	if !errors.Is(err, syscall.EINVAL) { // else somebody has detached it
+		f.told.note("%q is in use; it is detached in %v, or as soon as it is not", dir, f.o.Grace)
+	}
 	deadline := time.NewTimer(f.o.Grace)
 	defer deadline.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
