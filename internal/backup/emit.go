@@ -84,7 +84,7 @@ func (em *emitter) skip(m *member, l *large) error {
 	if err := em.start(); err != nil {
 		return err
 	}
-	if m.stat.Nlink > 1 && m.stat.Type != source.Dir {
+	if m.linked() {
 		em.run.lose(m.path)
 	}
 	if l == nil {
@@ -375,7 +375,7 @@ func (em *emitter) flush(ctx context.Context) error {
 
 // problem tells what could not be backed up, or not whole.
 func (r *run) problem(m *member) {
-	r.tell(m.path, m.err, m.gone && m.stat.Nlink > 1 && m.stat.Type != source.Dir)
+	r.tell(m.path, m.err, m.gone && m.linked())
 }
 
 // tell counts a problem and reports it. lost marks a path that later hard links cannot refer to.

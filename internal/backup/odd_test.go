@@ -324,3 +324,54 @@ func TestFirstNameReplaced(t *testing.T) {
 		w.verify(w.backup().Snapshot)
 	}
 }
+
+// openTree is told of a path before it is opened.
+type openTree struct {
+	source.Tree
+	open func(path string)
+}
+
+func (o *openTree) Open(path []byte) (source.Content, error) {
+	o.open(string(path))
+	return o.Tree.Open(path)
+}
+
+// TestFirstNameCutShort: where a limit ends the reading of the first name of a large file, the partial snapshot has no links to it, though it has no other name by then.
+func TestFirstNameCutShort(t *testing.T) {
+	w := newWorld(t)
+	w.write("a", string(bytes.Repeat([]byte("large"), 4<<20)))
+	w.link("a", "b")
+	w.write("c", "behind")
+	w.settle()
+	over, behind := make(chan struct{}), make(chan struct{})
+	w.opts = func(o *backup.Options) {
+		o.Until = over
+		o.Tree = &openTree{Tree: o.Tree, open: func(path string) {
+			switch path {
+			case "a":
+				<-behind // the other name is on its way
+				if err := os.Remove(filepath.Join(w.src, "b")); err != nil {
+					t.Error(err)
+				}
+				close(over)
+			case "c":
+				close(behind)
+			}
+		}}
+	}
+	res, err := w.try(t.Context())
+	if !errors.As(err, new(*backup.LimitError)) || res == nil || res.Snapshot == nil {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	there := map[string]bool{}
+	w.read(res.Snapshot, func(e *manifest.Entry, _ []byte) {
+		if there[string(e.Path)] = true; len(e.Hardlink) > 0 && !there[string(e.Hardlink)] {
+			t.Errorf("%q is a link to %q, which is not there", e.Path, e.Hardlink)
+		}
+	})
+	if !there["c"] || there["a"] {
+		t.Errorf("%v", there)
+	}
+	w.opts = nil
+	w.verify(w.backup().Snapshot)
+}

@@ -60,6 +60,7 @@ type member struct {
 	hash    manifest.Hash  // of content in a bundle
 	large   *contentResult // content that has its own pieces
 	gone    bool           // vanished or not to be opened: leave it out
+	several bool           // it had other names when it was listed, and perhaps has no more
 	swapped bool           // what was read is another file than the one that was listed: names that were links to that are none of this
 	err     error          // could not be read whole
 	readAt  time.Time      // when reading began
@@ -182,9 +183,12 @@ func (w *worker) readOnce(u *unit, m *member, last bool) (again bool, err error)
 
 // opened takes note of the file that was found under the path when it was opened.
 func (m *member) opened(st *source.Stat) {
-	m.swapped = m.swapped || m.stat.Inode != st.Inode || m.stat.Dev != st.Dev
+	m.several, m.swapped = m.linked(), m.swapped || m.stat.Inode != st.Inode || m.stat.Dev != st.Dev
 	m.stat = *st
 }
+
+// linked reports whether later entries may be links to this one.
+func (m *member) linked() bool { return m.several || m.stat.Nlink > 1 && m.stat.Type != source.Dir }
 
 // place puts the n bytes that were read to buf[start:] into the bundle, unless an equal file lies elsewhere already.
 func (w *worker) place(u *unit, m *member, start, n int) {
