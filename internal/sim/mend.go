@@ -121,6 +121,7 @@ func (w *world) repair(s Step, rng *rand.Rand) error {
 			w.sickness++
 		}
 	}
+	w.tell("repaired: %v", err)
 	switch {
 	case err != nil && p.excused(err), p.dead, s.NoDisk:
 		return nil
@@ -130,6 +131,7 @@ func (w *world) repair(s Step, rng *rand.Rand) error {
 		return nil
 	}
 	for _, step := range res.Steps {
+		w.tell("repair: %s %s %s %s (%v)", step.Object, step.Damage, step.Remedy, step.Outcome, errors.Join(step.Why, step.Err))
 		if (step.Outcome == repair.Left || step.Outcome == repair.Failed || step.Outcome == repair.Waits) && !w.lost[strings.TrimSuffix(step.Object, ".par2")] {
 			return violated("a repair leaves %s, %s %s: %w", step.Object, step.Remedy, step.Outcome, errors.Join(step.Why, step.Err))
 		}

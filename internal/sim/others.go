@@ -207,7 +207,7 @@ func (w *world) copy(s Step, rng *rand.Rand) error {
 	case err == nil && !p.dead && !s.disturbed() && !w.setup.weak && len(w.sick)+len(w.lost) == 0 && len(res.Failed) > 0 && len(s.Beside) == 0:
 		return violated("a copy fails for %v: %w", res.Failed[0].Item.ID, res.Failed[0].Err)
 	}
-	return w.judgeCopy(err == nil && !p.dead && !s.disturbed() && !w.setup.weak && len(w.sick)+len(w.lost) == 0)
+	return w.judgeCopy(err == nil && !p.dead && !s.disturbed() && len(s.Beside) == 0 && !w.setup.weak && len(w.sick)+len(w.lost) == 0)
 }
 
 func (w *world) runCopy(p *process, rng *rand.Rand) (*copy.Result, error) {

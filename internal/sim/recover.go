@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -211,7 +212,13 @@ func (w *world) check(s Step, rng *rand.Rand) error {
 	case len(w.sick) == 0:
 		for _, f := range findings {
 			if !w.lost[strings.TrimSuffix(f.Object, ".par2")] {
-				return violated("a check finds %s %s (%v), and nothing is damaged", f.Kind, f.Object, f.Err)
+				var harms []string
+				for _, h := range f.Harms {
+					if t := w.taken[h.ID]; t != nil {
+						harms = append(harms, fmt.Sprintf("%v of %s, reported %v, gone %v", h.ID, t.attempt.tag, t.reported, t.gone))
+					}
+				}
+				return violated("a check finds %s %s (%v) that harms %q, and nothing is damaged", f.Kind, f.Object, f.Err, harms)
 			}
 		}
 	case deep && len(w.sick) > 0:

@@ -260,9 +260,11 @@ func (w *world) decide(items []snapshot.Item, now time.Time) (gone []snapshot.ID
 			}
 		}
 	}
-	for _, id := range gone {
-		if t := w.taken[id]; t != nil {
-			t.gone = true
+	if real := now.Sub(w.clock.Now()).Abs() < time.Minute; real { // else it is asked about days to come, to know what lives how long
+		for _, id := range gone {
+			if t := w.taken[id]; t != nil {
+				t.gone = true
+			}
 		}
 	}
 	return gone, nil

@@ -326,6 +326,7 @@ type fact struct {
 	text   string
 	xattrs string
 	same   string // the first path of the same inode; empty: itself
+	inode  uint64 // of the model; 0: unknown
 	failed bool   // the snapshot says that it could not be read whole
 }
 
@@ -336,7 +337,7 @@ func factOf(n *node) fact {
 	if n.sum == 0 && n.kind == source.File {
 		n.sum = sumOf(n.content)
 	}
-	f := fact{text: factText(n.kind, n.mode, n.uid, n.gid, n.mtime, n.target, int64(len(n.content)), n.sum)}
+	f := fact{inode: n.number, text: factText(n.kind, n.mode, n.uid, n.gid, n.mtime, n.target, int64(len(n.content)), n.sum)}
 	for _, name := range slices.Sorted(maps.Keys(n.xattrs)) {
 		f.xattrs += xattrText(name, []byte(n.xattrs[name]))
 	}
