@@ -50,7 +50,7 @@ func (bs *Bars) SVG() []byte {
 	left = math.Min(left, c.w*0.4) + 12
 	right = math.Min(right, c.w*0.3) + 12
 	for i, row := range rows {
-		c.text("soft", left-6, y+15, "end", 12, fit(row, left-8, 12))
+		c.text("soft", left-6, y+15, "end", 12, fitName(row, left-8, 12))
 		c.put("<g><title>", escape(row), ": ", escape(bs.Unit.text(all.total(i))))
 		sum, x := 0.0, left
 		for k := range parts {

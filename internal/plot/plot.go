@@ -206,6 +206,19 @@ func fit(text string, width, size float64) string {
 	return string([]rune(text)[:most]) + "…"
 }
 
+// fitName is fit for names such as paths, of which the end says most.
+func fitName(name string, width, size float64) string {
+	if wide(name, size) <= width {
+		return name
+	}
+	all := []rune(name)
+	most := int(width/(size*0.56)) - 1
+	if most < 6 {
+		return fit(name, width, size)
+	}
+	return string(all[:most/3]) + "…" + string(all[len(all)-(most-most/3):])
+}
+
 // escape makes text that XML can hold, whatever it says.
 func escape(text string) string {
 	var b strings.Builder
@@ -238,7 +251,7 @@ func (c *canvas) legend(y float64, names []string, colors []int) float64 {
 	}
 	left := x
 	for i, name := range names {
-		name = fit(name, math.Min(220, c.w-left-24), 12)
+		name = fitName(name, math.Min(220, c.w-left-24), 12)
 		need := 17 + wide(name, 12) + 18
 		if x > left && x+need > c.w-4 {
 			x, y = left, y+18

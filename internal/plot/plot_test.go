@@ -201,10 +201,10 @@ func TestAnything(t *testing.T) {
 		"huge": func(i int) float64 { return 1e299 * float64(i+1) }, "falling": func(i int) float64 { return 100 / float64(i+1) }, "same": func(int) float64 { return 42 }, "below": func(i int) float64 { return -float64(i) },
 	}
 	for name, shape := range shapes {
-		for _, n := range []int{0, 1, 2, 12, 130, 5000} {
+		for _, n := range []int{0, 1, 2, 12, 3000} {
 			y := values(n, shape)
 			for _, alone := range []bool{true, false} {
-				for _, size := range [][2]int{{0, 0}, {1, 1}, {3000, 900}} {
+				for _, size := range [][2]int{{0, 0}, {1, 1}, {1500, 900}} {
 					s := Sheet{ID: evil, Title: evil, Desc: evil, Alone: alone, Width: size[0], Height: size[1]}
 					what := fmt.Sprintf("%s, %d, %v, alone %v", name, n, size, alone)
 					if n > 1000 && alone {

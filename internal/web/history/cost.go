@@ -295,7 +295,7 @@ func (d *costData) tiles(region *price.Region, inv *cost.Inventory, bill price.B
 	}
 	d.Tiles = append(d.Tiles,
 		tile{"a month, as it is now", region.Format(bill.Total()), "storage"},
-		tile{"this month", region.Format(stay.Forecast[0].Total()), "from now on, with backups going on as they do"},
+		tile{"the month ahead", region.Format(stay.Forecast[0].Total()), "from now on, with backups going on as they do"},
 		tile{"next 12 months", region.Format(cost.Sum(stay.Forecast)), "if everything is kept"},
 		tile{"to date", region.Format(cost.ToDate(region, s.births, now)), "of what is still there, at today's prices"})
 }

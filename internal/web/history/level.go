@@ -82,6 +82,9 @@ func disc(slot string) level {
 	if len(words) > 1 {
 		n, _ = strconv.Atoi(words[1])
 	}
+	if n == 0 {
+		return level{43, "no more than the cycle has discs", "N", 1, false}
+	}
 	return level{levelOfDisc + 16 - min(n, 16), "disc " + strconv.Itoa(n), strconv.Itoa(n), (n + plot.Colors - 1) % plot.Colors, false}
 }
 
