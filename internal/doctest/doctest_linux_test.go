@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"firn/internal/cli"
 )
 
 // Variables that tell the process in a world which page it is about, and which firn.
@@ -43,7 +45,7 @@ func TestPages(t *testing.T) {
 	if testing.Short() {
 		pages = short
 	}
-	firn := build(t, root)
+	firn := program(t)
 	var mu sync.Mutex
 	var left []string
 	blocks := 0
@@ -81,15 +83,25 @@ func list(t *testing.T, root string) []string {
 	return pages
 }
 
-// build makes the firn of this source.
-func build(t *testing.T, root string) string {
-	t.Helper()
-	firn := filepath.Join(t.TempDir(), "firn")
-	c := exec.Command("go", "build", "-buildvcs=false", "-o", firn, "./cmd/firn")
-	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// TestMain is firn where it is called so: the program of this source, without building it beside the tests once more.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "firn" {
+		os.Exit(cli.Main(os.Args[1:]))
 	}
+	os.Exit(m.Run())
+}
+
+// program puts firn into a folder of its own.
+func program(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	firn := filepath.Join(t.TempDir(), "firn")
+	if os.Link(self, firn) == nil {
+		return firn
+	}
+	content, err := os.ReadFile(self)
+	must(t, errors.Join(err, os.WriteFile(firn, content, 0o755)))
 	return firn
 }
 
@@ -137,8 +149,8 @@ func (p *page) run(t *testing.T, env []string) {
 	script := "/run/doc/page.sh"
 	must(t, os.WriteFile(script, []byte(strings.Join(p.script, "\n")), 0o644))
 	c := exec.Command("bash", script)
-	c.Dir = "/root"
-	c.Env = append([]string{"PATH=" + standIn + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LC_ALL=C.UTF-8", "TZ=UTC", "TERM=dumb", "COLUMNS=120",
+	c.Dir = home
+	c.Env = append([]string{"PATH=" + standIn + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + home, "USER=root", "LC_ALL=C.UTF-8", "TZ=UTC", "TERM=dumb", "COLUMNS=120",
 		"FIRN_PASSPHRASE_TYPED=only for trying", "AWS_EC2_METADATA_DISABLED=true"}, env...)
 	out, err := c.CombinedOutput()
 	if err != nil {

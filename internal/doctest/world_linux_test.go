@@ -34,7 +34,7 @@ func enter(t *testing.T, firn string) {
 	for _, name := range shared {
 		mirror(t, filepath.Join("/", name), filepath.Join(root, name))
 	}
-	must(t, exec.Command("cp", "-a", "/etc/.", filepath.Join(root, "etc")).Run())
+	_ = exec.Command("cp", "-a", "/etc/.", filepath.Join(root, "etc")).Run() // what goes meanwhile, or may not be read, is nothing that a page needs
 	must(t, syscall.Mount(filepath.Dir(firn), filepath.Join(root, built), "", syscall.MS_BIND, ""))
 	local := filepath.Join(root, "usr/local/bin")
 	mirror(t, local, filepath.Join(root, "run/doc/local"))
@@ -45,7 +45,7 @@ func enter(t *testing.T, firn string) {
 		must(t, os.Symlink("/run/doc/local/"+p.Name(), filepath.Join(local, p.Name())))
 	}
 	must(t, errors.Join(os.Symlink("../run", filepath.Join(root, "var/run")), os.Symlink("../run/lock", filepath.Join(root, "var/lock"))))
-	must(t, errors.Join(syscall.Chroot(root), os.Chdir("/root")))
+	must(t, errors.Join(syscall.Chroot(root), os.Chdir(home)))
 	must(t, syscall.Mount("proc", "/proc", "proc", 0, ""))
 	must(t, errors.Join(os.Setenv("TMPDIR", "/tmp"), os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"), syscall.Sethostname([]byte("nas")), loopback()))
 }
@@ -81,6 +81,9 @@ func loopback() error {
 	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, r)
 }
 
+// home is of who reads pages: root.
+const home = "/root"
+
 // hurry is so much faster than Amazon that a Bulk thaw of Deep Archive takes half a second. A day stays a day.
 const hurry = 300_000
 
@@ -113,7 +116,7 @@ func furnish(t *testing.T, p *page) (env []string) {
 		dir := mounttest.StartZFS(t)
 		for _, pool := range []string{"tank", "pool"} {
 			mounttest.Pool(t, dir, pool, 256)
-			must(t, mounttest.Try("zfs", "set", "mountpoint=/"+pool, pool))
+			mounttest.Do(t, "zfs", "set", "mountpoint=/"+pool, pool)
 		}
 	}
 	if p.needs["postgres"] {
@@ -122,7 +125,7 @@ func furnish(t *testing.T, p *page) (env []string) {
 	}
 	if p.needs["mariadb"] {
 		s := dbtest.MariaDB(t)
-		must(t, os.WriteFile("/root/.my.cnf", []byte("[client]\nuser=root\nsocket="+s.Socket+"\n"), 0o600))
+		must(t, os.WriteFile(filepath.Join(home, ".my.cnf"), []byte("[client]\nuser=root\nsocket="+s.Socket+"\n"), 0o600))
 	}
 	if p.needs["s3"] {
 		env = append(append(env, bucket(t)...), "FIRN_PRICE_REGION=aws/us-east-1")
