@@ -33,6 +33,13 @@ type shelf struct {
 	sources map[snapshot.Source][]int32 // in order of sequence
 }
 
+// NewState is what would be known of a repository with these snapshots, for who has them from elsewhere.
+func NewState(items []snapshot.Item, at time.Time) State {
+	s := State{Items: slices.Clone(items), At: at, Reads: true}
+	s.arrange()
+	return s
+}
+
 // arrange sorts the items and makes the shelf.
 func (s *State) arrange() {
 	slices.SortFunc(s.Items, func(a, b snapshot.Item) int {

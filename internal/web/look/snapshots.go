@@ -115,30 +115,11 @@ func (x *room) showSnapshots(w http.ResponseWriter, r *http.Request) error {
 	f := readFilter(r.URL.Query(), x.s.Options().Location)
 	page, _ := strconv.Atoi(r.URL.Query().Get("page"))
 	page = min(max(page, 1), 1<<20)
-	d := &snapshotsPage{Filter: f, Page: page, Basket: a.Base() + "/restore/basket", After: a.Base() + "/restore", First: (page-1)*rowsSnapshots + 1}
-	for i := len(st.Items) - 1; i >= 0; i-- { // the newest first
-		info := st.Info(st.Items[i])
-		if !f.has(&info) {
-			continue
-		}
-		d.Total++
-		if d.Total >= d.First && len(d.Rows) < rowsSnapshots {
-			d.Rows = append(d.Rows, newSnapshotRow(a, st, info))
-		}
-	}
-	d.Pages = max((d.Total+rowsSnapshots-1)/rowsSnapshots, 1)
+	d := listSnapshots(a.Base(), st, f, page)
 	if page > d.Pages && d.Total > 0 {
 		http.Redirect(w, r, f.address(a.Base(), d.Pages), http.StatusFound)
 		return nil
 	}
-	if page > 1 {
-		d.Newer = f.address(a.Base(), page-1)
-	}
-	if page < d.Pages {
-		d.Older = f.address(a.Base(), page+1)
-	}
-	d.Sources = choices(st, f.source)
-	d.States = []string{browse.StateDone, browse.StatePartial, browse.StateUnconfirmed, "replaced", browse.StateForgotten, "all"}
 	notices := warn(st)
 	if !st.Reads {
 		notices = append(notices, web.Notice{Level: "note", Text: "the key at hand shows which snapshots there are, and cannot read what is in them"})
@@ -146,13 +127,38 @@ func (x *room) showSnapshots(w http.ResponseWriter, r *http.Request) error {
 	return x.s.Render(w, r, web.Frame{Title: "Snapshots", Section: "snapshots", Archive: a, Notices: notices}, x.snapshots, d)
 }
 
-func newSnapshotRow(a *web.Archive, st web.State, info browse.Info) snapshotRow {
-	row := snapshotRow{Info: info, Name: sourceName(info.Source), Link: a.Base() + "/s/" + info.ID.String() + "/"}
+// listSnapshots makes one page of the list.
+func listSnapshots(base string, st web.State, f *snapshotFilter, page int) *snapshotsPage {
+	d := &snapshotsPage{Filter: f, Page: page, Basket: base + "/restore/basket", After: base + "/restore", First: (page-1)*rowsSnapshots + 1}
+	for i := len(st.Items) - 1; i >= 0; i-- { // the newest first
+		info := st.Info(st.Items[i])
+		if !f.has(&info) {
+			continue
+		}
+		d.Total++
+		if d.Total >= d.First && len(d.Rows) < rowsSnapshots {
+			d.Rows = append(d.Rows, newSnapshotRow(base, st, info))
+		}
+	}
+	d.Pages = max((d.Total+rowsSnapshots-1)/rowsSnapshots, 1)
+	if page > 1 {
+		d.Newer = f.address(base, page-1)
+	}
+	if page < d.Pages {
+		d.Older = f.address(base, page+1)
+	}
+	d.Sources = choices(st, f.source)
+	d.States = []string{browse.StateDone, browse.StatePartial, browse.StateUnconfirmed, "replaced", browse.StateForgotten, "all"}
+	return d
+}
+
+func newSnapshotRow(base string, st web.State, info browse.Info) snapshotRow {
+	row := snapshotRow{Info: info, Name: sourceName(info.Source), Link: base + "/s/" + info.ID.String() + "/"}
 	for _, t := range info.Tags {
 		row.Tagged = append(row.Tagged, visible(t))
 	}
 	if before, ok := st.Previous(info.Item); ok {
-		row.Diff = a.Base() + "/diff?a=" + before.ID.String() + "&b=" + info.ID.String()
+		row.Diff = base + "/diff?a=" + before.ID.String() + "&b=" + info.ID.String()
 	}
 	return row
 }
