@@ -171,9 +171,12 @@ func (f *FS) classOf(l look, n node) ([]byte, error) {
 		classes, err = o.classes(ids)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
 	text := strings.Trim(strings.Join(classes, ","), ",")
-	if err != nil || text == "" {
-		return nil, cmpErr(err)
+	if text == "" {
+		return nil, errNone
 	}
 	return []byte(text), nil
 }

@@ -26,7 +26,8 @@ type FS struct {
 	meta    *cache
 	data    *cache
 	slots   chan struct{} // held by who reads packs
-	readers atomic.Int32  // open files that are being read on
+	idle    idleReaders
+	readers atomic.Int32 // open files that are being read on
 	known   known
 	told    told
 

@@ -28,9 +28,9 @@ type origin struct {
 	scope keys.ScopeID
 	epoch uint32
 	into  *cache
+
 	mu    sync.Mutex
 	state *repo.ScopeState
-	idle  []*repo.Reader // of state
 }
 
 // fetch gets a chunk from a pack that has it.
@@ -80,32 +80,49 @@ func (o *origin) again(ctx context.Context, old *repo.ScopeState, id digest.Chun
 func (o *origin) use(state *repo.ScopeState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.state != state {
-		o.state, o.idle = state, nil
-	}
+	o.state = state
+}
+
+// idleReader is a reader that nobody uses. It holds some MiB, so few are kept, of whatever origin.
+type idleReader struct {
+	of    *origin
+	state *repo.ScopeState
+	rd    *repo.Reader
+}
+
+// idleReaders are those used last, the last at the end.
+type idleReaders struct {
+	mu  sync.Mutex
+	all []idleReader
 }
 
 // reader returns a reader that nobody else uses, and the state that it reads by.
 func (o *origin) reader() (*repo.ScopeState, *repo.Reader, error) {
 	o.mu.Lock()
 	state := o.state
-	if n := len(o.idle); n > 0 {
-		rd := o.idle[n-1]
-		o.idle = o.idle[:n-1]
-		o.mu.Unlock()
-		return state, rd, nil
-	}
 	o.mu.Unlock()
+	idle := &o.f.idle
+	idle.mu.Lock()
+	for i, r := range slices.Backward(idle.all) {
+		if r.of == o && r.state == state {
+			idle.all = slices.Delete(idle.all, i, i+1)
+			idle.mu.Unlock()
+			return state, r.rd, nil
+		}
+	}
+	idle.mu.Unlock()
 	rd, err := o.f.o.Repo.NewReader(state, o.epoch)
 	return state, rd, err
 }
 
 func (o *origin) giveBack(state *repo.ScopeState, rd *repo.Reader) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.state == state && len(o.idle) < maxReaders/2 {
-		o.idle = append(o.idle, rd)
+	idle := &o.f.idle
+	idle.mu.Lock()
+	defer idle.mu.Unlock()
+	if len(idle.all) >= maxReaders {
+		idle.all = slices.Delete(idle.all, 0, 1)
 	}
+	idle.all = append(idle.all, idleReader{o, state, rd})
 }
 
 // frozen returns the error of a chunk all of whose packs are known to be cold.
