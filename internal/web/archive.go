@@ -434,7 +434,7 @@ func (a *Archive) Use(ctx context.Context, fn func(*Opened) error) error {
 	return fn(l.opened)
 }
 
-// Scope returns a scope with its index, as new as what is known, for the time that fn takes.
+// Scope calls fn with a scope and its index, as new as what is known. Where fn fails since something is missing in the store, the next call reads them anew.
 func (a *Archive) Scope(ctx context.Context, id keys.ScopeID, fn func(*Opened, *repo.ScopeState) error) error {
 	l, err := a.hold(ctx)
 	if err != nil {
@@ -445,7 +445,16 @@ func (a *Archive) Scope(ctx context.Context, id keys.ScopeID, fn func(*Opened, *
 	if err != nil {
 		return err
 	}
-	return fn(l.opened, scope)
+	err = fn(l.opened, scope)
+	if Missing(err) {
+		a.mu.Lock()
+		if s := l.scopes[id]; s != nil && s.state == scope {
+			delete(l.scopes, id)
+		}
+		a.expired = true
+		a.mu.Unlock()
+	}
+	return err
 }
 
 // scope returns a scope with its index. One that was read before what is known was, and that good refuses, is read anew; good is called with a.mu held. The caller holds l.

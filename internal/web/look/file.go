@@ -13,7 +13,7 @@ import (
 
 type filePage struct {
 	Info                browse.Info
-	Source              string
+	Source, Host        string
 	Entry               row
 	Mode                string
 	Hash                string
@@ -32,7 +32,7 @@ type filePage struct {
 func (x *room) showFile(w http.ResponseWriter, r *http.Request, v *visit) error {
 	ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 	defer cancel()
-	d := &filePage{Info: v.info, Source: sourceName(v.it.Source), Raw: v.at("raw", v.path), Download: v.at("download", v.path), Versions: versionsOf(v, v.path),
+	d := &filePage{Info: v.info, Source: sourceName(v.it.Source), Host: visible(v.it.Host), Raw: v.at("raw", v.path), Download: v.at("download", v.path), Versions: versionsOf(v, v.path),
 		Basket: v.a.Base() + "/restore/basket", Here: r.URL.RequestURI()}
 	if before, ok := v.a.Known().Previous(v.it); ok {
 		d.Diff = diffOf(v.a, before.ID, v.it.ID, v.path)

@@ -13,7 +13,7 @@ import (
 
 type folderPage struct {
 	Info           browse.Info
-	Name           string // of the source
+	Name, Host     string // of the source
 	Base           string // of the snapshot
 	Path           []byte
 	Up             string // address; empty: this is the source itself
@@ -36,7 +36,7 @@ func (x *room) showFolder(w http.ResponseWriter, r *http.Request, v *visit) erro
 		return err
 	}
 	from := q.Get("from")
-	d := &folderPage{Info: v.info, Name: sourceName(v.it.Source), Base: v.base, Path: v.path, From: from, Basket: v.a.Base() + "/restore/basket", Here: r.URL.RequestURI()}
+	d := &folderPage{Info: v.info, Name: sourceName(v.it.Source), Host: visible(v.it.Host), Base: v.base, Path: v.path, From: from, Basket: v.a.Base() + "/restore/basket", Here: r.URL.RequestURI()}
 	isFile := false
 	err = x.view(ctx, v.a, v.it.ID, func(view *browse.View) error {
 		list, more, err := view.Page(browse.PageOptions{Path: v.path, After: after, From: []byte(from), Limit: rowsFolder})
@@ -82,6 +82,9 @@ func (d *folderPage) links(v *visit) {
 		d.Diff = diffOf(v.a, before.ID, v.it.ID, v.path)
 	}
 	d.Search = v.a.Base() + "/search?source=" + v.it.Source.ID.String()
+	if len(v.path) > 0 {
+		d.Search += "&p=" + web.EncodePath(v.path)
+	}
 }
 
 // pages fills the addresses of the pages before and behind. Where the ones before began stands in the address, the latest of them.

@@ -142,11 +142,11 @@ func TestFolder(t *testing.T) {
 	for ; next != ""; pages++ {
 		p := w.Get(next)
 		want(t, p, 200)
-		seen += strings.Count(p.Body, `type="checkbox"`)
+		seen += len(checkbox.FindAllString(p.Body, -1))
 		if back := link(p, "Page before"); (back != "") != (pages > 0) {
 			t.Errorf("page %d: back leads to %q", pages, back)
 		} else if back != "" {
-			if b := w.Get(back); strings.Count(b.Body, `type="checkbox"`) != 500 || link(b, "Next page") != next {
+			if b := w.Get(back); len(checkbox.FindAllString(b.Body, -1)) != 500 || link(b, "Next page") != next {
 				t.Errorf("page %d: back leads to another page", pages)
 			}
 		}
@@ -330,6 +330,8 @@ func TestSearch(t *testing.T) {
 	want(t, p, 200, "2 hits.", now.ID.String(), docs.ID.String(), "Ünï")
 	want(t, search("q=README.txt&source="+docs.Source.ID.String()), 200, "1 hit.")
 	want(t, search("q=gone"), 200, "Nothing was found.")
+	want(t, search("q=file-0001&p="+enc("d1")), 200, "1 hit.", "only below d1")
+	want(t, search("q=file-0001&p="+enc("d2")), 200, "Nothing was found.")
 	want(t, search("q=gone&where=all"), 200, "1 hit.", "gone&lt;1&gt;.txt", "gone since", old.ID.String())
 	want(t, search("q="+url.QueryEscape("*-000?.jpg")), 200, "10 hits.")
 	want(t, search("q="+url.QueryEscape("d1/file-0001")), 200, "1 hit.")

@@ -27,6 +27,7 @@ type searchPage struct {
 	Chosen       snapshot.Source
 	Asked        bool
 	Problem      string
+	Below        []byte // folder; empty: everywhere
 }
 
 // searchEnd is what stands below the hits.
@@ -62,6 +63,9 @@ func (x *room) showSearch(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	d := &searchPage{Query: q.Get("q"), Where: q.Get("where")}
 	d.Chosen, _ = snapshot.ParseSource(q.Get("source"))
+	if d.Below, err = web.DecodePath(q.Get("p")); err != nil {
+		return err
+	}
 	d.Sources = choices(st, d.Chosen)
 	f := web.Frame{Title: "Search", Section: "search", Archive: a, Notices: warn(st)}
 	if !st.Reads {
@@ -88,7 +92,7 @@ func (x *room) showSearch(w http.ResponseWriter, r *http.Request) error {
 	}
 	if end.More != "" {
 		v := url.Values{"q": {d.Query}, "at": {end.More}}
-		for name, text := range map[string]string{"where": d.Where, "source": q.Get("source")} {
+		for name, text := range map[string]string{"where": d.Where, "source": q.Get("source"), "p": q.Get("p")} {
 			if text != "" {
 				v.Set(name, text)
 			}
@@ -207,7 +211,7 @@ func (k *seeking) source(ctx context.Context, newest snapshot.Item, after browse
 	if !after.Snapshot.IsZero() && !slices.ContainsFunc(items, func(it snapshot.Item) bool { return it.ID == after.Snapshot }) {
 		after = browse.Position{} // that snapshot is gone: from the start
 	}
-	o := browse.SearchOptions{Match: k.match, Snapshots: items, After: after}
+	o := browse.SearchOptions{Match: k.match, Snapshots: items, After: after, Below: k.d.Below}
 	at = after
 	err = k.a.Scope(ctx, newest.Scope, func(opened *web.Opened, scope *repo.ScopeState) error {
 		var err error

@@ -77,10 +77,11 @@ func (f *snapshotFilter) address(base string, page int) string {
 // snapshotRow is one line of the list.
 type snapshotRow struct {
 	browse.Info
-	Name   string // of the source
-	Tagged []string
-	Link   string
-	Diff   string // address; empty: nothing to compare with
+	Name     string // of the source
+	HostName string
+	Tagged   []string
+	Link     string
+	Diff     string // address; empty: nothing to compare with
 }
 
 // choiceOf is a source in the form.
@@ -153,7 +154,7 @@ func listSnapshots(base string, st web.State, f *snapshotFilter, page int) *snap
 }
 
 func newSnapshotRow(base string, st web.State, info browse.Info) snapshotRow {
-	row := snapshotRow{Info: info, Name: sourceName(info.Source), Link: base + "/s/" + info.ID.String() + "/"}
+	row := snapshotRow{Info: info, Name: sourceName(info.Source), HostName: visible(info.Host), Link: base + "/s/" + info.ID.String() + "/"}
 	for _, t := range info.Tags {
 		row.Tagged = append(row.Tagged, visible(t))
 	}
