@@ -138,14 +138,18 @@ func (p *pages) know(ctx context.Context, a *web.Archive) (*known, []web.Notice,
 	if err != nil {
 		return nil, nil, err
 	}
-	var notices []web.Notice
+	return k, p.notices(&st), nil
+}
+
+// notices tells where the state of a repository is not what it should be.
+func (p *pages) notices(st *web.State) (notices []web.Notice) {
 	if st.Err != nil {
 		notices = append(notices, web.Notice{Level: "warning", Text: "the repository cannot be reached now, this is how it stood at " + st.At.In(p.zone()).Format(timeFormat) + ": " + st.Err.Error(), Hint: advice.Hint(st.Err)})
 	}
 	if n := len(st.Damaged); n > 0 {
 		notices = append(notices, web.Notice{Level: "warning", Text: web.Counted(int64(n), "object") + " that say which snapshots there are cannot be read, the first: " + st.Damaged[0].Error(), Hint: "firn check --level list tells all; figures here are without what they say"})
 	}
-	return k, notices, nil
+	return notices
 }
 
 // stampOf is a number that changes with the snapshots and how they stand.

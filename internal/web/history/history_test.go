@@ -1,20 +1,27 @@
 package history
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"firn/internal/coldtest"
+	"firn/internal/cost"
 	"firn/internal/plot"
 	"firn/internal/price"
 	"firn/internal/retain"
 	"firn/internal/retention"
 	"firn/internal/snapshot"
+	"firn/internal/store"
+	"firn/internal/web"
 	"firn/internal/web/webtest"
 )
 
@@ -323,6 +330,174 @@ func TestBlind(t *testing.T) {
 	}
 	fine(t, w.Get("/r/nas/cost"), http.StatusOK)
 	fine(t, w.Get("/r/nas/frees"), http.StatusOK)
+}
+
+// TestLooksOnly: looking lists no packs and reads nothing cold; counting lists, once.
+func TestLooksOnly(t *testing.T) {
+	w := webtest.New(t, webtest.Options{Cold: "DEEP_ARCHIVE"})
+	Add(w.Site)
+	s := w.Backup("photos", func(string) { w.Write("photos", "a", strings.Repeat("a", 50_000)) })
+	w.Cold.ForgetRequests()
+	for _, path := range []string{"/r/nas/calendar", "/r/nas/cost", "/r/nas/frees", "/r/nas/frees?source=" + s.Source.ID.String(), "/r/nas/frees?snapshot=" + s.ID.String()} {
+		fine(t, w.Get(path), http.StatusOK)
+	}
+	packs := func(r coldtest.Request) bool {
+		return strings.Contains(r.Key, "/data/") || strings.HasSuffix(r.Key, "/data") || r.Key == "nas/" && strings.HasPrefix(r.Operation, "List")
+	}
+	if n := w.Cold.CountFunc(packs); n != 0 {
+		t.Errorf("%d requests about packs: %+v", n, w.Cold.Requests())
+	}
+	before := w.Cold.Count("")
+	for range 3 {
+		fine(t, w.Get("/r/nas/cost"), http.StatusOK)
+		fine(t, w.Get("/r/nas/frees"), http.StatusOK)
+	}
+	if n := w.Cold.Count(""); n != before {
+		t.Errorf("%d requests for pages that were shown before", n-before)
+	}
+	fine(t, w.Post("/r/nas/cost/count", nil), http.StatusOK)
+	if n := w.Cold.CountFunc(packs); n < 1 || n > 2 { // of what is there, and of old versions
+		t.Errorf("%d listings", n)
+	}
+	if p := w.Get("/r/nas/cost/count"); p.Status == http.StatusOK {
+		t.Errorf("GET counts: %d", p.Status)
+	}
+}
+
+// TestPriceless: a repository whose prices nobody knows shows sizes.
+func TestPriceless(t *testing.T) {
+	var w *webtest.World
+	plain := web.Place{Name: "plain", Open: func(ctx context.Context) (*web.Opened, error) {
+		o, err := w.Place.Open(ctx)
+		if err == nil {
+			o.Region = nil
+		}
+		return o, err
+	}}
+	w = webtest.New(t, webtest.Options{More: []web.Place{plain}})
+	Add(w.Site)
+	w.Backup("photos", func(string) { w.Write("photos", "a", "aaa") })
+	p := w.Get("/r/plain/cost")
+	fine(t, p, http.StatusOK)
+	has(t, p, "no prices are known for this store", "growth a day")
+	fine(t, w.Get("/r/plain/frees"), http.StatusOK)
+	fine(t, w.Post("/r/plain/cost/count", nil), http.StatusOK)
+	has(t, w.Get("/r/plain/cost"), "the store was listed at")
+}
+
+// TestAway: what a repository that cannot be reached, or not whole, is known by is told with the reason.
+func TestAway(t *testing.T) {
+	p := &pages{site: webtest.New(t, webtest.Options{}).Site}
+	if all := p.notices(&web.State{At: now}); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+	all := p.notices(&web.State{At: now, Err: store.ErrTimeout, Damaged: []error{errors.New("bad"), errors.New("worse")}})
+	if len(all) != 2 || !strings.Contains(all[0].Text, "this is how it stood at 2026-11-20 12:00") || all[0].Hint == "" || !strings.Contains(all[1].Text, "2 objects") {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestCurrencies: what it costs to leave is in one currency, and what it costs to arrive in another.
+func TestCurrencies(t *testing.T) {
+	here, err := price.Default().Region("aws", "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := *here
+	there.Provider, there.Currency = "other", "EUR"
+	inv := &cost.Inventory{At: now, Holdings: []cost.Holding{{Class: "DEEP_ARCHIVE", Kind: cost.Data, Objects: 1000, Bytes: 1 << 40, Billed: 1 << 40}}}
+	a, err := cost.Compare(here, inv, &there, "STANDARD", cost.Outlook{Months: 12, Days: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row := other(here, a); !strings.Contains(row.Moving, " + €") || !strings.HasPrefix(row.Month, "€") || !strings.HasPrefix(row.Moving, "$") {
+		t.Errorf("%+v", row)
+	}
+}
+
+// TestRules: what the configuration keeps is shown, with letters, reasons and dates, and pages of a long table lead to one another.
+func TestRules(t *testing.T) {
+	items := append(daily(500, 1, "/home", now), daily(500, 2, "/srv", now)...)
+	rules := retention.Rules{{Source: "/home", Policy: retain.Policy{Daily: 7, Monthly: retain.All}}}
+	w := webtest.New(t, webtest.Options{})
+	p := &pages{site: w.Site}
+	y := newYears(items, rules, now, time.UTC)
+	f := &web.Frame{Archive: w.Site.Archives()[0]}
+	d, err := p.calendarOf(f, y, asked{year: 2026, page: 1, strip: 1}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Rows) != rowsOnPage || d.Pages.After != "/r/nas/calendar?year=2026&page=2" || d.Pages.Text != "page 1 of 7" || d.Before != "/r/nas/calendar?year=2025" || d.After != "" || len(d.Pictures) != 2 || d.Pictures[0].Policy != "7 daily, all monthly" || d.Pictures[1].Policy != "" {
+		t.Errorf("%+v", d.Pages)
+	}
+	var first, monthly *row
+	for i := range d.Rows {
+		if r := &d.Rows[i]; r.Name == "/home" {
+			if first == nil {
+				first = r
+			}
+			if r.Level.Word == "monthly" && monthly == nil {
+				monthly = r
+			}
+		}
+	}
+	if first.Level.Word != "daily" || !strings.HasPrefix(first.Until, "at least 2026-11-2") || monthly.Until != "for good" || !strings.Contains(monthly.Why, "monthly 2026-11, all of them") {
+		t.Errorf("%+v\n%+v", first, monthly)
+	}
+	d, err = p.calendarOf(f, y, asked{year: 2026, page: 99, strip: 99, day: "2026-11-20", source: y.lines[0].ID.String()}, true)
+	if err != nil || len(d.Rows) != 1 || d.Rows[0].Name != "/home" || len(d.Pictures) != 1 {
+		t.Errorf("%v, %+v", err, d)
+	}
+	var many []snapshot.Item
+	for i := range 25 {
+		many = append(many, daily(2, uint16(i), fmt.Sprintf("/%02d", i), now)...)
+	}
+	d, err = p.calendarOf(f, newYears(many, nil, now, time.UTC), asked{year: 2026, page: 1, strip: 2}, true)
+	if err != nil || len(d.Pictures) != sourcesOnPage || d.Pictures[0].Name != "/10" || d.More.Text != "sources 11 to 20 of 25" || d.More.After != "/r/nas/calendar?year=2026&strip=3" || d.More.Before != "/r/nas/calendar?year=2026" {
+		t.Errorf("%v, %+v", err, d.More)
+	}
+}
+
+// TestMemo: one works, the others wait, a failure is tried again, and who leaves does not wait.
+func TestMemo(t *testing.T) {
+	var m memo[int]
+	calls := 0
+	fail := errors.New("no")
+	if _, err := m.get(context.Background(), 1, func() (int, error) { calls++; return 0, fail }); !errors.Is(err, fail) {
+		t.Error(err)
+	}
+	begun, end := make(chan bool), make(chan bool)
+	var g sync.WaitGroup
+	g.Go(func() {
+		if v, err := m.get(context.Background(), 1, func() (int, error) { close(begun); <-end; calls++; return 7, nil }); v != 7 || err != nil {
+			t.Error(v, err)
+		}
+	})
+	<-begun
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	if _, err := m.get(gone, 1, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for range 3 {
+		g.Go(func() {
+			if v, err := m.get(context.Background(), 1, func() (int, error) { calls++; return 8, nil }); v != 7 || err != nil {
+				t.Error(v, err)
+			}
+		})
+	}
+	close(end)
+	g.Wait()
+	if v, _ := m.get(context.Background(), 2, func() (int, error) { return 9, nil }); v != 9 || calls != 2 {
+		t.Errorf("%d after %d calls", v, calls)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = m.get(context.Background(), 3, func() (int, error) { panic("bad") })
+	}()
+	if v, err := m.get(context.Background(), 3, func() (int, error) { return 4, nil }); v != 4 || err != nil {
+		t.Error("after a panic nobody gets in:", v, err)
+	}
 }
 
 // large is a site's worth of snapshots: hourly for eleven years from 50 sources.
