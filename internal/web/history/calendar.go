@@ -40,9 +40,13 @@ type line struct {
 	Policy     string // in words; empty: none is known
 	Plan       string // what its cycle plans next; empty: it has none
 	Kept       int
-	levels     []level // of Items
+	kinds      []level
+	levels     []uint8 // of Items: places in kinds
 	days       []int32 // of Items: days since 1970 in the zone of the page
 }
+
+// level is that of an item.
+func (l *line) level(i int) level { return l.kinds[l.levels[i]] }
 
 // years works out why each snapshot is kept.
 func (p *pages) years(ctx context.Context, a *web.Archive, k *known) (*years, error) {
@@ -60,7 +64,7 @@ func newYears(items []snapshot.Item, rules retention.Rules, now time.Time, loc *
 	}
 	for _, s := range rules.Explain(items, now, loc) {
 		last := s.Last()
-		l := &line{Source: s, ID: last.Source.ID, Name: nameOf(last.Source), Host: last.Host, levels: make([]level, len(s.Items)), days: make([]int32, len(s.Items))}
+		l := &line{Source: s, ID: last.Source.ID, Name: nameOf(last.Source), Host: last.Host, levels: make([]uint8, len(s.Items)), days: make([]int32, len(s.Items))}
 		if policy := rules.PolicyOf(last); policy.Check() == nil {
 			l.Policy = keeps(policy)
 			if policy.Cycle.Kind != "" {
@@ -70,7 +74,13 @@ func newYears(items []snapshot.Item, rules retention.Rules, now time.Time, loc *
 		full, cycle := fulls(s.Items)
 		for i := range s.Items {
 			it := &s.Items[i]
-			l.levels[i] = levelOf(&s.Verdicts[i], it, full[i], cycle)
+			x := levelOf(&s.Verdicts[i], it, full[i], cycle)
+			at := slices.Index(l.kinds, x)
+			if at < 0 {
+				at = len(l.kinds)
+				l.kinds = append(l.kinds, x)
+			}
+			l.levels[i] = uint8(at) // there are fewer than fifty
 			if s.Verdicts[i].Keep {
 				l.Kept++
 			}
@@ -85,6 +95,7 @@ func newYears(items []snapshot.Item, rules retention.Rules, now time.Time, loc *
 			}
 			y.last = max(y.last, year)
 		}
+		l.Snaps = nil // verdicts and items say it all
 		y.lines = append(y.lines, l)
 	}
 	slices.SortFunc(y.lines, func(a, b *line) int {
@@ -168,7 +179,6 @@ type row struct {
 	At           moment
 	Name, Host   string
 	Level        level
-	Color        int
 	Why, Until   string
 	Size, Stored string
 	Status       string // empty: done
@@ -392,8 +402,8 @@ func (l *line) picture(number int, base string, q asked) (yearPicture, []level) 
 			continue
 		}
 		x := &days[at]
-		if x.count == 0 || l.levels[i].rank < x.best.rank {
-			x.best = l.levels[i]
+		if x.count == 0 || l.level(i).rank < x.best.rank {
+			x.best = l.level(i)
 		}
 		x.count++
 		count++
@@ -401,8 +411,8 @@ func (l *line) picture(number int, base string, q asked) (yearPicture, []level) 
 			x.kept++
 			kept++
 		}
-		if !slices.ContainsFunc(words, func(w level) bool { return w.Word == l.levels[i].Word }) {
-			words = append(words, l.levels[i])
+		if !slices.ContainsFunc(words, func(w level) bool { return w == l.level(i) }) {
+			words = append(words, l.level(i))
 		}
 	}
 	slices.SortStableFunc(words, func(a, b level) int { return a.rank - b.rank })
@@ -469,7 +479,7 @@ func (p *pages) rows(d *calendarData, lines []*line, q asked, reads bool) {
 
 func (p *pages) row(l *line, i int, reads bool) row {
 	it, v := &l.Items[i], &l.Verdicts[i]
-	r := row{ID: it.ID.String(), Short: it.ID.String()[:8], At: p.moment(dated(it), timeFormat), Name: l.Name, Host: l.Host, Level: l.levels[i], Color: l.levels[i].color,
+	r := row{ID: it.ID.String(), Short: it.ID.String()[:8], At: p.moment(dated(it), timeFormat), Name: l.Name, Host: l.Host, Level: l.level(i),
 		Size: units.Size(it.Stats.Bytes).String(), Stored: units.Size(it.Stats.BytesStored).String(), Browse: reads}
 	if it.Status() != snapshot.IsDone {
 		r.Status = it.Status().String()

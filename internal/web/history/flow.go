@@ -35,7 +35,6 @@ type stream struct {
 	last90     int64       // bytes stored in the 90 days before now, but for the first backup
 	at         []float64   // of each snapshot
 	stored     []float64   // bytes stored up to it
-	sizes      []float64   // of each snapshot: bytes of the source
 	when       []time.Time // of each
 	each       []amounts
 }
@@ -132,7 +131,7 @@ func (s *stream) take(it *snapshot.Item, now time.Time) {
 		}
 	}
 	s.sum.add(st)
-	s.at, s.stored, s.sizes = append(s.at, plot.At(it.Start)), append(s.stored, float64(s.sum.Stored)), append(s.sizes, float64(max(0, st.Bytes)))
+	s.at, s.stored = append(s.at, plot.At(it.Start)), append(s.stored, float64(s.sum.Stored))
 	a := amounts{}
 	a.add(st)
 	s.when, s.each = append(s.when, it.Start), append(s.each, a)

@@ -56,8 +56,8 @@ func (p *pages) frees(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if n := len(s.Unread); n > 0 {
-		notices = append(notices, web.Notice{Level: "warning", Text: web.Counted(int64(n), "list") + " of packs that snapshots need cannot be read, so more may be needed than is shown here, the first: " + s.Unread[0].Error(), Hint: "firn check --level list tells all"})
+	if n := len(s.unread); n > 0 {
+		notices = append(notices, web.Notice{Level: "warning", Text: web.Counted(int64(n), "list") + " of packs that snapshots need cannot be read, so more may be needed than is shown here, the first: " + s.unread[0].Error(), Hint: "firn check --level list tells all"})
 	}
 	d := &freesData{Base: "/r/" + a.Place().Name, Priced: priced(s.region), Source: r.URL.Query().Get("source"), Snapshot: r.URL.Query().Get("snapshot")}
 	for _, it := range k.Sources() {

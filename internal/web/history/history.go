@@ -71,13 +71,17 @@ func (p *pages) book(a *web.Archive) *book {
 	return b
 }
 
-// memo is a value that is worked out once for a key.
+// idle is after how long what nobody looks at is let go.
+const idle = 5 * time.Minute
+
+// memo is a value that is worked out once for a key, and kept for as long as somebody looks.
 type memo[T any] struct {
 	mu    sync.Mutex // guards all below, held for moments
 	busy  chan struct{}
 	have  bool
 	key   uint64
 	value T
+	timer *time.Timer
 }
 
 // get returns the value for a key, or has it worked out: by one at a time, who others wait for. Where that fails, the next one tries again.
@@ -86,6 +90,7 @@ func (m *memo[T]) get(ctx context.Context, key uint64, fn func() (T, error)) (T,
 		m.mu.Lock()
 		if m.have && m.key == key {
 			defer m.mu.Unlock()
+			m.timer.Reset(idle)
 			return m.value, nil
 		}
 		busy := m.busy
@@ -112,12 +117,24 @@ func (m *memo[T]) fill(key uint64, fn func() (T, error)) (value T, err error) {
 		defer m.mu.Unlock()
 		if close(m.busy); done && err == nil {
 			m.have, m.key, m.value = true, key, value
+			if m.timer == nil {
+				m.timer = time.AfterFunc(idle, m.drop)
+			}
+			m.timer.Reset(idle)
 		}
 		m.busy = nil
 	}()
 	value, err = fn()
 	done = true // it has not panicked
 	return value, err
+}
+
+// drop lets go of the value.
+func (m *memo[T]) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var none T
+	m.have, m.value = false, none
 }
 
 // known is what the pages go by: the state of a repository, and a number that changes with its snapshots.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -57,8 +58,8 @@ func TestLevels(t *testing.T) {
 		y := newYears(items, r, now, time.UTC)
 		text := ""
 		for _, l := range y.lines {
-			for _, x := range l.levels {
-				text += x.Symbol
+			for i := range l.levels {
+				text += l.level(i).Symbol
 			}
 		}
 		return text
@@ -514,6 +515,19 @@ func large() []snapshot.Item {
 	return items
 }
 
+// held reports what a benchmark's result takes in memory.
+func held(b *testing.B, make func() any) {
+	b.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	x := make()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc)-float64(before.HeapAlloc), "B-held")
+	runtime.KeepAlive(x)
+}
+
 func BenchmarkYears(b *testing.B) {
 	items := large()
 	var rules retention.Rules
@@ -523,6 +537,7 @@ func BenchmarkYears(b *testing.B) {
 	for b.Loop() {
 		newYears(items, rules, now, time.UTC)
 	}
+	held(b, func() any { return newYears(items, rules, now, time.UTC) })
 }
 
 func BenchmarkFlow(b *testing.B) {
@@ -530,6 +545,7 @@ func BenchmarkFlow(b *testing.B) {
 	for b.Loop() {
 		newFlow(items, now)
 	}
+	held(b, func() any { return newFlow(items, now) })
 }
 
 // BenchmarkPages is what a page takes once all is worked out: without the network and the template around it.

@@ -77,29 +77,30 @@ func (p *pages) stock(ctx context.Context, a *web.Archive, k *known) (*stock, er
 	})
 }
 
-// sharing is which snapshots need which packs, and what that comes to.
+// sharing is who would free how much. Which packs that are is forgotten: they may be millions.
 type sharing struct {
-	cost.Sharing
 	shares *cost.Shares
+	unread []error
 	region *price.Region
 }
 
 // sharing reads the pack sets.
 func (p *pages) sharing(ctx context.Context, a *web.Archive, k *known) (*sharing, error) {
-	return k.book.sharing.get(ctx, k.stamp^hour(k.At), func() (*sharing, error) {
+	return k.book.sharing.get(ctx, k.stamp^hour(k.At.Truncate(24*time.Hour)), func() (*sharing, error) {
 		s := &sharing{region: &unpriced}
+		var all cost.Sharing
 		for _, id := range k.scopes() {
 			err := a.Scope(ctx, id, func(o *web.Opened, scope *repo.ScopeState) error {
 				if o.Region != nil {
 					s.region = o.Region
 				}
-				return s.Add(ctx, scope, k.Items)
+				return all.Add(ctx, scope, k.Items)
 			})
 			if err != nil {
 				return nil, err
 			}
 		}
-		s.shares = s.Sum(s.region, k.At)
+		s.shares, s.unread = all.Sum(s.region, k.At), all.Unread
 		return s, nil
 	})
 }
