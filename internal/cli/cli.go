@@ -73,12 +73,12 @@ encrypted before it leaves the machine, in formats that age, zstd and a short sc
 	complete(root, "json", "result", "events")
 	root.PersistentPreRunE = c.configure
 	root.AddCommand(newInit(c), newBackup(c), newSnapshots(c), newList(c), newFind(c), newDiff(c), newCat(c), newMount(c), newRestore(c), newThaw(c), newDrill(c), newSync(c),
-		newTransition(c), newPrune(c), newForget(c), newCopy(c), newLock(c), newKeys(c), newSource(c), newCache(c), newCheck(c), newCost(c), newDoctor(c), newPolicy(c), newSchedule(c), newServe(c), newRepair(c), newRetention(c), newImport(c), newConfig(c), newNotify(c),
+		newTransition(c), newPrune(c), newForget(c), newCopy(c), newLock(c), newKeys(c), newSource(c), newCache(c), newCheck(c), newCost(c), newDoctor(c), newPolicy(c), newSchedule(c), newServe(c), newUI(c), newRepair(c), newRetention(c), newImport(c), newConfig(c), newNotify(c),
 		newRun(c), newStatus(c), newPause(c), newResume(c), newVersion(c), newMan(c))
 	root.AddGroup(&cobra.Group{ID: "data", Title: "Backing up and restoring:"}, &cobra.Group{ID: "manage", Title: "Looking after it:"})
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
-		case "init", "backup", "snapshots", "ls", "find", "diff", "cat", "mount", "restore", "thaw", "drill", "sync":
+		case "init", "backup", "snapshots", "ls", "find", "diff", "cat", "mount", "restore", "thaw", "drill", "sync", "ui":
 			cmd.GroupID = "data"
 		default:
 			cmd.GroupID = "manage"

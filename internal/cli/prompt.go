@@ -88,11 +88,14 @@ func (c *console) ask(ctx context.Context, question string, read func() ([]byte,
 	}
 }
 
-// readLine reads up to a newline, byte by byte, so that nothing behind it is lost to the next question.
-func readLine(r io.Reader) ([]byte, error) {
+// readLine reads a line that somebody has typed.
+func readLine(r io.Reader) ([]byte, error) { return readUpTo(r, maxTyped) }
+
+// readUpTo reads up to a newline, byte by byte, so that nothing behind it is lost to the next question.
+func readUpTo(r io.Reader, most int) ([]byte, error) {
 	var line []byte
 	var b [1]byte
-	for len(line) < maxTyped {
+	for len(line) < most {
 		n, err := r.Read(b[:])
 		if n == 1 && b[0] == '\n' {
 			return bytes.TrimSuffix(line, []byte("\r")), nil
@@ -105,7 +108,7 @@ func readLine(r io.Reader) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("more than %d bytes in a line", maxTyped)
+	return nil, fmt.Errorf("more than %d bytes in a line", most)
 }
 
 // confirm asks whether to go on, and fails unless somebody says yes. Where nobody can be asked it says how to do without.

@@ -93,11 +93,7 @@ func passphraseOf(ctx context.Context, c *console, file, command string) ([]byte
 	case file != "" && command != "":
 		return nil, usage("give one of them", "both --passphrase-file and --passphrase-command are given")
 	case file == "-":
-		raw, err := io.ReadAll(io.LimitReader(c.in, maxSecret+1))
-		if err != nil {
-			return nil, fmt.Errorf("passphrase: %w", err)
-		}
-		return firstLine(raw, "passphrase on standard input")
+		return passphraseFromInput(ctx, c)
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
@@ -113,6 +109,18 @@ func passphraseOf(ctx context.Context, c *console, file, command string) ([]byte
 		return passphraseFromCommand(ctx, c, command)
 	}
 	return nil, nil
+}
+
+// passphraseFromInput reads the first line of standard input, and nothing behind it: that may be for somebody else. A terminal is asked without showing what is typed.
+func passphraseFromInput(ctx context.Context, c *console) ([]byte, error) {
+	if c.terminal {
+		return c.askSecret(ctx, "passphrase: ")
+	}
+	line, err := readUpTo(c.in, maxSecret)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("passphrase on standard input: %w", err)
+	}
+	return firstLine(line, "passphrase on standard input")
 }
 
 // passphraseFromEnv reads NAME, NAME_FILE or NAME_COMMAND, in this order. An empty variable is one that is not set.

@@ -25,6 +25,8 @@ type serveCommand struct {
 	at      string // --listen; empty: as the configuration has it
 	lowDone bool
 	looked  bool // at a configuration
+
+	pages servedPages
 }
 
 func newServe(c *console) *cobra.Command {
@@ -40,7 +42,8 @@ to the channels, and firn goes on with the old one. SIGTERM stops what runs, so 
 
 It answers over HTTP on 127.0.0.1:7457 ([serve] listen): /healthz while it is alive, /readyz with 503 where a job is stale or failed,
 /metrics for Prometheus, /status as firn status --json without paths and errors. Elsewhere than on the loopback interface it takes a
-token ([serve] token_file), which who asks from another machine sends as "Authorization: Bearer …".`,
+token ([serve] token_file), which who asks from another machine sends as "Authorization: Bearer …". With [serve] ui = true the pages
+of firn ui are there as well, for browsers on this machine: firn ui --link prints a link that lets one in.`,
 		Example: `  firn serve
   firn serve --config /config/firn.toml --listen 0.0.0.0:7457
   curl -s localhost:7457/readyz`,
@@ -78,6 +81,9 @@ func (x *serveCommand) run(ctx context.Context) error {
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil && d > 0 {
 		o.Poll = min(d/3, 20*time.Second)
 	}
+	o.Moved = x.pages.moved
+	defer x.pages.end()
+	defer context.AfterFunc(ctx, x.pages.end)() // who follows what happens would hold the end up
 	return servedError(serve.Run(ctx, o))
 }
 
@@ -122,6 +128,11 @@ func (x *serveCommand) hire(cfg *config.Config) (*serve.Crew, error) {
 		log.Close()
 		return nil, err
 	}
+	show, use, err := x.pages.of(x.c, cfg, r)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
 	host := hostName(cfg)
 	alert := func(ctx context.Context, text string, over bool) {
 		m := notify.Message{Event: notify.Recovered, Host: host, Job: "configuration", Kind: "serve", Program: "firn " + Version, Time: x.c.now(), Summary: text, Failures: 1}
@@ -132,11 +143,12 @@ func (x *serveCommand) hire(cfg *config.Config) (*serve.Crew, error) {
 			log.log.Warn("not everybody could be told", "error", err)
 		}
 	}
-	return &serve.Crew{Runner: r, Log: log.log, Token: token, Alert: alert, Close: log.Close}, nil
+	return &serve.Crew{Runner: r, Log: log.log, Token: token, Alert: alert, Close: log.Close, Pages: show, Use: use}, nil
 }
 
 // up tells that it answers, and where.
 func (x *serveCommand) up(address string) {
+	x.pages.moved(address)
 	if x.c.json != "" {
 		_ = x.c.objectOf("serve", servedJSON{Address: address, PID: os.Getpid()}) // marshals
 		x.c.endLine()

@@ -218,6 +218,7 @@ type Metrics struct {
 type Serve struct {
 	Listen string // host:port of health and metrics, on loopback unless said otherwise; "off": none
 	Token  Secret // asked of who is not on loopback
+	UI     bool   // pages, for who has a session
 }
 
 // Run is [run].

@@ -180,6 +180,7 @@ func serveKeys() []key {
 	return []key{
 		{name: "listen", form: text, help: "host:port of health and metrics, off for none", def: "on the loopback interface", example: `"127.0.0.1:9137"`, at: of(func(s *Serve) *string { return &s.Listen })},
 		{name: "token", form: secret, help: "asked of who is not on this machine", at: of(func(s *Serve) *Secret { return &s.Token })},
+		{name: "ui", form: yes, help: "the pages of firn ui as well, for this machine alone; firn ui --link lets a browser in", def: "false", at: of(func(s *Serve) *bool { return &s.UI })},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,9 +152,16 @@ func loopbackHost(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// guarded lets through who may ask.
+// own are the addresses that the daemon answers by itself.
+var own = []string{"/healthz", "/readyz", "/metrics", "/status"}
+
+// guarded lets through who may ask. Pages guard themselves.
 func (f *face) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gen, _ := f.current(); gen != nil && gen.crew.Pages != nil && !slices.Contains(own, r.URL.Path) {
+			gen.crew.Pages.ServeHTTP(w, r)
+			return
+		}
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -329,8 +337,11 @@ func (f *face) current() (*generation, bool) {
 
 func (f *face) use(g *generation) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.gen = g
+	f.mu.Unlock()
+	if g.crew.Use != nil {
+		g.crew.Use()
+	}
 }
 
 // beat notes that the daemon has decided.

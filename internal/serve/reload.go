@@ -77,10 +77,14 @@ func (d *daemon) reload(ctx context.Context, asked bool) {
 		d.refuse(ctx, err)
 		return
 	}
-	if _, err := d.face.listen(gen); err != nil {
+	address, err := d.face.listen(gen)
+	if err != nil {
 		d.retire(gen)
 		d.refuse(ctx, err)
 		return
+	}
+	if address != "" && d.o.Moved != nil {
+		d.o.Moved(address)
 	}
 	d.accept(ctx)
 	old := d.gen

@@ -17,6 +17,7 @@
 //	/readyz   503 where a job is stale or failed, or the configuration is refused; with the names
 //	/metrics  of package job/metrics
 //	/status   how each job stands, without errors, which may name files
+//	others    Crew.Pages, where there are any, which decide by themselves who may ask for what
 //
 // It listens on the loopback interface unless told otherwise. Who asks from there, and by a name of it (so that no page in a browser can, through a name of its own), needs no token; everybody else does.
 package serve
@@ -25,6 +26,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -50,6 +52,8 @@ type Crew struct {
 	Token  string                                            // for HTTP; empty: none
 	Alert  func(ctx context.Context, text string, over bool) // tells people what no job tells, and when it is over; may be nil
 	Close  func()                                            // is called when the last of its jobs has ended; may be nil
+	Use    func()                                            // is called once its configuration is the one in use; may be nil
+	Pages  http.Handler                                      // answers who asks for anything but what the daemon tells; nil: nobody does
 }
 
 // Options are what the daemon needs of the world.
@@ -65,6 +69,7 @@ type Options struct {
 	Version string
 	Notify  func(state string)        // tells the service manager, as sd_notify has it; nil: nobody
 	Up      func(address string)      // is called once it is ready; address is empty where it does not listen
+	Moved   func(address string)      // is called where it listens elsewhere since the configuration was read again; may be nil
 	Show    func([]job.Status) any    // what /status says, as JSON; nil: there is none
 	Metrics func(*Crew) *metrics.View // what /metrics and the file say; nil: nothing
 }

@@ -38,11 +38,11 @@ const (
 
 	maxSessions = 32
 	maxLinks    = 64
-	maxAsking   = 64       // requests at once
-	maxLong     = 64       // event streams and downloads at once
-	maxBody     = 4 << 20  // bytes of a form
-	maxAddress  = 96 << 10 // bytes of path and query
-	bodyTime    = 30 * time.Second
+	maxAsking   = 64          // requests at once
+	maxLong     = 64          // event streams and downloads at once
+	maxBody     = 4 << 20     // bytes of a form
+	maxAddress  = 96 << 10    // bytes of path and query
+	answerTime  = time.Minute // for a request and its answer, whatever server the gate stands in
 )
 
 // Options of a gate.
@@ -212,7 +212,7 @@ func Long(w http.ResponseWriter, r *http.Request) bool {
 	if ok && !s.toLong() {
 		return false
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // where there are no deadlines none has to go
+	setDeadlines(w, time.Time{})
 	return true
 }
 
@@ -247,6 +247,13 @@ func (g *Gate) enter() (*seen, bool) {
 	default:
 		return nil, false
 	}
+}
+
+// setDeadlines says until when a request may be read and answered; zero: for ever. The server ends the context of a request whose time to be read is over, also where all of it was read. Where there are no deadlines none has to be set.
+func setDeadlines(w http.ResponseWriter, end time.Time) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(end)
+	_ = c.SetWriteDeadline(end)
 }
 
 // sameText compares in constant time.

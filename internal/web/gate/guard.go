@@ -51,6 +51,7 @@ func (g *Gate) Guard(next http.Handler, refuse Refuse) http.Handler {
 		}
 		defer s.end()
 		r = withSeen(r, s)
+		setDeadlines(w, time.Now().Add(answerTime))
 		if strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream") && !Long(w, r) {
 			w.Header().Set("Retry-After", "10")
 			plainly(w, r, Refusal{Status: http.StatusServiceUnavailable, Text: "too many pages follow what happens"})
@@ -173,7 +174,6 @@ func (g *Gate) forged(w http.ResponseWriter, r *http.Request, csrf string) Refus
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
 		return Refusal{Status: http.StatusUnsupportedMediaType, Text: "that is no form"}
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // where there are no deadlines the limit of bytes holds
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
 		if errors.As(err, new(*http.MaxBytesError)) {
