@@ -85,22 +85,40 @@ func (r *Rule) SpeaksOf(it *snapshot.Item) bool {
 		r.Kind == "" && o.Kind != "dir" && r.Source == o.Kind+":"+path
 }
 
-// among returns the snapshots of which a rule speaks. What it asks of them are their sources, of which there are few.
-func (r *Rule) among(items []snapshot.Item) (mine []snapshot.Item) {
-	type answer struct {
-		to  *snapshot.Item
-		yes bool
+// origins groups snapshots by what they say of their source, all of it: rules ask for nothing else, and there are few sources.
+func origins(items []snapshot.Item) (groups [][]snapshot.Item) {
+	type origin struct {
+		id                     snapshot.Source
+		host, kind, name, path string
 	}
-	known := map[snapshot.Source]answer{}
+	last := map[snapshot.Source]int{} // the group that an id was seen in last
+	all := map[origin]int{}
 	for i := range items {
 		it := &items[i]
-		a := known[it.Source.ID]
-		if a.to == nil || a.to.Host != it.Host || a.to.Source.Kind != it.Source.Kind || a.to.Source.Name != it.Source.Name || !bytes.Equal(a.to.Source.Path, it.Source.Path) {
-			a = answer{it, r.SpeaksOf(it)}
-			known[it.Source.ID] = a
+		at, seen := last[it.Source.ID]
+		if !seen || !sameOrigin(&groups[at][0], it) { // one id of several is a forger's
+			o := origin{it.Source.ID, it.Host, it.Source.Kind, it.Source.Name, string(it.Source.Path)}
+			if at, seen = all[o]; !seen {
+				at = len(groups)
+				all[o] = at
+				groups = append(groups, nil)
+			}
+			last[it.Source.ID] = at
 		}
-		if a.yes {
-			mine = append(mine, *it)
+		groups[at] = append(groups[at], *it)
+	}
+	return groups
+}
+
+func sameOrigin(a, b *snapshot.Item) bool {
+	return a.Source.ID == b.Source.ID && a.Host == b.Host && a.Source.Kind == b.Source.Kind && a.Source.Name == b.Source.Name && bytes.Equal(a.Source.Path, b.Source.Path)
+}
+
+// among returns the snapshots of which a rule speaks.
+func (r *Rule) among(groups [][]snapshot.Item) (mine []snapshot.Item) {
+	for _, g := range groups {
+		if r.SpeaksOf(&g[0]) {
+			mine = append(mine, g...)
 		}
 	}
 	return mine
@@ -109,8 +127,9 @@ func (r *Rule) among(items []snapshot.Item) (mine []snapshot.Item) {
 // Verdicts says of the snapshots of which a rule speaks why they stay or go. The others stay.
 func (rules Rules) Verdicts(items []snapshot.Item, now time.Time, loc *time.Location) map[snapshot.ID]retain.Verdict {
 	all := map[snapshot.ID]retain.Verdict{}
+	groups := origins(items)
 	for i := range rules {
-		mine := rules[i].among(items)
+		mine := rules[i].among(groups)
 		if rules[i].Ambiguous(mine) {
 			continue
 		}

@@ -105,10 +105,14 @@ func TestTwins(t *testing.T) {
 
 // TestClaims: one id of a source with another path, as only a forger would write it, is asked about for itself.
 func TestClaims(t *testing.T) {
-	items := append(daily(5, 1, "dir", "", "/home", "nas"), daily(5, 1, "dir", "", "/other", "nas")...)
+	home, other := daily(5, 1, "dir", "", "/home", "nas"), daily(5, 1, "dir", "", "/other", "nas")
+	var items []snapshot.Item
+	for i := range home {
+		items = append(items, home[i], other[i])
+	}
 	rule := Rule{Source: "/home"}
-	if mine := rule.among(items); len(mine) != 5 {
-		t.Errorf("%d", len(mine))
+	if groups := origins(items); len(groups) != 2 || len(rule.among(groups)) != 5 {
+		t.Errorf("%d groups, %d", len(groups), len(rule.among(groups)))
 	}
 }
 
