@@ -69,13 +69,13 @@ type world struct {
 
 func newWorld(t testing.TB, o webtest.Options) *world {
 	t.Helper()
+	if o.Program == nil {
+		o.Program = []string{firn(t)} // before HOME, in which what was compiled lies, is another
+	}
 	home := t.TempDir()
 	for name, value := range map[string]string{"HOME": home, "FIRN_CONFIG": "none", "FIRN_CACHE_DIR": filepath.Join(home, "cache"), "FIRN_STATE_DIR": filepath.Join(home, "state"), "FIRN_PASSPHRASE": "", "FIRN_IDENTITY": "",
 		"FIRN_REPO": "", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true"} {
 		t.(interface{ Setenv(string, string) }).Setenv(name, value)
-	}
-	if o.Program == nil {
-		o.Program = []string{firn(t)}
 	}
 	w := &world{webtest.New(t, o), t}
 	wizard.Add(w.Site)
