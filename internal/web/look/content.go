@@ -71,9 +71,12 @@ func coldAfterAll(err error) error {
 // download sends a file, or ranges of it.
 func (x *room) download(w http.ResponseWriter, r *http.Request, v *visit) error {
 	return x.open(r, v, func(e *browse.Entry, f *browse.File) error {
-		h := w.Header()
-		h.Set("Content-Type", "application/octet-stream")
-		safe(h, "attachment", nameOf(v.path))
+		w, err := lasting(w, r, f.Size())
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		safe(w.Header(), "attachment", nameOf(v.path))
 		send(w, r, v, e, f)
 		return nil
 	})
@@ -91,9 +94,12 @@ func (x *room) raw(w http.ResponseWriter, r *http.Request, v *visit) error {
 		if kind == "" {
 			return &web.StatusError{Code: http.StatusUnsupportedMediaType, Text: "that is no picture that is shown here", Hint: "PNG, JPEG, GIF and WebP are; anything else can be downloaded"}
 		}
-		h := w.Header()
-		h.Set("Content-Type", kind)
-		safe(h, "inline", nameOf(v.path))
+		w, err := lasting(w, r, f.Size())
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", kind)
+		safe(w.Header(), "inline", nameOf(v.path))
 		send(w, r, v, e, f)
 		return nil
 	})
@@ -118,6 +124,38 @@ func send(w http.ResponseWriter, r *http.Request, v *visit, e *browse.Entry, f *
 		changed = e.Mtime
 	}
 	http.ServeContent(w, r, "", changed, f)
+}
+
+// Downloads of more than longFile bytes may take as long as they like, as long as something of them is taken within stallTime.
+const (
+	longFile  = 4 << 20
+	stallTime = 2 * time.Minute
+)
+
+// lasting lets an answer of a size take the time that it takes.
+func lasting(w http.ResponseWriter, r *http.Request, size int64) (http.ResponseWriter, error) {
+	if size <= longFile {
+		return w, nil
+	}
+	return &patient{ResponseWriter: w, c: http.NewResponseController(w)}, web.Long(w, r)
+}
+
+// patient puts the deadline of an answer off as it is taken.
+type patient struct {
+	http.ResponseWriter
+	c    *http.ResponseController
+	next time.Time
+}
+
+// Unwrap is for http.ResponseController.
+func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+func (p *patient) Write(b []byte) (int, error) {
+	if now := time.Now(); now.After(p.next) {
+		p.next = now.Add(stallTime / 8)
+		_ = p.c.SetWriteDeadline(now.Add(stallTime)) // where there are no deadlines nothing is put off
+	}
+	return p.ResponseWriter.Write(b)
 }
 
 // contentDisposition names a file for whoever saves it (RFC 6266): in ASCII for old programs, and exactly as far as it is UTF-8.

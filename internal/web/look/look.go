@@ -33,7 +33,6 @@ import (
 	"firn/internal/browse"
 	"firn/internal/snapshot"
 	"firn/internal/web"
-	"firn/internal/web/gate"
 )
 
 //go:embed *.html
@@ -216,6 +215,3 @@ func warn(st web.State) (out []web.Notice) {
 func errBlind() error {
 	return &web.StatusError{Code: http.StatusForbidden, Text: "this key cannot read what is in snapshots", Hint: "start the pages with a passphrase or an identity file that opens the repository"}
 }
-
-// tokenOf is what forms of the session of a request carry.
-func tokenOf(r *http.Request) string { return gate.Token(r) }

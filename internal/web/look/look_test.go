@@ -180,7 +180,7 @@ func must(t testing.TB, err error) {
 func TestFile(t *testing.T) {
 	w := newWorld(t, webtest.Options{})
 	picture, _ := base64.StdEncoding.DecodeString(png)
-	random := make([]byte, 2<<20)
+	random := make([]byte, 5<<20)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range random {
 		random[i] = byte(r.Uint32())
@@ -210,7 +210,7 @@ func TestFile(t *testing.T) {
 	want(t, file("empty"), 200, "The file is empty")
 	want(t, file("picture.txt"), 200, `<img src="`+base+"/raw?p="+enc("picture.txt"))
 	want(t, file("evil.png"), 200, "&lt;script&gt;alert")
-	want(t, file("random"), 200, "neither text nor a picture", "2.00 MiB")
+	want(t, file("random"), 200, "neither text nor a picture", "5.00 MiB")
 	want(t, file("long.log"), 200, "16,384 lines; the first 256 KiB are shown")
 	want(t, file("none"), 404)
 	want(t, w.Get(base+"/file"), 200, "evil.png") // the source itself: a folder
@@ -252,7 +252,7 @@ func ranges(t *testing.T, w *webtest.World, address string, content []byte) {
 		status   int
 		from, to int
 	}{
-		{"bytes=0-0", 206, 0, 1}, {"bytes=1000000-1000999", 206, 1000000, 1001000}, {"bytes=-5", 206, len(content) - 5, len(content)}, {"bytes=2000000-", 206, 2000000, len(content)},
+		{"bytes=0-0", 206, 0, 1}, {"bytes=1000000-1000999", 206, 1000000, 1001000}, {"bytes=-5", 206, len(content) - 5, len(content)}, {"bytes=5000000-", 206, 5000000, len(content)},
 		{"bytes=0-99999999", 206, 0, len(content)}, {"bytes=99999999-", 416, 0, 0}, {"bytes=5-2", 416, 0, 0}, {"lines=1-2", 416, 0, 0}, {"bytes=x", 416, 0, 0},
 	} {
 		r, err := http.NewRequest(http.MethodGet, w.URL+address, nil)

@@ -165,7 +165,7 @@ func (k *telling) send(older string) error {
 	if older != "" {
 		h.Diff = k.a.Base() + "/diff?a=" + older + "&b=" + h.First.ID.String() + "&p=" + web.EncodePath(k.path)
 	}
-	h.Token = tokenOf(k.r)
+	h.Token = web.Token(k.r)
 	k.from = h.First.ID
 	return k.s.row("version", h)
 }
