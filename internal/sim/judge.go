@@ -61,7 +61,7 @@ func (w *world) judge(all bool) error {
 
 // meet takes note of a snapshot that the store has.
 func (w *world) meet(scope keys.ScopeID, it snapshot.Item) error {
-	if w.taken[it.ID] != nil || w.foreign[it.ID] {
+	if w.taken[it.ID] != nil || w.foreign[it.ID] { // of a model, of a thief
 		return nil
 	}
 	var a *attempt

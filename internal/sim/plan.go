@@ -12,7 +12,7 @@ var kinds = []struct {
 	weight int
 }{
 	{"work", 26}, {"backup", 26}, {"wait", 14}, {"prune", 10}, {"restore", 6}, {"check", 3}, {"jump", 2}, {"forget-state", 2},
-	{"damage", 3}, {"repair", 3}, {"lose", 1}, {"drill", 3}, {"keys", 2}, {"copy", 3},
+	{"damage", 3}, {"repair", 3}, {"lose", 1}, {"drill", 3}, {"keys", 2}, {"copy", 3}, {"thief", 1}, {"provider", 3},
 }
 
 // Plan makes the steps of a seed.

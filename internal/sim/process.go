@@ -40,9 +40,10 @@ type process struct {
 	step  Step
 	host  *host // whose local folders it uses; nil: none
 	dirs  state.Dirs
-	cold  bool // it may read what is cold
-	fresh bool // it has begun a thaw job
-	dear  bool // it may delete what has not served its least stay
+	cold  bool   // it may read what is cold
+	cheat *cheat // what it sees in the place of the store; nil: the store
+	fresh bool   // it has begun a thaw job
+	dear  bool   // it may delete what has not served its least stay
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -137,6 +138,7 @@ func copyFolder(from, to string) {
 // cutPower loses, of some local files, what was written last or all of it: none of it may be needed, but what repairs keep aside, which they
 // sync before they rely on it.
 func (w *world) cutPower(h *host, rng *rand.Rand) {
+	clear(h.heads)
 	for _, dir := range []string{h.dirs.Cache, h.dirs.State} {
 		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || rng.IntN(3) > 0 || filepath.Base(filepath.Dir(path)) == "aside" {
@@ -199,6 +201,9 @@ type door struct {
 // doorTo returns what a process sees of a vault, with the powers that stores of this world have.
 func (p *process) doorTo(v *vault) store.Store {
 	base := p.w.storeOf(v, p.who)
+	if p.cheat != nil {
+		return &door{p: p, s: p.cheat, v: v}
+	}
 	if rules := strings.ReplaceAll(p.step.Faults, ";", "\n"); rules != "" {
 		base = faultstore.New(base, p.step.Seed, faultstore.MustParse(rules)...)
 	}

@@ -230,16 +230,22 @@ func (w *world) check(s Step, rng *rand.Rand) error {
 // notices expects the damage of every pack that a snapshot needs, and of its recovery volume, among what was found.
 func (w *world) notices(findings []check.Finding) error {
 	for name := range w.sick {
-		pack := strings.TrimSuffix(name[strings.LastIndexByte(name, '/')+1:], ".par2")
-		needed := false
-		for _, t := range w.taken {
-			needed = needed || t.reported && !t.gone && slices.ContainsFunc(t.packs, func(n digest.Object) bool { return n.String() == pack })
-		}
-		if needed && !slices.ContainsFunc(findings, func(f check.Finding) bool { return f.Object == name }) {
+		if w.neededPack(name) && !slices.ContainsFunc(findings, func(f check.Finding) bool { return f.Object == name }) {
 			return violated("a check that reads everything does not notice the damage of %s", name)
 		}
 	}
 	return nil
+}
+
+// neededPack reports whether a snapshot that has to restore needs a pack, or the pack of a recovery volume.
+func (w *world) neededPack(name string) bool {
+	pack := strings.TrimSuffix(name[strings.LastIndexByte(name, '/')+1:], ".par2")
+	for _, t := range w.taken {
+		if t.reported && !t.gone && slices.ContainsFunc(t.packs, func(n digest.Object) bool { return n.String() == pack }) {
+			return true
+		}
+	}
+	return false
 }
 
 // runCheck returns what was found, and whether everything was read.

@@ -61,6 +61,10 @@ func (w *world) step(s Step) error {
 		err = w.drill(s, rng)
 	case "keys":
 		err = w.keys(s, h, rng)
+	case "thief":
+		err = w.thief(s, h, rng)
+	case "provider":
+		err = w.provider(rng)
 	case "copy":
 		err = w.copy(s, rng)
 	default:
@@ -178,12 +182,17 @@ func (w *world) backup(s Step, h *host, rng *rand.Rand) error {
 		return violated("a backup of %s ends with: %w", h.name, err)
 	}
 	if err != nil || res == nil || res.Snapshot == nil || p.dead {
+		delete(h.heads, a.source) // perhaps it was done, and the host knows, or not
 		return nil
 	}
 	if res.Snapshot.Stats.Problems > 0 && len(a.versions) == 1 {
 		return violated("a backup of %s has %d problems, and nothing was in its way", h.name, res.Snapshot.Stats.Problems)
 	}
 	if !res.Partial {
+		h.heads[a.source] = res.Snapshot.Sequence
+		if s.NoDisk {
+			delete(h.heads, a.source)
+		}
 		w.taken[res.Snapshot.ID] = &taken{attempt: a, scope: h.key.ScopeID, reported: true, read: -1}
 		w.tell("%s reports snapshot %v, number %d, unchanged %v", h.name, res.Snapshot.ID, res.Snapshot.Sequence, res.Unchanged)
 	}
@@ -247,14 +256,7 @@ func (w *world) decide(items []snapshot.Item, now time.Time) (gone []snapshot.ID
 			}
 		}
 	} else {
-		var all []retain.Snapshot
-		for _, it := range items {
-			if it.Status() != snapshot.IsForgotten {
-				all = append(all, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
-					Done: it.Status() == snapshot.IsDone, Bytes: it.Stats.Bytes, Added: it.Stats.BytesStored})
-			}
-		}
-		for _, v := range retain.Decide(all, w.setup.policy, now, time.UTC) {
+		for _, v := range retain.Decide(toRetain(items), w.setup.policy, now, time.UTC) {
 			if !v.Keep {
 				gone = append(gone, snapshot.ID(v.ID))
 			}
@@ -268,6 +270,17 @@ func (w *world) decide(items []snapshot.Item, now time.Time) (gone []snapshot.ID
 		}
 	}
 	return gone, nil
+}
+
+// toRetain is what package retain knows of snapshots.
+func toRetain(items []snapshot.Item) (all []retain.Snapshot) {
+	for _, it := range items {
+		if it.Status() != snapshot.IsForgotten {
+			all = append(all, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
+				Done: it.Status() == snapshot.IsDone, Bytes: it.Stats.Bytes, Added: it.Stats.BytesStored})
+		}
+	}
+	return all
 }
 
 // prune lets a pruner work: a host that may prune its scope, or whoever holds everything.
