@@ -226,12 +226,11 @@ func (p *pages) money(d *costData, a *web.Archive, k *known, s *stock, r *http.R
 	}
 	bill := inv.Month(region)
 	d.holdings(region, inv, bill)
-	growth := cost.GrowthOf(k.Items, k.At, recent)
-	outlook := cost.Outlook{Growth: growth, Months: monthsAhead, Days: copyDays}
+	outlook := cost.Outlook{Growth: s.growth, Months: monthsAhead, Days: copyDays}
 	stay := cost.Stay(region, inv, outlook)
-	d.tiles(region, inv, bill, growth, stay, s, k.At)
+	d.tiles(region, inv, bill, s.growth, stay, s, k.At)
 	d.classes(region, s, p.zone())
-	d.months(region, stay, growth)
+	d.months(region, stay, s.growth)
 	if !d.Priced {
 		return notices
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"runtime"
@@ -548,21 +549,43 @@ func BenchmarkFlow(b *testing.B) {
 	held(b, func() any { return newFlow(items, now) })
 }
 
-// BenchmarkPages is what a page takes once all is worked out: without the network and the template around it.
+// BenchmarkPages is what pages of 100,000 snapshots take once all is worked out, template included.
 func BenchmarkPages(b *testing.B) {
 	items := large()
-	y, f := newYears(items, nil, now, time.UTC), newFlow(items, now)
+	w := webtest.New(b, webtest.Options{})
+	p := &pages{site: w.Site, books: map[*web.Archive]*book{}}
+	a := w.Site.Archives()[0]
+	f := web.Frame{Title: "x", Archive: a}
+	y, fl := newYears(items, nil, now, time.UTC), newFlow(items, now)
+	region, err := price.Default().Region("aws", "us-east-1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &stock{region: region, inv: &cost.Inventory{At: now, Holdings: []cost.Holding{{Class: "DEEP_ARCHIVE", Kind: cost.Data, Objects: 1_000_000, Bytes: 1 << 45, Billed: 1 << 45}}}, growth: cost.GrowthOf(items, now, recent)}
+	for i := range 3650 {
+		s.births = append(s.births, cost.Birth{Day: now.AddDate(0, 0, i-3650), Class: "DEEP_ARCHIVE", Objects: 300, Bytes: 1 << 33, Billed: 1 << 33})
+	}
+	k := &known{State: web.State{Items: items, At: now}, book: &book{}}
 	b.Run("calendar", func(b *testing.B) {
 		for b.Loop() {
-			for i, l := range y.lines[:sourcesOnPage] {
-				l.picture(i, "/r/nas", asked{year: 2026})
+			d, err := p.calendarOf(&f, y, asked{year: 2026, page: 1, strip: 1}, true)
+			if err == nil {
+				err = w.Site.Render(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), f, calendarPage, d)
+			}
+			if err != nil {
+				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("cost", func(b *testing.B) {
 		for b.Loop() {
 			d := &costData{}
-			d.flows(f, nil, time.UTC)
+			d.flows(fl, nil, time.UTC)
+			p.streams(d, fl, s, now)
+			p.money(d, a, k, s, httptest.NewRequest("GET", "/", nil))
+			if err := w.Site.Render(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), f, costPage, d); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	b.Run("stamp", func(b *testing.B) {

@@ -19,6 +19,7 @@ type stock struct {
 	region *price.Region // whose prices count; unpriced: none are known
 	inv    *cost.Inventory
 	births []cost.Birth
+	growth cost.Growth
 	class  string // in which new content is stored where its source does not say
 }
 
@@ -72,7 +73,7 @@ func (p *pages) stock(ctx context.Context, a *web.Archive, k *known) (*stock, er
 				return nil, err
 			}
 		}
-		s.inv, s.births = e.Inventory(), e.Births()
+		s.inv, s.births, s.growth = e.Inventory(), e.Births(), cost.GrowthOf(k.Items, k.At, recent)
 		return s, nil
 	})
 }
