@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,6 +160,10 @@ func (p *page) run(t *testing.T, env []string) {
 	}
 	for _, b := range p.blocks {
 		got, err := os.ReadFile(fmt.Sprintf("%s/%d", outputs, b.line))
+		if errors.Is(err, fs.ErrNotExist) {
+			t.Logf("%s:%d: not reached", p.name, b.line) // the page ended in order before it
+			continue
+		}
 		must(t, err)
 		if i, err := compare(b.want, strings.Split(string(got), "\n")); err != nil {
 			t.Errorf("%s:%d: %v; the block printed\n%s", p.name, b.from+i, err, got)

@@ -33,6 +33,9 @@ func enter(t *testing.T, firn string) {
 	must(t, errors.Join(os.Chmod(filepath.Join(root, "tmp"), 0o1777), os.Chmod(filepath.Join(root, "root"), 0o700)))
 	for _, name := range shared {
 		mirror(t, filepath.Join("/", name), filepath.Join(root, name))
+		if name != "dev" && isFolder(filepath.Join(root, name)) {
+			must(t, syscall.Mount("", filepath.Join(root, name), "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+		}
 	}
 	_ = exec.Command("cp", "-a", "/etc/.", filepath.Join(root, "etc")).Run() // what goes meanwhile, or may not be read, is nothing that a page needs
 	must(t, syscall.Mount(filepath.Dir(firn), filepath.Join(root, built), "", syscall.MS_BIND, ""))
@@ -48,6 +51,12 @@ func enter(t *testing.T, firn string) {
 	must(t, errors.Join(syscall.Chroot(root), os.Chdir(home)))
 	must(t, syscall.Mount("proc", "/proc", "proc", 0, ""))
 	must(t, errors.Join(os.Setenv("TMPDIR", "/tmp"), os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"), syscall.Sethostname([]byte("nas")), loopback()))
+}
+
+// isFolder reports whether there is a folder, and no link to one.
+func isFolder(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.IsDir()
 }
 
 // mirror shows what lies in one place in another, too. What is a link stays one.
@@ -100,6 +109,9 @@ func bucket(t *testing.T) []string {
 	return s.Environment()
 }
 
+// servers are needs that are more than a program.
+var servers = map[string]bool{"zfs": true, "postgres": true, "mariadb": true, "s3": true}
+
 // furnish starts what the page needs and returns its environment.
 func furnish(t *testing.T, p *page) (env []string) {
 	t.Helper()
@@ -111,6 +123,11 @@ func furnish(t *testing.T, p *page) (env []string) {
 		must(t, os.WriteFile(fmt.Sprintf("%s/%d", inputs, line), []byte(content), 0o644))
 	}
 	people(t)
+	for need := range p.needs {
+		if !servers[need] {
+			mounttest.Need(t, need)
+		}
+	}
 	if p.needs["zfs"] {
 		mounttest.Need(t, "zfs-fuse", "zfs", "zpool")
 		dir := mounttest.StartZFS(t)
@@ -129,9 +146,6 @@ func furnish(t *testing.T, p *page) (env []string) {
 	}
 	if p.needs["s3"] {
 		env = append(append(env, bucket(t)...), "FIRN_PRICE_REGION=aws/us-east-1")
-	}
-	if p.needs["svn"] {
-		mounttest.Need(t, "svnadmin")
 	}
 	return env
 }
@@ -167,7 +181,7 @@ func must(t *testing.T, err error) {
 
 // standIns are small programs in the place of those that act upon a real machine, and of the person who answers questions.
 var standIns = map[string]string{
-	// Who reads a page sits at a terminal, types the passphrase and says yes; waits of hours are looked after more often, since they take a moment here.
+	// Who reads a page ends what serves until it is told to end; sits at a terminal, types the passphrase and says yes; waits of hours are looked after more often, since they take a moment here.
 	"firn": `case $1 in
 run | serve | schedule | config | status) ;;
 *) [ -n "${FIRN_IDENTITY:-}" ] || export FIRN_PASSPHRASE="$FIRN_PASSPHRASE_TYPED" ;;
@@ -181,6 +195,14 @@ restore | drill | repair | copy) set -- "$@" --yes --poll 100ms ;;
 check) set -- "$@" --yes --poll 100ms ;;
 prune) set -- "$@" --yes ;;
 sync) case "$*" in *--wait*) set -- "$@" --poll 100ms ;; esac ;;
+ui)
+	said=$(mktemp)
+	` + built + `/firn "$@" --no-open >"$said" 2>&1 &
+	until grep -q http:// "$said"; do kill -0 $! || { cat "$said"; exit 1; }; sleep 0.05; done
+	kill -TERM $!
+	wait $! || true
+	exec cat "$said"
+	;;
 thaw) case $2 in list | show | cancel) ;; *) set -- "$@" --yes --poll 100ms ;; esac ;;
 esac
 exec ` + built + `/firn "$@"
