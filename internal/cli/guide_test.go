@@ -67,7 +67,7 @@ func guideTables(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nPrices: %s, %s (%s), without taxes. TB are 10¹² bytes; packs of 256 MiB; a thousandth of the files' size in lists and indexes; thawed copies stay for 7 days.\n\n", home.Source, home.Date, home.Key())
 	b.WriteString("| files | first upload | a month | a year | everything back: in 2 days, to your house | … to a machine in that region | in half a day, to your house |\n|---|---|---|---|---|---|---|\n")
-	round := func(m price.Money) string { return fmt.Sprintf("$%.2f", float64(m)) }
+	round := home.Format
 	for _, tb := range []int64{1, 4, 10} {
 		inv := guideInventory(tb * 1e12)
 		var sent []price.Sent

@@ -11,6 +11,7 @@ import (
 	"firn/internal/advice"
 	"firn/internal/config"
 	"firn/internal/job"
+	"firn/internal/price"
 	"firn/internal/units"
 )
 
@@ -177,7 +178,7 @@ func statusCells(s *job.Status) []string {
 			files, size, added = units.Count(r.Files), units.Size(r.Bytes).String(), units.Size(r.Added).String()
 		}
 		if r.Currency != "" {
-			cost = sprintf("%.4g %s", r.Cost, r.Currency)
+			cost = price.Money(r.Cost).In(r.Currency)
 		}
 	}
 	switch {
