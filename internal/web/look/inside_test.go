@@ -30,7 +30,7 @@ func TestTextPreview(t *testing.T) {
 	}{
 		{"plain\n", "UTF-8", "plain\n", false}, {"\ufeffmark", "UTF-8", "mark", false}, {long[:151], "UTF-8", strings.Repeat("ä", 75), true}, {"\xff\xfeh\x00i\x00", "UTF-16", "hi", false},
 		{"\xfe\xff\x00h\x00i", "UTF-16", "hi", false}, {"a\x00b", "", "", false}, {"na\xefve", "Latin-1", "naïve", false}, {"\x01\x02\x03\x04", "", "", false}, {"\x90\x91\x92\xff", "", "", false},
-		{"one\x07 bell and then a lot of text", "UTF-8", "one␇ bell and then a lot of text", false}, {"a\r\nb\rc", "UTF-8", "a\nb␍c", false}, {"x\u2066y\u0085", "UTF-8", "x‹U+2066›y‹U+85›", false},
+		{"one\x07 bell and then a lot of text", "UTF-8", "one‹U+0007› bell and then a lot of text", false}, {"a\r\nb\rc", "UTF-8", "a\nb‹U+000D›c", false}, {"x\u2066y\u0085", "UTF-8", "x‹U+2066›y‹U+0085›", false},
 	} {
 		p := textPreview([]byte(c.in), c.cut)
 		if p.Charset != c.charset || p.Text != c.text {

@@ -203,7 +203,7 @@ func TestFile(t *testing.T) {
 	s := w.Backup("photos", nil)
 	base := "/r/nas/s/" + s.ID.String()
 	file := func(name string) *webtest.Page { return w.Get(base + "/file?p=" + enc(name)) }
-	want(t, file("a.txt"), 200, "hello &lt;world&gt;␛[0m\nzwei‹U&#43;202E›", "UTF-8, 2 lines", "hot", "-rw-r--r-- (0644)", "Fingerprint")
+	want(t, file("a.txt"), 200, "hello &lt;world&gt;‹U&#43;001B›[0m\nzwei‹U&#43;202E›", "UTF-8, 2 lines", "hot", "-rw-r--r-- (0644)", "Fingerprint")
 	want(t, file("zz"), 200, "hello", "Same file as", base+"/file?p="+enc("a.txt"))
 	want(t, file("link"), 200, "Leads to", "a.txt")
 	want(t, file("latin.txt"), 200, "Latin-1", "grüße")

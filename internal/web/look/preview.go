@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -112,7 +112,7 @@ func fromUTF16(b []byte, order binary.ByteOrder) string {
 	return string(utf16.Decode(units))
 }
 
-// plain is text in which everything can be seen: control characters as their pictures, what turns the direction of reading, and whatever else does not print, by its number.
+// plain is text in which everything can be seen: control characters, what turns the direction of reading, and whatever else does not print, by its number.
 func plain(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))
@@ -121,14 +121,10 @@ func plain(text string) string {
 		switch {
 		case c == '\n' || c == '\t' || c == ' ':
 			b.WriteRune(c)
-		case c < 0x20:
-			b.WriteRune(0x2400 + c)
-		case c == 0x7f:
-			b.WriteRune(0x2421)
 		case unicode.IsPrint(c) || c == 0xa0 || c == 0x3000 || c == 0x200d || c == 0x200c: // joiners are part of words and pictures
 			b.WriteRune(c)
 		default:
-			b.WriteString("‹U+" + strings.ToUpper(strconv.FormatInt(int64(c), 16)) + "›")
+			fmt.Fprintf(&b, "‹U+%04X›", c)
 		}
 	}
 	return b.String()
