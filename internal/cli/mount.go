@@ -46,11 +46,11 @@ func newMount(c *console) *cobra.Command {
   sources/SOURCE/2026-11-20_10-00-00/…   what a snapshot holds, and sources/SOURCE/latest
   dates/2026-11-20/  hosts/HOST/  tags/TAG/  ids/ID   links to the same
 
-Names, sizes, times, owners, attributes and links come from what is always at hand: looking around thaws and costs next to nothing. Reading a
-file that lies in a cold class fails at once ("No medium found"), and the attribute user.firn.error, like the log, says what to do:
-firn restore … --plan tells what it costs to have it thawed. What is thawed already can be read. New snapshots appear by themselves.
+Names, sizes, times, owners, attributes and links come from what is always at hand: looking around thaws nothing. Reading a file in
+a cold class fails at once ("No medium found"), and the attribute user.firn.error, like the log, says what to do: firn restore …
+--plan tells what it costs to have it thawed. What is thawed already can be read. New snapshots appear by themselves.
 
-It stays until ctrl-C, SIGTERM, or umount DIR (fusermount3 -u DIR for users); --detach leaves it in the background. Who still uses it then
+It stays until ctrl-C, SIGTERM, or umount DIR (fusermount3 -u DIR for users); --detach leaves it in the background. Who still uses it
 has a few seconds to leave. Nobody but you can look inside, and you see every file whatever its mode; with --allow-other all users
 can, each as far as owner and mode of a file let them. Needs FUSE: Linux (package fuse3), FreeBSD (kldload fusefs), macOS (macFUSE).`,
 		Example: `  firn mount /mnt/firn
