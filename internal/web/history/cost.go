@@ -382,7 +382,7 @@ func (p *pages) whatIf(d *costData, a *web.Archive, region *price.Region, inv *c
 	d.Here = other(region, stay)
 	d.Here.Moving, d.Here.Moved = "", ""
 	q := r.URL.Query()
-	d.Wanted.Provider, d.Wanted.Region, d.Wanted.Class = clipped(q.Get("provider")), clipped(q.Get("region")), clipped(q.Get("class"))
+	d.Wanted.Provider, d.Wanted.Region, d.Wanted.Class = clipped(q.Get("provider")), clipped(q.Get("in")), clipped(q.Get("class"))
 	add := func(provider, in, class string) error {
 		x, err := cost.At(table, region, inv, provider, in, class, o)
 		if err == nil && (x.Region.Key() != region.Key() || x.Class != stay.Class) {

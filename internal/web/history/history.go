@@ -1,7 +1,7 @@
 // Package history is the pages about time and money: a year of snapshots and why each is kept (calendar), what is stored and what it costs (cost), and what would be freed by deleting (frees).
 //
 //	GET  /r/{repo}/calendar ?year= &source= &day= &page=
-//	GET  /r/{repo}/cost     ?source= &provider= &region= &class=
+//	GET  /r/{repo}/cost     ?source= &provider= &in= &class=
 //	POST /r/{repo}/cost/count                                     lists the store, which costs what the page says before
 //	GET  /r/{repo}/frees    ?source= &snapshot=
 //

@@ -310,7 +310,7 @@ func TestCold(t *testing.T) {
 	p = w.Get("/r/nas/cost?provider=wasabi")
 	fine(t, p, http.StatusOK)
 	has(t, p, "wasabi/", "--what-if provider=wasabi")
-	p = w.Get("/r/nas/cost?provider=aws&region=mars-1")
+	p = w.Get("/r/nas/cost?provider=aws&in=mars-1")
 	fine(t, p, http.StatusOK)
 	has(t, p, "no prices for region")
 	fine(t, w.Get("/r/nas/cost?class="+url.QueryEscape(`<"&>`)), http.StatusOK)
