@@ -373,10 +373,16 @@ func (f *frame) area(c *canvas, all []run, number int) {
 	for i := range r.X {
 		c.put([]string{"M", "L"}[min(i, 1)], num(f.x.place(r.X[i])), " ", num(f.y.place(r.Y[i])))
 	}
+	thick := ""
 	if len(r.X) == 1 {
-		c.put("h2")
+		thick = "h3" // one point has no width
 	}
+	c.put(thick)
 	for i := len(r.X) - 1; i >= 0; i-- {
+		if thick != "" {
+			c.put("V", num(f.y.place(r.base[i])), "h-3")
+			continue
+		}
 		c.put("L", num(f.x.place(r.X[i])), " ", num(f.y.place(r.base[i])))
 	}
 	c.put(`Z"><title>`, escape(r.Name), ": ", escape(f.y.a.Unit.text(r.last)), " at the end</title></path>\n")

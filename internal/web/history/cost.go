@@ -106,7 +106,7 @@ func (p *pages) cost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d.flows(fl, only, p.zone())
+	d.flows(fl, only, p.zone(), k.At)
 	s, err := p.stock(ctx, a, k)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -146,11 +146,11 @@ func (d *costData) choose(fl *flow, text string) (only *stream, err error) {
 }
 
 // flows shows what backups did.
-func (d *costData) flows(fl *flow, only *stream, loc *time.Location) {
+func (d *costData) flows(fl *flow, only *stream, loc *time.Location, now time.Time) {
 	if d.Empty {
 		return
 	}
-	d.Areas = picture(fl.areas(loc, only).SVG())
+	d.Areas = picture(fl.areas(loc, only, now).SVG())
 	shown := fl.all
 	if only != nil {
 		shown = only
@@ -229,7 +229,7 @@ func (p *pages) money(d *costData, a *web.Archive, k *known, s *stock, r *http.R
 	outlook := cost.Outlook{Growth: s.growth, Months: monthsAhead, Days: copyDays}
 	stay := cost.Stay(region, inv, outlook)
 	d.tiles(region, inv, bill, s.growth, stay, s, k.At)
-	d.classes(region, s, p.zone())
+	d.classes(s, p.zone(), k.At)
 	d.months(region, stay, s.growth)
 	if !d.Priced {
 		return notices
@@ -300,8 +300,8 @@ func (d *costData) tiles(region *price.Region, inv *cost.Inventory, bill price.B
 }
 
 // classes draws what is stored over time by class.
-func (d *costData) classes(region *price.Region, s *stock, loc *time.Location) {
-	pl := &plot.Plot{Sheet: plot.Sheet{ID: "classes", Title: "Stored over time, by class", Desc: "packs that are still there, by the day on which they were stored and the class in which they were"}, X: plot.Axis{Time: loc}, Y: plot.Axis{Label: "stored", Unit: plot.Bytes()}}
+func (d *costData) classes(s *stock, loc *time.Location, now time.Time) {
+	pl := &plot.Plot{Sheet: plot.Sheet{ID: "classes", Width: wide, Title: "Stored over time, by class", Desc: "packs that are still there, by the day on which they were stored and the class in which they were"}, X: plot.Axis{Time: loc}, Y: plot.Axis{Label: "stored", Unit: plot.Bytes()}}
 	at := map[string]int{}
 	sums := map[string]float64{}
 	for _, b := range s.births {
@@ -318,6 +318,9 @@ func (d *costData) classes(region *price.Region, s *stock, loc *time.Location) {
 		sums[b.Class] += float64(b.Bytes)
 		x := &pl.Series[i]
 		x.X, x.Y = append(x.X, plot.At(b.Day)), append(x.Y, sums[b.Class])
+	}
+	for i := range pl.Series {
+		pl.Series[i] = until(pl.Series[i], now)
 	}
 	if len(pl.Series) > 0 {
 		d.Classes = picture(pl.SVG())
@@ -339,7 +342,7 @@ func (d *costData) months(region *price.Region, stay *cost.Alternative, g cost.G
 	}
 	if d.Priced {
 		c := cost.Picture(region, stay.Forecast)
-		c.ID, c.Title, c.Desc = "months", "Cost of the next 12 months: "+region.Format(cost.Sum(stay.Forecast)), d.Growth
+		c.Width, c.ID, c.Title, c.Desc = wide, "months", "Cost of the next 12 months: "+region.Format(cost.Sum(stay.Forecast)), d.Growth
 		d.Months = picture(c.SVG())
 	}
 }
@@ -350,7 +353,7 @@ func (d *costData) restores(region *price.Region, stay *cost.Alternative) {
 	if len(all) == 0 || all[0].Objects == 0 {
 		return
 	}
-	bars := &plot.Bars{Sheet: plot.Sheet{ID: "restores", Title: "A restore of everything, over the internet, by tier"}, Unit: cost.Money(region)}
+	bars := &plot.Bars{Sheet: plot.Sheet{ID: "restores", Width: wide, Title: "A restore of everything, over the internet, by tier"}, Unit: cost.Money(region)}
 	thaw, read, egress := plot.Part{Name: "thaw", Color: 0}, plot.Part{Name: "read", Color: 2}, plot.Part{Name: "egress", Color: 1}
 	for i := range all {
 		o := &all[i]

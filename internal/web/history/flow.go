@@ -189,21 +189,32 @@ func (s *stream) byPeriod(loc *time.Location) (word string, all []period) {
 	return word, all
 }
 
+// wide is the width of pictures, in their units.
+const wide = 960
+
 // mostAreas is how many sources have an area of their own; the others share one.
 const mostAreas = 8
 
+// until has a series go on to a time: what was stored last is there still.
+func until(s plot.Series, now time.Time) plot.Series {
+	if n := len(s.X); n > 0 && s.X[n-1] < plot.At(now) {
+		s.X, s.Y = append(slices.Clip(s.X), plot.At(now)), append(slices.Clip(s.Y), s.Y[n-1])
+	}
+	return s
+}
+
 // areas is what is stored over time, by source.
-func (f *flow) areas(loc *time.Location, only *stream) *plot.Plot {
-	pl := &plot.Plot{Sheet: plot.Sheet{ID: "stored", Title: "Stored over time, by source", Desc: "what the snapshots that are still there have added to the repository, after deduplication and compression"},
+func (f *flow) areas(loc *time.Location, only *stream, now time.Time) *plot.Plot {
+	pl := &plot.Plot{Sheet: plot.Sheet{ID: "stored", Width: wide, Title: "Stored over time, by source", Desc: "what the snapshots that are still there have added to the repository, after deduplication and compression"},
 		X: plot.Axis{Time: loc}, Y: plot.Axis{Label: "stored", Unit: plot.Bytes()}}
 	if only != nil {
-		pl.Series = []plot.Series{{Name: only.Name, Shape: plot.Area, X: only.at, Y: only.stored}}
+		pl.Series = []plot.Series{until(plot.Series{Name: only.Name, Shape: plot.Area, X: only.at, Y: only.stored}, now)}
 		return pl
 	}
 	rest := &stream{}
 	for i, s := range f.streams {
 		if i < mostAreas || len(f.streams) == mostAreas+1 {
-			pl.Series = append(pl.Series, plot.Series{Name: s.Name, Shape: plot.Area, Color: i, X: s.at, Y: s.stored})
+			pl.Series = append(pl.Series, until(plot.Series{Name: s.Name, Shape: plot.Area, Color: i, X: s.at, Y: s.stored}, now))
 			continue
 		}
 		rest.at, rest.when, rest.each = append(rest.at, s.at...), append(rest.when, s.when...), append(rest.each, s.each...)
@@ -220,14 +231,14 @@ func (f *flow) areas(loc *time.Location, only *stream) *plot.Plot {
 			sum = plus(sum, rest.each[i].Stored)
 			series.X, series.Y = append(series.X, rest.at[i]), append(series.Y, float64(sum))
 		}
-		pl.Series = append(pl.Series, series)
+		pl.Series = append(pl.Series, until(series, now))
 	}
 	return pl
 }
 
 // columns is what backups read, by what became of it.
 func columns(word string, all []period) *plot.Columns {
-	c := &plot.Columns{Sheet: plot.Sheet{ID: "sent", Title: "What backups read, by " + word, Desc: "what was stored, what compression took away, and what was known already and not stored again"},
+	c := &plot.Columns{Sheet: plot.Sheet{ID: "sent", Width: wide, Title: "What backups read, by " + word, Desc: "what was stored, what compression took away, and what was known already and not stored again"},
 		Label: word + " that begins then", Y: plot.Axis{Label: "read", Unit: plot.Bytes()}}
 	stored, squeezed, known := plot.Part{Name: "stored", Color: 0}, plot.Part{Name: "compressed away", Color: 2}, plot.Part{Name: "known already", Color: 7}
 	for i := range all {

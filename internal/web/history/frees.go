@@ -145,7 +145,7 @@ func builtOn(items []snapshot.Item, id snapshot.ID) (n int) {
 
 // lists fills the tables.
 func (p *pages) lists(d *freesData, k *known, s *sharing) {
-	bars := &plot.Bars{Sheet: plot.Sheet{ID: "frees", Title: "What only one source needs"}, Unit: plot.Bytes()}
+	bars := &plot.Bars{Sheet: plot.Sheet{ID: "frees", Width: wide, Title: "What only one source needs"}, Unit: plot.Bytes()}
 	order := slices.Clone(d.BySource)
 	bytes := func(r freedRow) int64 {
 		id, _ := snapshot.ParseSource(r.ID) // they are made of one

@@ -178,7 +178,7 @@ func TestFlow(t *testing.T) {
 		if sum != int64(n) || len(all) > 110 {
 			t.Errorf("%d snapshots: %d in %d %ss", n, sum, len(all), word)
 		}
-		if svg := string(f.areas(time.UTC, nil).SVG()) + string(columns(word, all).SVG()); strings.Contains(svg, "NaN") || len(svg) > 200<<10 {
+		if svg := string(f.areas(time.UTC, nil, now).SVG()) + string(columns(word, all).SVG()); strings.Contains(svg, "NaN") || len(svg) > 200<<10 {
 			t.Errorf("%d snapshots: %d bytes", n, len(svg))
 		}
 	}
@@ -186,7 +186,7 @@ func TestFlow(t *testing.T) {
 	for i := range 30 {
 		many = append(many, daily(2, uint16(i), fmt.Sprintf("/%d", i), now)...)
 	}
-	if p := newFlow(many, now).areas(time.UTC, nil); len(p.Series) != mostAreas+1 || p.Series[mostAreas].Y[43] != 44*10<<20 {
+	if p := newFlow(many, now).areas(time.UTC, nil, now.Add(time.Hour)); len(p.Series) != mostAreas+1 || len(p.Series[mostAreas].Y) != 45 || p.Series[mostAreas].Y[44] != 44*10<<20 {
 		t.Errorf("%d areas", len(p.Series))
 	}
 }
@@ -580,7 +580,7 @@ func BenchmarkPages(b *testing.B) {
 	b.Run("cost", func(b *testing.B) {
 		for b.Loop() {
 			d := &costData{}
-			d.flows(fl, nil, time.UTC)
+			d.flows(fl, nil, time.UTC, now)
 			p.streams(d, fl, s, now)
 			p.money(d, a, k, s, httptest.NewRequest("GET", "/", nil))
 			if err := w.Site.Render(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), f, costPage, d); err != nil {
