@@ -14,6 +14,7 @@ import (
 	"firn/internal/snapshot"
 	"firn/internal/source"
 	"firn/internal/state"
+	"firn/internal/store"
 	"firn/internal/store/mem"
 	"firn/internal/web"
 	"firn/internal/web/webtest"
@@ -47,7 +48,7 @@ func (c crowd) Open([]byte) (source.Content, error) {
 func (c crowd) Close() error { return nil }
 
 // crowded is a repository in memory with one snapshot of a folder with many files.
-func crowded(t testing.TB, files int) (web.Place, *snapshot.Snapshot) {
+func crowded(t testing.TB, files int, wrap func(store.Store) store.Store) (web.Place, *snapshot.Snapshot) {
 	t.Helper()
 	ctx, st := context.Background(), mem.New(mem.Options{})
 	pass, err := keys.Passphrase([]byte("correct horse"), keys.MinWork)
@@ -62,12 +63,16 @@ func crowded(t testing.TB, files int) (web.Place, *snapshot.Snapshot) {
 	res, err := backup.Run(ctx, backup.Options{Repo: r, Scope: scope, State: local, Tree: crowd{files}, Host: "nas", Program: "test",
 		Source: snapshot.Origin{ID: snapshot.Source{1}, Kind: "dir", Path: []byte("/crowd")}, Detect: backup.DefaultDetect})
 	must(t, err)
+	var shown store.Store = st
+	if wrap != nil {
+		shown = wrap(st)
+	}
 	return web.Place{Name: "crowd", Location: "mem:", Open: func(ctx context.Context) (*web.Opened, error) {
-		r, err := repo.Open(ctx, st, access, repo.Options{})
+		r, err := repo.Open(ctx, shown, access, repo.Options{})
 		if err != nil {
 			return nil, err
 		}
-		return &web.Opened{Repo: r, Store: st, Reads: true, Close: func() {}}, nil
+		return &web.Opened{Repo: r, Store: shown, Reads: true, Close: func() {}}, nil
 	}}, res.Snapshot
 }
 
@@ -75,7 +80,7 @@ var checkbox = regexp.MustCompile(`name="path" value="[^"]+" aria`)
 
 // TestCrowd goes through a folder with many files, and searches it.
 func TestCrowd(t *testing.T) {
-	place, s := crowded(t, 20_000)
+	place, s := crowded(t, 20_000, nil)
 	w := newWorld(t, webtest.Options{More: []web.Place{place}})
 	base := "/r/crowd/s/" + s.ID.String() + "/?p=" + enc("many")
 	p := w.Get(base + "&from=IMG_0195")
@@ -103,7 +108,7 @@ func TestCrowd(t *testing.T) {
 
 // BenchmarkFolder100k makes pages of a folder of 100,000 files, in order, and somewhere in it.
 func BenchmarkFolder100k(b *testing.B) {
-	place, s := crowded(b, 100_000)
+	place, s := crowded(b, 100_000, nil)
 	w := newWorld(b, webtest.Options{More: []web.Place{place}})
 	base := "/r/crowd/s/" + s.ID.String() + "/?p=" + enc("many")
 	w.Get(base)

@@ -93,7 +93,7 @@ func (c *comparing) run(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
 	return c.x.view(ctx, c.a, c.pair[0].ID, func(old *browse.View) error {
-		return c.x.view(ctx, c.a, c.pair[1].ID, func(now *browse.View) error {
+		return c.a.View(ctx, c.pair[1].ID, func(now *browse.View) error {
 			c.rows, c.more, c.late = nil, false, false
 			stats, err := browse.Diff(old, now, browse.DiffOptions{Path: c.path, Metadata: true}, func(ch *browse.Change) error {
 				if limited.Err() != nil {

@@ -38,8 +38,8 @@ func (x *room) showFile(w http.ResponseWriter, r *http.Request, v *visit) error 
 		d.Diff = diffOf(v.a, before.ID, v.it.ID, v.path)
 	}
 	dir := false
-	err := v.a.Use(ctx, func(o *web.Opened) error {
-		return x.view(ctx, v.a, v.it.ID, func(view *browse.View) error {
+	err := x.view(ctx, v.a, v.it.ID, func(view *browse.View) error {
+		return v.a.Use(ctx, func(o *web.Opened) error {
 			e, err := view.Stat(v.path)
 			if err != nil {
 				return err

@@ -159,13 +159,26 @@ func (x *room) pick(ctx context.Context, a *web.Archive, expr, source string) (s
 	return it, err
 }
 
-// view calls fn with the snapshot open, and once more where the index turned out to be old. fn has not written anything when it fails.
+// view calls fn with the snapshot open, and once more where the index turned out to be old. fn has not written anything when it fails. Where ctx ends before a store answers view returns without waiting for it: fn may go on then, and whatever it sets is not
+// to be read; what it uses is to be had inside of it. The archive waits for it.
 func (x *room) view(ctx context.Context, a *web.Archive, id snapshot.ID, fn func(*browse.View) error) error {
-	err := a.View(ctx, id, fn)
-	if web.Missing(err) {
-		err = a.View(ctx, id, fn)
+	done := make(chan error, 1)
+	go func() {
+		err := a.View(ctx, id, fn)
+		if web.Missing(err) {
+			err = a.View(ctx, id, fn)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
 	}
-	return err
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &web.StatusError{Code: http.StatusGatewayTimeout, Text: "the store does not answer in time", Hint: "check the network, and reload the page to try again"}
+	}
+	return ctx.Err()
 }
 
 // sourceName is what people call a source.
