@@ -5,6 +5,7 @@
 # make bench    firn beside its peers (BENCH="--only firn/src --rounds 3")
 # make fuzz     every fuzz target for FUZZTIME
 # make man      manual pages, into ./build/man
+# make docs     what is made by the program in docs: reference, configuration, figures and pictures of the guide
 # make release  static, reproducible programs for all TARGETS, with SHA256SUMS, into ./dist
 
 GO      ?= go
@@ -16,7 +17,7 @@ BENCH   ?=
 # Nothing of the machine, its paths or the time of building goes into the program: the same source gives the same bytes.
 FLAGS = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X firn/internal/cli.Version=$(VERSION)'
 
-.PHONY: build try man test check bench fuzz release clean $(TARGETS)
+.PHONY: build try man docs test check bench fuzz release clean $(TARGETS)
 
 build:
 	CGO_ENABLED=0 $(GO) build $(FLAGS) -o firn ./cmd/firn
@@ -27,6 +28,9 @@ try: build
 man: build
 	@mkdir -p build/man
 	./firn man build/man
+
+docs:
+	UPDATE=1 $(GO) test ./internal/cli -count=1 -run 'TestReference$$|TestGuide$$|TestConfigPage$$'
 
 test:
 	$(GO) test -timeout 30m ./...
