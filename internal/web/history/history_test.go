@@ -312,7 +312,7 @@ func TestCold(t *testing.T) {
 	has(t, p, "wasabi/", "--what-if provider=wasabi")
 	p = w.Get("/r/nas/cost?provider=aws&in=mars-1")
 	fine(t, p, http.StatusOK)
-	has(t, p, "no prices for region")
+	has(t, p, "no prices for region", `name="provider"`, `name="in" value="mars-1"`, `name="class"`)
 	fine(t, w.Get("/r/nas/cost?class="+url.QueryEscape(`<"&>`)), http.StatusOK)
 	p = w.Get("/r/nas/frees?snapshot=" + s.ID.String())
 	fine(t, p, http.StatusOK)
