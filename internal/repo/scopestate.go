@@ -40,6 +40,7 @@ type ScopeState struct {
 	epochs    uint32          // by the records, every epoch below may have been used
 	onRecord  func(info store.Info, rec *snapshot.Record, late bool)
 	listed    map[string]*listedSnapshot // by id, as the snapshots were listed
+	known     func(snapshot.ID) (snapshot.Item, bool)
 	objects   []index.Object
 	seen      bool // snapshots of the scope are listed
 
@@ -73,17 +74,24 @@ func (r *Repository) Load(ctx context.Context, id keys.ScopeID, withIndex bool) 
 		return nil, err
 	}
 	s := newState(kit)
+	if err := s.load(ctx, withIndex); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *ScopeState) load(ctx context.Context, withIndex bool) error {
 	broken, err := s.readPrune(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.Damaged = append(s.Damaged, broken...)
 	if withIndex {
 		if err := s.openIndex(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, s.loadSnapshots(ctx)
+	return s.loadSnapshots(ctx)
 }
 
 func newState(kit *scopeKit) *ScopeState {
@@ -332,10 +340,16 @@ func (s *ScopeState) loadSnapshots(ctx context.Context) error {
 	s.Items = make([]snapshot.Item, len(ids))
 	late := make([]snapshot.Item, len(ids))
 	damaged := make([]error, len(ids))
-	cache := s.openSnapshotCache()
+	cache := &snapshotCache{}
+	if left := s.takeOver(ctx, ids, found); left > freshSnapshotsRead || s.known == nil {
+		cache = s.openSnapshotCache()
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelGets)
 	for i, id := range ids {
+		if s.Items[i].Snapshot != nil {
+			continue
+		}
 		g.Go(func() error {
 			stored, done := found[id].info.Modified, found[id].done
 			if done {

@@ -281,7 +281,7 @@ func (a *Archive) list(ctx context.Context, before *State) (State, error) {
 	g.SetLimit(loads)
 	for i, id := range ids {
 		g.Go(func() (err error) {
-			found[i], err = l.opened.Repo.Load(gctx, id, false)
+			found[i], err = l.opened.Repo.LoadAgain(gctx, id, false, before.Find)
 			return err
 		})
 	}
@@ -484,7 +484,7 @@ func (a *Archive) load(ctx context.Context, l *live, id keys.ScopeID) error {
 	l.users++ // who asked may leave before
 	a.mu.Unlock()
 	defer a.release(l)
-	state, err := l.opened.Repo.Load(ctx, id, true)
+	state, err := l.opened.Repo.LoadAgain(ctx, id, true, known.Find)
 	if err != nil {
 		return a.failed(l, err)
 	}
