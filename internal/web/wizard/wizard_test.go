@@ -47,7 +47,7 @@ func TestFolder(t *testing.T) {
 	p = w.press(p, "/restore/go", "Restore")
 	address := p.URL.Path
 	p = w.ended(p)
-	w.wants(p, 200, badge("done"), "5 files", "--target=", "--overwrite=never", "--files-from=", "--from0", "--max-cost=0", "5 created")
+	w.wants(p, 200, badge("done"), "5 files", "--target=", "--overwrite=never", "--files-from=", "--from0", "--max-cost=0", "created, 0 replaced")
 	want := maps.Clone(odd)
 	delete(want, "b/plain.txt")
 	delete(want, "c.txt")
@@ -88,7 +88,7 @@ func TestWhole(t *testing.T) {
 	}
 	p := w.plan(s, "folder", target, "")
 	w.wants(p, 200, "files in it stay as they are")
-	w.wants(w.ended(w.press(p, "/restore/go", "Restore")), 200, badge("done"), "1 kept")
+	w.wants(w.ended(w.press(p, "/restore/go", "Restore")), 200, badge("done"), "7 files", "0 replaced")
 	if got := tree(t, target); got["c.txt"] != "mine" || len(got) != len(odd) {
 		t.Errorf("%q", got)
 	}
