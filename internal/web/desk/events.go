@@ -9,7 +9,6 @@ import (
 
 	"firn/internal/job"
 	"firn/internal/web"
-	"firn/internal/web/gate"
 )
 
 // How often it is looked whether something has changed, and how long a browser may take for an event.
@@ -21,8 +20,8 @@ const (
 
 // events tells browsers that the overview, or the page of what runs, would say something else by now: server-sent events "change" without content. Nothing is asked of any store for that.
 func (d *desk) events(w http.ResponseWriter, r *http.Request) error {
-	if !gate.Long(w, r) {
-		return &web.StatusError{Code: http.StatusServiceUnavailable, Text: "too many pages follow what happens"}
+	if err := web.Long(w, r); err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
