@@ -167,11 +167,11 @@ func (z *wizard) showBaskets(w http.ResponseWriter, r *http.Request, a *web.Arch
 	}
 	runs := false
 	for _, rec := range z.book.of(a.Place()) {
-		s := &shownRecord{rec, z.running(rec.ID)}
+		s := z.stand(rec)
 		if runs = runs || s.Task != nil; s.Task != nil && d.Events == "" {
 			d.Events = "/tasks/" + s.Task.ID + "/events"
 		}
-		if s.Task != nil || rec.Unfinished() || rec.State == stateReady {
+		if s.Task != nil || s.Unfinished() || s.State == stateReady {
 			d.Unfinished = append(d.Unfinished, s)
 		} else {
 			d.Ended = append(d.Ended, s)
@@ -404,7 +404,9 @@ func (z *wizard) showRecord(w http.ResponseWriter, r *http.Request, a *web.Archi
 	if err != nil {
 		return err
 	}
-	d := &recordPage{shownRecord: shownRecord{rec, z.running(rec.ID)}, Now: z.now(), Line: z.line(a.Place(), rec)}
+	stand := z.stand(rec)
+	rec = stand.record
+	d := &recordPage{shownRecord: *stand, Now: z.now(), Line: z.line(a.Place(), rec)}
 	d.Step = []string{"thaw", "restore", "download"}[rec.step()]
 	d.Again = rec.Thaws && rec.Thawed && (rec.State == stateFailed || rec.State == stateDone)
 	d.More = max(rec.Trouble-int64(len(rec.Failed)), 0)

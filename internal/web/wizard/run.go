@@ -16,14 +16,31 @@ import (
 // once names the task of a record.
 func once(id string) string { return "restore " + id }
 
-// running returns the unfinished task of a record; nil: there is none.
+// running returns the task of a record whose end has not been written down; nil: there is none.
 func (z *wizard) running(id string) *web.Task {
 	for _, t := range z.site.Tasks.List() {
 		if t.Ended.IsZero() && t.Spec.Once == once(id) {
 			return &t
 		}
 	}
+	z.activeMu.Lock()
+	defer z.activeMu.Unlock()
+	if t := z.site.Tasks.Get(z.active[id]); t != nil {
+		t.Ended, t.Code = time.Time{}, 0 // in a moment it will have
+		return t
+	}
 	return nil
+}
+
+// stand is how a record stands, which may have been read a while ago.
+func (z *wizard) stand(rec *record) *shownRecord {
+	t := z.running(rec.ID)
+	if t == nil && rec.State == stateBegun { // it may have ended meanwhile
+		if now, err := z.book.get(rec.ID); err == nil {
+			rec = now
+		}
+	}
+	return &shownRecord{rec, t}
 }
 
 // step is what a record needs next.
@@ -98,7 +115,12 @@ func (z *wizard) start(ctx context.Context, p *web.Place, id string) error {
 	s := r.step()
 	spec := z.spec(p, r, s)
 	spec.Ended = func(t web.Task) { z.ended(p, id, s, &t) }
-	_, err = z.site.Tasks.Start(ctx, spec)
+	z.activeMu.Lock() // so that what ends at once finds itself there
+	t, err := z.site.Tasks.Start(ctx, spec)
+	if err == nil {
+		z.active[id] = t.ID
+	}
+	z.activeMu.Unlock()
 	if err == nil {
 		return nil
 	}
@@ -117,6 +139,9 @@ func (z *wizard) now() time.Time { return z.site.Options().Now() }
 // ended writes down how a step ended, and goes on with the next one.
 func (z *wizard) ended(p *web.Place, id string, s step, t *web.Task) {
 	r, err := z.book.change(id, func(r *record) { r.note(s, t) })
+	z.activeMu.Lock()
+	delete(z.active, id)
+	z.activeMu.Unlock()
 	if err != nil {
 		if !errors.Is(err, errNoRecord) {
 			z.book.tell("restore %s: how it ended is not remembered: %v", id, err)

@@ -44,6 +44,9 @@ type wizard struct {
 
 	mu sync.Mutex // keeps two browsers from starting one record at once
 
+	activeMu sync.Mutex
+	active   map[string]string // id of a record → that of its task, until its end is written down
+
 	restore, plan, record *template.Template
 }
 
@@ -60,7 +63,7 @@ type wizard struct {
 //	POST /r/{repo}/restore/{id}/forget      drops the record, and nothing else
 //	POST /r/{repo}/restore/{id}/download
 func Add(s *web.Site) {
-	z := &wizard{site: s, baskets: newBaskets(), book: newBook(s),
+	z := &wizard{site: s, active: map[string]string{}, baskets: newBaskets(), book: newBook(s),
 		restore: page("restore.html"), plan: page("plan.html"), record: page("record.html")}
 	for pattern, fn := range map[string]func(http.ResponseWriter, *http.Request, *web.Archive) error{
 		"GET /r/{repo}/restore":                z.showBaskets,
