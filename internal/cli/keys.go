@@ -333,7 +333,7 @@ let it run: firn backup --host-key FILE. It can add snapshots, and list those of
 	}
 	host.registerName(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "new file for the key")
-	cmd.Flags().BoolVar(&prune, "prune", false, "the host may also remove old snapshots and packs")
+	cmd.Flags().BoolVar(&prune, "prune", false, "the host may also remove old snapshots and packs of its scope")
 	x.read.register(cmd)
 	return cmd
 }

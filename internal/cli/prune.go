@@ -340,6 +340,9 @@ func (x *pruneCommand) act(ctx context.Context, o prune.Options) error {
 	if err != nil {
 		return x.c.prunedError(err)
 	}
+	if res.Needed.Packs == 0 && res.Deleted.Packs == 0 && !res.Forgets() && len(res.Waiting) == 0 {
+		x.c.note("nothing is stored that this key reaches: the key of a host prunes its own scope alone (firn keys write-only --prune --scope NAME)")
+	}
 	return x.c.pruned(res, o.Region, x.dryRun)
 }
 
