@@ -28,7 +28,7 @@ type State struct {
 
 // shelf is what is found out once about all snapshots, so that no page has to go through 100,000 of them for one. Numbers are places in Items.
 type shelf struct {
-	byID    []int32 // in order of ids
+	byID    map[snapshot.ID]int32
 	voided  map[snapshot.ID]snapshot.ID
 	sources map[snapshot.Source][]int32 // in order of sequence
 }
@@ -42,20 +42,46 @@ func NewState(items []snapshot.Item, at time.Time) State {
 
 // arrange sorts the items and makes the shelf.
 func (s *State) arrange() {
-	slices.SortFunc(s.Items, func(a, b snapshot.Item) int {
-		return cmp.Or(a.Start.Compare(b.Start), bytes.Compare(a.Source.ID[:], b.Source.ID[:]), cmp.Compare(a.Sequence, b.Sequence), bytes.Compare(a.ID[:], b.ID[:]))
-	})
-	x := &shelf{byID: make([]int32, len(s.Items)), voided: snapshot.Voided(s.Items), sources: map[snapshot.Source][]int32{}}
+	sortItems(s.Items)
+	x := &shelf{byID: make(map[snapshot.ID]int32, len(s.Items)), sources: map[snapshot.Source][]int32{}}
+	voids := false
 	for i := range s.Items {
-		x.byID[i] = int32(i)
-		source := s.Items[i].Source.ID
-		x.sources[source] = append(x.sources[source], int32(i))
+		it := s.Items[i].Snapshot
+		x.byID[it.ID] = int32(i)
+		x.sources[it.Source.ID] = append(x.sources[it.Source.ID], int32(i))
+		voids = voids || len(it.Voids) > 0
 	}
-	slices.SortFunc(x.byID, func(a, b int32) int { return bytes.Compare(s.Items[a].ID[:], s.Items[b].ID[:]) })
+	if voids {
+		x.voided = snapshot.Voided(s.Items)
+	}
 	for _, list := range x.sources {
 		slices.SortStableFunc(list, func(a, b int32) int { return cmp.Compare(s.Items[a].Sequence, s.Items[b].Sequence) })
 	}
 	s.shelf = x
+}
+
+// sortItems sorts by time, then source. It moves times and numbers rather than items, of which there may be many.
+func sortItems(items []snapshot.Item) {
+	type key struct {
+		at int64
+		i  int32
+	}
+	order := make([]key, len(items))
+	for i := range items {
+		order[i] = key{items[i].Start.UnixMicro(), int32(i)}
+	}
+	slices.SortFunc(order, func(x, y key) int {
+		if x.at != y.at {
+			return cmp.Compare(x.at, y.at)
+		}
+		a, b := &items[x.i], &items[y.i]
+		return cmp.Or(a.Start.Compare(b.Start), bytes.Compare(a.Source.ID[:], b.Source.ID[:]), cmp.Compare(a.Sequence, b.Sequence), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	sorted := make([]snapshot.Item, len(items))
+	for k := range order {
+		sorted[k] = items[order[k].i]
+	}
+	copy(items, sorted)
 }
 
 // arranged returns s with its shelf, which a State that a test has put together lacks.
@@ -70,11 +96,11 @@ func (s State) arranged() State {
 // Find returns the snapshot with an id.
 func (s State) Find(id snapshot.ID) (snapshot.Item, bool) {
 	s = s.arranged()
-	i, ok := sort.Find(len(s.shelf.byID), func(i int) int { return bytes.Compare(id[:], s.Items[s.shelf.byID[i]].ID[:]) })
+	i, ok := s.shelf.byID[id]
 	if !ok {
 		return snapshot.Item{}, false
 	}
-	return s.Items[s.shelf.byID[i]], true
+	return s.Items[i], true
 }
 
 func (s State) has(id snapshot.ID) bool {
@@ -84,11 +110,12 @@ func (s State) has(id snapshot.ID) bool {
 
 // Prefixed returns snapshots whose id, as text, begins with digits, at most most of them.
 func (s State) Prefixed(digits string, most int) (found []snapshot.Item) {
-	s = s.arranged()
-	text := func(i int) string { return hex.EncodeToString(s.Items[s.shelf.byID[i]].ID[:]) }
-	first := sort.Search(len(s.shelf.byID), func(i int) bool { return text(i) >= digits })
-	for i := first; i < len(s.shelf.byID) && len(found) < most && strings.HasPrefix(text(i), digits); i++ {
-		found = append(found, s.Items[s.shelf.byID[i]])
+	var text [2 * len(snapshot.ID{})]byte
+	for i := range s.Items {
+		hex.Encode(text[:], s.Items[i].ID[:])
+		if len(digits) <= len(text) && string(text[:len(digits)]) == digits && len(found) < most {
+			found = append(found, s.Items[i])
+		}
 	}
 	return found
 }
@@ -96,6 +123,12 @@ func (s State) Prefixed(digits string, most int) (found []snapshot.Item) {
 // Info returns a snapshot as package browse tells of it.
 func (s State) Info(it snapshot.Item) browse.Info {
 	return browse.Describe(it, s.arranged().shelf.voided)
+}
+
+// Replaced reports whether a newer snapshot of the same run stands in the place of one.
+func (s State) Replaced(id snapshot.ID) bool {
+	_, ok := s.arranged().shelf.voided[id]
+	return ok
 }
 
 // History returns the snapshots of a source in order of sequence. It makes a list.

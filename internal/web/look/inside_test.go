@@ -2,12 +2,17 @@ package look
 
 import (
 	"mime"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"firn/internal/browse"
+	"firn/internal/snapshot"
+	"firn/internal/web"
 )
 
 func TestPermissions(t *testing.T) {
@@ -92,4 +97,31 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("%q: %+v, %+v", text, c, d)
 		}
 	})
+}
+
+func TestFilter(t *testing.T) {
+	items := manySnapshots(6)
+	items[1].Complete = false
+	items[2].Marked = false
+	items[3].Forgotten = true
+	items[5].Source.ID = items[1].Source.ID
+	items[5].Voids = []snapshot.ID{items[1].ID}
+	st := web.NewState(items, time.Now())
+	for query, want := range map[string]string{"": "0 2 4 5", "state=done": "0 4 5", "state=partial": "", "state=unconfirmed": "2", "state=forgotten": "3", "state=replaced": "1", "state=all": "0 1 2 3 4 5", "state=odd": "",
+		"host=host04": "4", "tag=daily": "0 2 4 5", "from=2020-09-13&to=2020-09-13": "0 2 4 5", "from=2020-09-14": "", "to=2020-09-12": "", "source=" + items[0].Source.ID.String(): "0"} {
+		v, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := readFilter(v, time.UTC)
+		var got []string
+		for i := range items {
+			if f.has(&st, &items[i]) {
+				got = append(got, strconv.Itoa(i))
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+	}
 }

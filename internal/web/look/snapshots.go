@@ -37,25 +37,28 @@ func readFilter(v url.Values, loc *time.Location) *snapshotFilter {
 // Any reports whether the form leaves anything out.
 func (f *snapshotFilter) Any() bool { return *f != snapshotFilter{} }
 
-func (f *snapshotFilter) has(i *browse.Info) bool {
+// has reports whether a snapshot is shown. What is dear to find out comes last.
+func (f *snapshotFilter) has(st *web.State, it *snapshot.Item) bool {
+	status := it.Status()
 	switch f.State {
-	case "":
-		if i.State == browse.StateForgotten || !i.VoidedBy.IsZero() {
-			return false
-		}
-	case "all":
-	case "replaced":
-		if i.VoidedBy.IsZero() {
+	case "", "all", "replaced":
+		if f.State == "" && status == snapshot.IsForgotten {
 			return false
 		}
 	default:
-		if i.State != f.State || !i.VoidedBy.IsZero() {
+		if stateNames[status] != f.State {
 			return false
 		}
 	}
-	return (f.source.IsZero() || i.Source.ID == f.source) && (f.Host == "" || i.Host == f.Host) && (f.Tag == "" || slices.Contains(i.Tags, f.Tag)) &&
-		(f.from.IsZero() || !i.Start.Before(f.from)) && (f.to.IsZero() || i.Start.Before(f.to))
+	if !f.source.IsZero() && it.Source.ID != f.source || f.Host != "" && it.Host != f.Host || f.Tag != "" && !slices.Contains(it.Tags, f.Tag) ||
+		!f.from.IsZero() && it.Start.Before(f.from) || !f.to.IsZero() && !it.Start.Before(f.to) {
+		return false
+	}
+	return f.State == "all" || st.Replaced(it.ID) == (f.State == "replaced")
 }
+
+// stateNames are those of package browse.
+var stateNames = [...]string{snapshot.IsDone: browse.StateDone, snapshot.IsUndone: browse.StateUnconfirmed, snapshot.IsPartial: browse.StatePartial, snapshot.IsForgotten: browse.StateForgotten}
 
 // address is that of the list with this filter.
 func (f *snapshotFilter) address(base string, page int) string {
@@ -132,13 +135,12 @@ func (x *room) showSnapshots(w http.ResponseWriter, r *http.Request) error {
 func listSnapshots(base string, st web.State, f *snapshotFilter, page int) *snapshotsPage {
 	d := &snapshotsPage{Filter: f, Page: page, Basket: base + "/restore/basket", After: base + "/restore", First: (page-1)*rowsSnapshots + 1}
 	for i := len(st.Items) - 1; i >= 0; i-- { // the newest first
-		info := st.Info(st.Items[i])
-		if !f.has(&info) {
+		if !f.has(&st, &st.Items[i]) {
 			continue
 		}
 		d.Total++
 		if d.Total >= d.First && len(d.Rows) < rowsSnapshots {
-			d.Rows = append(d.Rows, newSnapshotRow(base, st, info))
+			d.Rows = append(d.Rows, newSnapshotRow(base, st, st.Info(st.Items[i])))
 		}
 	}
 	d.Pages = max((d.Total+rowsSnapshots-1)/rowsSnapshots, 1)
