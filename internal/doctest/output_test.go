@@ -11,7 +11,7 @@ import (
 var (
 	colours = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`)
 	ids     = regexp.MustCompile(`\b[0-9a-f]{6,64}\b…?`)
-	amounts = regexp.MustCompile(`\d[\d,.:]*\s*(?:B|KiB|MiB|GiB|TiB|kB|MB|GB|TB|ms|s|min|h)?(?:/s)?\b`)
+	amounts = regexp.MustCompile(`\b\d[\d,.:]*\s*(?:B|KiB|MiB|GiB|TiB|kB|MB|GB|TB|ms|s|min|h)?(?:/s)?\b`)
 	spaces  = regexp.MustCompile(`[ \t]+`)
 	rules   = regexp.MustCompile(`[─│┌┐└┘├┤┬┴┼█▁▂▃▄▅▆▇]+`)
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -116,7 +117,9 @@ func (p *page) fenced(lang, mark string, lines []string, i, end int) error {
 		}
 		p.left = append(p.left, fmt.Sprintf("%s:%d: %s", p.name, i+1, strings.TrimSpace(reason)))
 	case lang == "sh":
-		copy(p.script[i+1:], body)
+		for n, l := range body {
+			p.script[i+1+n] = guarded(l)
+		}
 		p.script[i] = fmt.Sprintf("exec >%s/%d 2>&1", outputs, i+1)
 		p.script[end] = "exec >&8 2>&1"
 		p.blocks = append(p.blocks, block{line: i + 1})
@@ -139,6 +142,21 @@ func (p *page) fenced(lang, mark string, lines []string, i, end int) error {
 		return fmt.Errorf("%s:%d: a block without a language", p.name, i+1)
 	}
 	return nil
+}
+
+var chain = regexp.MustCompile(`^[^|"'\\]* && [^|"'\\]*$`)
+
+// guarded has a chain of commands that breaks off fail as a whole: the shell goes on after one of which not the last command failed.
+func guarded(line string) string {
+	command, comment, found := strings.Cut(line, "  #")
+	if !chain.MatchString(command) {
+		return line
+	}
+	command += " || false"
+	if found {
+		command += " #" + comment
+	}
+	return command
 }
 
 // manifest is what is read of an object of Kubernetes.
@@ -204,6 +222,17 @@ func containers(text string) (lines []string, err error) {
 
 // quoted is a word of the shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// TestGuarded: only what is surely a chain of plain commands is changed.
+func TestGuarded(t *testing.T) {
+	for line, want := range map[string]string{
+		"a && b": "a && b || false", "a && b   # c": "a && b  || false # c", "a": "a", `a && b \`: `a && b \`, "a || b": "a || b", "echo 'a && b'": "echo 'a && b'", "a | b && c": "a | b && c",
+	} {
+		if got := guarded(line); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
 
 // TestParse: lines stay where they are, and marks do what they say.
 func TestParse(t *testing.T) {

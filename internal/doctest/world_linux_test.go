@@ -219,6 +219,7 @@ esac; done
 	"ssh": `host=$1
 shift
 mkdir -p "/run/doc/machines/$host"
+cd "/run/doc/machines/$host"
 HOME=/run/doc/machines/$host FIRN_HOST=$host exec sh -c "$*"
 `,
 	"make":      "case $1 in build) cp " + built + "/firn firn ;; *) echo \"make $1 is not run here\" >&2; exit 1 ;; esac\n",
