@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"firn/internal/cost"
+	"firn/internal/plot"
 	"firn/internal/price"
+	"firn/internal/retain"
 )
 
 // The NAS of the guide: its files, which grow, in packs as a fast line makes them, with the parity of cold classes and a thousandth as much in lists, indexes and the like.
@@ -101,7 +103,43 @@ func guideTables(t *testing.T) string {
 	return b.String()
 }
 
-// TestGuide holds the figures and the picture of docs/guide/nas-zfs.md to the table of prices. UPDATE=1 makes them anew.
+// guideYear draws what the rules of the guide keep of a snapshot a day, on the last day of a year.
+func guideYear() string {
+	policy := retain.Policy{Daily: 14, Weekly: 8, Monthly: 24}
+	first := time.Date(2026, 1, 1, 2, 30, 0, 0, time.UTC)
+	var snaps []retain.Snapshot
+	for i := range 365 {
+		s := retain.Snapshot{Source: [8]byte{1}, Time: first.AddDate(0, 0, i), Made: first.AddDate(0, 0, i), Sequence: uint64(i + 1), Done: true}
+		s.ID[0], s.ID[1] = byte(i), byte(i>>8)+1
+		snaps = append(snaps, s)
+	}
+	kinds := []struct {
+		rule retain.Rule
+		kind plot.Kind
+	}{{retain.RuleMonthly, plot.Kind{Name: "first of a month", Symbol: "M", Color: 0}}, {retain.RuleWeekly, plot.Kind{Name: "first of a week", Symbol: "W", Color: 1}}, {retain.RuleDaily, plot.Kind{Name: "of the last 14 days", Symbol: "D", Color: 2}}}
+	y := &plot.Year{Sheet: plot.Sheet{Title: "A snapshot a day, and what is kept of them on 31 December", Alone: true}, Year: 2026, Days: make([]plot.Day, len(snaps))}
+	for _, k := range kinds {
+		y.Kinds = append(y.Kinds, k.kind)
+	}
+	y.Kinds = append(y.Kinds, plot.Kind{Name: "forgotten by then", Symbol: "-", Color: 3})
+	kept := 0
+	for i, v := range retain.Decide(snaps, policy, first.AddDate(0, 0, len(snaps)-1).Add(time.Hour), time.UTC) {
+		y.Days[i] = plot.Day{Kind: len(y.Kinds), Faint: true}
+		if !v.Keep {
+			continue
+		}
+		kept++
+		for n := len(kinds) - 1; n >= 0; n-- { // the rule that keeps it the longest counts
+			if slices.ContainsFunc(v.Reasons, func(r retain.Reason) bool { return r.Rule == kinds[n].rule && !r.Past }) {
+				y.Days[i] = plot.Day{Kind: n + 1}
+			}
+		}
+	}
+	y.Desc = fmt.Sprintf("keep = { daily = 14, weekly = 8, monthly = 24 }: %d of %d", kept, len(snaps))
+	return string(y.SVG())
+}
+
+// TestGuide holds the figures and the picture of docs/guide/nas-zfs.md to the table of prices, and that of a year to the rules of retention. UPDATE=1 makes them anew.
 func TestGuide(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs", "guide")
 	name := filepath.Join(dir, "nas-zfs.md")
@@ -121,6 +159,7 @@ func TestGuide(t *testing.T) {
 	r, o := guideRegion(t, "aws/us-east-1"), guideOutlook()
 	p := &costPicture{region: r, stay: cost.Stay(r, guideInventory(10e12), o), outlook: o}
 	upToDate(t, filepath.Join(dir, "pictures", "nas-cost.svg"), string(forecastSVG(p)))
+	upToDate(t, filepath.Join(dir, "pictures", "year.svg"), guideYear())
 }
 
 // upToDate holds a file to what it should be, or with UPDATE=1 makes it so.
