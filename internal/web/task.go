@@ -338,7 +338,7 @@ func (t *Tasks) run(ctx context.Context, k *task, c *job.Child) Task {
 	keys.Wipe(c.Input)
 	t.mu.Lock()
 	k.Ended, k.Code = t.o.Now(), e.Code
-	k.Stopping = e.Stopped
+	k.Stopping = e.Stopped || e.Output != nil // who is to get it has left
 	k.Error, k.Hint = k.tail.Last()
 	k.judge(&e)
 	t.forget()

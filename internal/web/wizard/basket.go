@@ -11,6 +11,7 @@ import (
 	"firn/internal/manifest"
 	"firn/internal/restore"
 	"firn/internal/snapshot"
+	"firn/internal/web"
 )
 
 // Limits of baskets.
@@ -29,7 +30,7 @@ type baskets struct {
 
 // shelf is the baskets of a session.
 type shelf struct {
-	session [sha256.Size]byte
+	session web.SessionID
 	all     []*basket // the latest used last
 }
 
@@ -49,7 +50,7 @@ type basket struct {
 func newBaskets() *baskets { return &baskets{} }
 
 // of returns the baskets of a session, the latest used first.
-func (b *baskets) of(session [sha256.Size]byte, repo string) (out []basket) {
+func (b *baskets) of(session web.SessionID, repo string) (out []basket) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.all {
@@ -66,7 +67,7 @@ func (b *baskets) of(session [sha256.Size]byte, repo string) (out []basket) {
 }
 
 // get returns a basket; paths nil: it is empty.
-func (b *baskets) get(session [sha256.Size]byte, key basketKey) basket {
+func (b *baskets) get(session web.SessionID, key basketKey) basket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.find(session, key, false); k != nil {
@@ -76,7 +77,7 @@ func (b *baskets) get(session [sha256.Size]byte, key basketKey) basket {
 }
 
 // find returns a basket and notes that it was used; nil: there is none. b.mu is held.
-func (b *baskets) find(session [sha256.Size]byte, key basketKey, make bool) *basket {
+func (b *baskets) find(session web.SessionID, key basketKey, make bool) *basket {
 	i := slices.IndexFunc(b.all, func(s *shelf) bool { return s.session == session })
 	if i < 0 {
 		if !make {
@@ -101,7 +102,7 @@ func (b *baskets) find(session [sha256.Size]byte, key basketKey, make bool) *bas
 }
 
 // add puts paths into a basket: all, or none and an error.
-func (b *baskets) add(session [sha256.Size]byte, key basketKey, paths [][]byte) error {
+func (b *baskets) add(session web.SessionID, key basketKey, paths [][]byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.find(session, key, true)
@@ -127,7 +128,7 @@ func (b *baskets) add(session [sha256.Size]byte, key basketKey, paths [][]byte) 
 }
 
 // remove takes paths out of a basket; nil: all of them.
-func (b *baskets) remove(session [sha256.Size]byte, key basketKey, paths [][]byte) {
+func (b *baskets) remove(session web.SessionID, key basketKey, paths [][]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.find(session, key, false)
@@ -152,7 +153,7 @@ func (b *baskets) remove(session [sha256.Size]byte, key basketKey, paths [][]byt
 }
 
 // drop removes a basket. b.mu is held.
-func (b *baskets) drop(session [sha256.Size]byte, key basketKey) {
+func (b *baskets) drop(session web.SessionID, key basketKey) {
 	for _, s := range b.all {
 		if s.session == session {
 			s.all = slices.DeleteFunc(s.all, func(k *basket) bool { return k.basketKey == key })

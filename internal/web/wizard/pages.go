@@ -75,7 +75,7 @@ func (z *wizard) fill(w http.ResponseWriter, r *http.Request, a *web.Archive) er
 	if err != nil {
 		return err
 	}
-	if err := z.baskets.add(session(r), basketKey{a.Place().Name, it.ID}, paths); err != nil {
+	if err := z.baskets.add(web.Session(r), basketKey{a.Place().Name, it.ID}, paths); err != nil {
 		return err
 	}
 	http.Redirect(w, r, web.LocalAddress(r.PostFormValue("next"), a.Base()+"/restore"), http.StatusSeeOther)
@@ -98,7 +98,7 @@ func (z *wizard) empty(w http.ResponseWriter, r *http.Request, a *web.Archive) e
 	} else if len(paths) == 0 {
 		return refused(http.StatusBadRequest, "tick what is to be taken out", "nothing was chosen")
 	}
-	z.baskets.remove(session(r), basketKey{a.Place().Name, id}, paths)
+	z.baskets.remove(web.Session(r), basketKey{a.Place().Name, id}, paths)
 	http.Redirect(w, r, web.LocalAddress(r.PostFormValue("next"), a.Base()+"/restore"), http.StatusSeeOther)
 	return nil
 }
@@ -162,7 +162,7 @@ func (z *wizard) showBaskets(w http.ResponseWriter, r *http.Request, a *web.Arch
 		Broken     string
 		Events     string // of the first that runs
 	}
-	for _, k := range z.baskets.of(session(r), a.Place().Name) {
+	for _, k := range z.baskets.of(web.Session(r), a.Place().Name) {
 		d.Baskets = append(d.Baskets, z.shown(r.Context(), a, &k))
 	}
 	runs := false
@@ -223,7 +223,7 @@ func (z *wizard) basketOf(r *http.Request, a *web.Archive) (basket, snapshot.Ite
 	if err != nil {
 		return basket{}, it, err
 	}
-	k := z.baskets.get(session(r), basketKey{a.Place().Name, it.ID})
+	k := z.baskets.get(web.Session(r), basketKey{a.Place().Name, it.ID})
 	switch {
 	case len(k.paths) == 0:
 		return k, it, refused(http.StatusConflict, "put files or folders of the snapshot into it first", "the basket is empty")
@@ -350,7 +350,7 @@ func (z *wizard) goes(w http.ResponseWriter, r *http.Request, a *web.Archive) er
 	if err := z.start(r.Context(), a.Place(), id); err != nil {
 		return err
 	}
-	z.baskets.remove(session(r), k.basketKey, nil)
+	z.baskets.remove(web.Session(r), k.basketKey, nil)
 	there()
 	return nil
 }

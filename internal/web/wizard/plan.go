@@ -121,7 +121,7 @@ func (p *plan) offer(of *thaw.Offer, hold bool) offer {
 
 // limitOf is an amount as --max-cost takes it, rounded up so that what was shown is not more than that.
 func limitOf(m price.Money) string {
-	return strconv.FormatFloat(math.Ceil(float64(m)*1e4-1e-6)/1e4, 'f', -1, 64)
+	return strconv.FormatFloat(max(math.Ceil(float64(m)*1e4-1e-6), 0)/1e4, 'f', -1, 64)
 }
 
 // find returns the offer that a form names; nil: there is none any more.

@@ -20,7 +20,6 @@ package wizard
 
 import (
 	"context"
-	"crypto/sha256"
 	"embed"
 	"fmt"
 	"html/template"
@@ -30,7 +29,6 @@ import (
 	"sync"
 
 	"firn/internal/web"
-	"firn/internal/web/gate"
 )
 
 //go:embed *.html
@@ -106,9 +104,6 @@ func newBook(s *web.Site) *book {
 	})
 	return b
 }
-
-// session names the browser session of a request.
-func session(r *http.Request) [sha256.Size]byte { return sha256.Sum256([]byte(gate.Token(r))) }
 
 // refused is an error for the status that says that something was wrong with what was asked for.
 func refused(code int, hint, format string, args ...any) error {
