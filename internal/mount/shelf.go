@@ -156,10 +156,19 @@ func (n *names) shelve(list []browse.Info, zone *time.Location) *shelf {
 	for _, i := range newest {
 		s.link(s.folder(sources, n.source[i.Source.ID]), "latest", n.dateOf(i, zone), i.Start)
 	}
+	s.root.settle()
 	for _, p := range s.byID {
 		slices.SortFunc(p.inside, func(a, b *place) int { return strings.Compare(a.name, b.name) })
 	}
 	return s
+}
+
+// settle gives folders the time of the newest snapshot in them.
+func (p *place) settle() time.Time {
+	for _, c := range p.inside {
+		p.time = later(p.time, c.settle())
+	}
+	return p.time
 }
 
 // linkID links an id: its first digits, as many as it takes.
@@ -186,15 +195,13 @@ func (s *shelf) link(in *place, name, target string, at time.Time) {
 	p := in.byName[name]
 	if p == nil {
 		s.add(in, &place{name: name, target: target, time: at})
-	} else if p.time.Before(at) {
-		p.time = at
+	} else {
+		p.time = later(p.time, at)
 	}
-	in.time = later(in.time, at)
 }
 
 func (s *shelf) snapshot(in *place, name string, slot uint32, at time.Time) {
 	s.add(in, &place{name: name, slot: slot, time: at})
-	in.time = later(in.time, at)
 }
 
 func later(a, b time.Time) time.Time {
