@@ -123,7 +123,7 @@ func TestCold(t *testing.T) {
 	w.until(here, " being thawed</dd>")
 	w.Cold.Advance(thawTime)
 	p = w.until(here, badge("done"), badge("failed"))
-	w.wants(p, 200, badge("done"), "4 files", "It cost")
+	w.wants(p, 200, badge("done"), "4 files", "<dt>Spent</dt>")
 	delete(want, "d1/film3")
 	delete(want, "d1/film5")
 	if got := tree(t, target); !maps.Equal(got, want) {
