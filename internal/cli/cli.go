@@ -72,6 +72,7 @@ encrypted before it leaves the machine, in formats that age, zstd and a short sc
 	c.register(root.PersistentFlags())
 	complete(root, "json", "result", "events")
 	root.PersistentPreRunE = c.configure
+	cobra.EnableCommandSorting = false // before anybody asks for the commands, which sorts them
 	root.AddCommand(newInit(c), newBackup(c), newSnapshots(c), newList(c), newFind(c), newDiff(c), newCat(c), newMount(c), newRestore(c), newThaw(c), newDrill(c), newSync(c),
 		newTransition(c), newPrune(c), newForget(c), newCopy(c), newLock(c), newKeys(c), newSource(c), newCache(c), newCheck(c), newCost(c), newDoctor(c), newPolicy(c), newSchedule(c), newServe(c), newUI(c), newRepair(c), newRetention(c), newImport(c), newConfig(c), newNotify(c),
 		newRun(c), newStatus(c), newPause(c), newResume(c), newVersion(c), newMan(c))
@@ -84,7 +85,6 @@ encrypted before it leaves the machine, in formats that age, zstd and a short sc
 			cmd.GroupID = "manage"
 		}
 	}
-	cobra.EnableCommandSorting = false
 	inOrder(root)
 	root.SetHelpCommandGroupID("manage")
 	root.SetCompletionCommandGroupID("manage")
