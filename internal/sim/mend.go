@@ -11,6 +11,7 @@ import (
 	"firn/internal/repair"
 	"firn/internal/repo"
 	"firn/internal/state"
+	"firn/internal/thaw"
 )
 
 // damage hurts an object, or loses it: within the reach of what is there to mend it, or, lost, beyond it.
@@ -115,6 +116,9 @@ func (w *world) repair(s Step, rng *rand.Rand) error {
 		}
 	}
 	res, err := w.runRepair(p, rng)
+	for try := 0; err == nil && !p.dead && try < 3 && res.Count(repair.Waits) > 0; try++ { // a rebuilt index has shown more that has to be thawed: run it again
+		res, err = w.runRepair(p, rng)
+	}
 	for name, was := range w.sick {
 		if string(w.main.has(name)) == string(was) {
 			delete(w.sick, name)
@@ -163,10 +167,30 @@ func (w *world) runRepair(p *process, rng *rand.Rand) (*repair.Result, error) {
 		return repair.Run(p.ctx, o, plan, nil)
 	}
 	st := state.Open(p.dirs, w.access.Secrets.Repository, nil)
+	if err := w.dropJob(st, plan.Needs); err != nil {
+		return nil, err
+	}
 	job, run, err := w.job(p, st, "repair", "repair", plan.Needs, rng)
 	if err != nil {
 		return nil, err
 	}
 	defer job.Close()
 	return repair.Run(p.ctx, o, plan, &repair.Thawing{Job: job, Run: run})
+}
+
+// dropJob cancels the job of an earlier repair that was about other objects.
+func (w *world) dropJob(st *state.State, needs []thaw.Need) error {
+	job, err := thaw.Find(st, "repair", w.clock.Now())
+	if err != nil || job == nil {
+		return err
+	}
+	defer job.Close()
+	open := map[string]bool{}
+	for i, n := range job.Needs() {
+		open[n.Object] = !job.Fetched(i)
+	}
+	if slices.ContainsFunc(needs, func(n thaw.Need) bool { return !open[n.Object] }) {
+		return job.End(thaw.Cancelled, w.clock.Now())
+	}
+	return nil
 }

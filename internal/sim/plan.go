@@ -16,27 +16,54 @@ var kinds = []struct {
 }
 
 // Plan makes the steps of a seed.
-func Plan(seed uint64, count int) []Step {
+func Plan(seed uint64, count int) []Step { return plan(seed, count, nil) }
+
+// plan is Plan with other weights.
+func plan(seed uint64, count int, weights map[string]int) []Step {
+	eager := weights != nil && weights["prune"] > 20
 	if count == 0 {
 		count = 60
 	}
 	rng := rand.New(rand.NewPCG(seed, 3))
 	var steps []Step
-	for range count {
-		steps = append(steps, newStep(rng, draw(rng), 0))
+	for len(steps) < count {
+		if eager {
+			steps = append(steps, episode(rng)...)
+			continue
+		}
+		steps = append(steps, newStep(rng, draw(rng, weights), 0))
 	}
 	return steps
 }
 
-func draw(rng *rand.Rand) string {
+// episode is a backup that dies, so that packs are left which nobody names, and one that takes them up while a pruner is about to take them away: for mistakes that show in no other moment.
+func episode(rng *rand.Rand) []Step {
+	step := func(do string) Step { return Step{Do: do, Seed: rng.Uint64()} }
+	dies := step("backup")
+	dies.Kill = 15 + rng.IntN(50)
+	a, b := step("backup"), step("prune")
+	if rng.IntN(2) == 0 {
+		a, b = b, a
+	}
+	a.At, a.Beside = 1+rng.IntN(50), []Step{b}
+	return []Step{step("work"), step("work"), dies, step("wait"), a, step("prune")}
+}
+
+func draw(rng *rand.Rand, weights map[string]int) string {
+	weight := func(i int) int {
+		if weights != nil {
+			return weights[kinds[i].do]
+		}
+		return kinds[i].weight
+	}
 	total := 0
-	for _, k := range kinds {
-		total += k.weight
+	for i := range kinds {
+		total += weight(i)
 	}
 	n := rng.IntN(total)
-	for _, k := range kinds {
-		if n -= k.weight; n < 0 {
-			return k.do
+	for i := range kinds {
+		if n -= weight(i); n < 0 {
+			return kinds[i].do
 		}
 	}
 	panic("sim: weights do not add up")

@@ -99,6 +99,9 @@ func (p *process) tick(what string) error {
 	if p.ticks == p.step.Kill {
 		p.w.tell("%s dies at %s", p.who, what)
 		p.die()
+		if p.step.Power {
+			p.w.powerFails(p.rng)
+		}
 		return errKilled
 	}
 	return nil
@@ -223,7 +226,7 @@ func (p *process) doorTo(v *vault) store.Store {
 
 // Weakness implements store.Weak.
 func (d *door) Weakness() []string {
-	if d.p.w.setup.weak {
+	if d.p.w.setup.weak && d.p.w.o.Bug != NoGrace {
 		return []string{"late listings"}
 	}
 	return nil
@@ -300,7 +303,16 @@ func (d *door) Stat(ctx context.Context, name string) (store.Info, error) {
 	if err := d.p.weather("stat", name); err != nil {
 		return store.Info{}, err
 	}
-	return d.s.Stat(ctx, name)
+	i, err := d.s.Stat(ctx, name)
+	d.forgetCopy(i)
+	return i, err
+}
+
+// forgetCopy takes away, where that mistake is planted, a copy that was told to be there.
+func (d *door) forgetCopy(i store.Info) {
+	if d.p.w.o.Bug == ShortThaw && i.Copy.State == store.Thawed {
+		d.v.Reclass(i.Name, i.Class)
+	}
 }
 
 // leastStay is of DEEP_ARCHIVE.
@@ -369,7 +381,10 @@ func (t *thawer) ListCopies(ctx context.Context, prefix, after string, fn func(s
 	if err := t.p.weather("list", prefix); err != nil {
 		return err
 	}
-	return t.v.ListCopies(ctx, prefix, after, t.late(fn))
+	return t.v.ListCopies(ctx, prefix, after, t.late(func(i store.Info) error {
+		t.forgetCopy(i)
+		return fn(i)
+	}))
 }
 
 func (w *world) countRequest() {

@@ -154,7 +154,9 @@ func (w *world) rollback(rng *rand.Rand) error {
 	a := &attempt{tag: "cheated", source: source.ID, versions: []truth{h.trees[number].truth()}}
 	p.cheat = c
 	p.dirs.State, p.dirs.Cache = w.path("cheated", "state"), w.path("cheated", "cache")
-	copyFolder(h.dirs.State, p.dirs.State)
+	if w.o.Bug != NoHeads {
+		copyFolder(h.dirs.State, p.dirs.State)
+	}
 	copyFolder(h.dirs.Cache, p.dirs.Cache)
 	_, err = w.runBackup(p, h, h.trees[number], number, a, rand.New(rand.NewPCG(step.Seed, 1)))
 	if err == nil && !slices.ContainsFunc(a.notes, func(n string) bool { return strings.Contains(n, "rolled back") }) {

@@ -148,7 +148,7 @@ func Run(ctx context.Context, o Options) (counts *Counts, err error) {
 	}
 	steps := o.Steps
 	if steps == nil {
-		steps = Plan(o.Seed, max(o.Count, 0))
+		steps = plan(o.Seed, max(o.Count, 0), o.Bug.weights())
 	}
 	for i, s := range steps {
 		if err := ctx.Err(); err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+func removeAll(dir string) { _ = os.RemoveAll(dir) }
+
 func TestWorlds(t *testing.T) {
 	limit := 5 * time.Second
 	seed := uint64(1)

@@ -220,13 +220,16 @@ func (w *world) runBackup(p *process, h *host, t *tree, number int, a *attempt, 
 	}
 	unread := &backup.Unread{}
 	o := backup.Options{
-		Repo: r, Scope: scope, State: state.Open(p.dirs, r.ID(), nil), Tree: &view{t: t, asked: p.tick}, Unread: unread, Source: h.sourceOf(number), Host: h.name, Tags: []string{a.tag},
+		Repo: r, Scope: scope, State: state.Open(p.dirs, r.ID(), nil), Tree: &view{t: t, asked: p.tick, wrong: w.o.Bug == WrongRead && rng.IntN(5) == 0}, Unread: unread, Source: h.sourceOf(number), Host: h.name, Tags: []string{a.tag},
 		Full: rng.IntN(12) == 0, Detect: backup.DefaultDetect, IsCold: func(class string) bool { return class == "DEEP_ARCHIVE" },
 		Workers: 1 + rng.IntN(8)/7, Uploads: 1 + rng.IntN(8)/7, PackSize: int64(20_000 + rng.IntN(150_000)), Memory: 1 << 20, FlushPacks: 1 + rng.IntN(4), FlushAfter: time.Hour, Grace: time.Minute,
 		Program: "sim", Report: p.report, Now: p.now,
 	}
 	if rng.IntN(3) == 0 {
 		o.Streams = 1
+	}
+	if w.setup.rarely {
+		o.FlushPacks = 1000
 	}
 	if w.setup.coarse {
 		o.Detect = backup.Detect{Inode: rng.IntN(2) == 0}
@@ -256,7 +259,7 @@ func (w *world) decide(items []snapshot.Item, now time.Time) (gone []snapshot.ID
 			}
 		}
 	} else {
-		for _, v := range retain.Decide(toRetain(items), w.setup.policy, now, time.UTC) {
+		for _, v := range retain.Decide(w.toRetain(items), w.setup.policy, now, time.UTC) {
 			if !v.Keep {
 				gone = append(gone, snapshot.ID(v.ID))
 			}
@@ -273,10 +276,10 @@ func (w *world) decide(items []snapshot.Item, now time.Time) (gone []snapshot.ID
 }
 
 // toRetain is what package retain knows of snapshots.
-func toRetain(items []snapshot.Item) (all []retain.Snapshot) {
+func (w *world) toRetain(items []snapshot.Item) (all []retain.Snapshot) {
 	for _, it := range items {
 		if it.Status() != snapshot.IsForgotten {
-			all = append(all, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: it.Stored, Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
+			all = append(all, retain.Snapshot{ID: it.ID, Source: it.Source.ID, Time: w.o.Bug.believed(it), Made: it.End, Sequence: it.Sequence, Epoch: it.Epoch, Base: it.Base, Tags: it.Tags,
 				Done: it.Status() == snapshot.IsDone, Bytes: it.Stats.Bytes, Added: it.Stats.BytesStored})
 		}
 	}

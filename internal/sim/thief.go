@@ -135,7 +135,7 @@ func (w *world) verdicts() (map[snapshot.ID]bool, error) {
 		if s, err = r.Load(w.ctx, id, false); err != nil {
 			break
 		}
-		for _, v := range retain.Decide(toRetain(snapshot.Standing(s.Items)), w.setup.policy, w.clock.Now(), time.UTC) {
+		for _, v := range retain.Decide(w.toRetain(snapshot.Standing(s.Items)), w.setup.policy, w.clock.Now(), time.UTC) {
 			if !v.Keep {
 				gone[snapshot.ID(v.ID)] = true
 			}
@@ -192,7 +192,10 @@ func (w *world) falsify(h *host, source snapshot.Origin, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	at := w.clock.Now().Add([]time.Duration{0, -5000 * time.Hour, 5000 * time.Hour}[rng.IntN(3)])
+	at := w.clock.Now().Add([]time.Duration{0, -5000 * time.Hour, 5000 * time.Hour, -time.Duration(rng.IntN(30)) * 24 * time.Hour, -time.Duration(rng.IntN(800)) * time.Hour}[rng.IntN(5)])
+	if n := len(s.Items); n > 0 && rng.IntN(2) == 0 { // right before one that is there: the first of a day counts
+		at = s.Items[rng.IntN(n)].Stored.Add(-time.Duration(1+rng.IntN(600)) * time.Minute)
+	}
 	snap := &snapshot.Snapshot{Start: at, End: at, Host: h.name, HostID: [16]byte(h.key.Host), Source: source, Scope: s.ID(), Complete: true, Manifest: snapshot.Tree(root), Tags: []string{"thief"},
 		Sequence: []uint64{1, 2, 1000, 1<<53 - 1, 1 << 53, 1 << 60}[rng.IntN(6)]}
 	for i := range snap.ID {

@@ -391,6 +391,7 @@ func (t *tree) truth() truth {
 type view struct {
 	t     *tree
 	asked func(what string) error
+	wrong bool // of WrongRead
 }
 
 func (v *view) stat(path string) (source.Stat, *node, error) {
@@ -491,7 +492,11 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	content, _ := c.now()
-	return bytes.NewReader(content).ReadAt(p, off)
+	n, err := bytes.NewReader(content).ReadAt(p, off)
+	if c.v.wrong && n > 0 {
+		p[n/2] ^= 1
+	}
+	return n, err
 }
 
 func (c *content) Close() error { return nil }

@@ -58,6 +58,7 @@ type setup struct {
 	weak    bool // listings may be late
 	retry   bool
 	tables  bool // local chunk tables
+	rarely  bool // hardly any partial snapshots are kept
 	coarse  bool // backups go by size and mtime
 	grace   time.Duration
 	orphans time.Duration
@@ -150,7 +151,11 @@ type world struct {
 	canary   string
 	counts   Counts
 
-	logMu  sync.Mutex // guards what is below, due and counts.Requests
+	unsynced []string         // of NoSync
+	torn     map[string]int64 // of TornPack: sizes that packs should have
+	tears    int
+
+	logMu  sync.Mutex // guards what is below, the mistakes, due, sick and counts.Requests
 	log    []string
 	broken []error
 }
@@ -160,7 +165,7 @@ const phrase = "wer das liest kennt die Losung"
 func newWorld(ctx context.Context, o Options, dir string) (*world, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	w := &world{ctx: ctx, o: o, dir: dir, setup: newSetup(rng), clock: &clock{at: time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)}, attempts: map[string]*attempt{},
-		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, lost: map[string]bool{}, counts: Counts{By: map[string]int64{}}}
+		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, lost: map[string]bool{}, torn: map[string]int64{}, counts: Counts{By: map[string]int64{}}}
 	o.Bug.prepare(&w.setup)
 	w.canary = fmt.Sprintf("Kanarienvogel%08x", rng.Uint32())
 	w.main = newVault(w.clock)
