@@ -33,7 +33,7 @@ func (r *Reader) Lookup(path []byte, e *Entry) (found bool, err error) {
 // Walk calls fn for prefix and all that lies below it, in order; prefix "" is everything. The entry is valid until fn returns. It
 // stops at the first error of fn, which it returns.
 func (r *Reader) Walk(prefix []byte, fn func(e *Entry) error) error {
-	it := r.within(prefix, linetree.ReadAhead)
+	it := r.within(prefix, linetree.Options{ReadAhead: linetree.ReadAhead})
 	for it.Next() {
 		e, err := it.Entry()
 		if err == nil {
@@ -47,8 +47,7 @@ func (r *Reader) Walk(prefix []byte, fn func(e *Entry) error) error {
 }
 
 // within iterates over prefix and what lies below it.
-func (r *Reader) within(prefix []byte, readAhead int) *Iterator {
-	opt := linetree.Options{ReadAhead: readAhead}
+func (r *Reader) within(prefix []byte, opt linetree.Options) *Iterator {
 	if len(prefix) > 0 {
 		opt.To = AppendAfter(nil, prefix)
 	}
@@ -62,7 +61,7 @@ func (r *Reader) within(prefix []byte, readAhead int) *Iterator {
 // Children calls fn for what lies directly in dir, in order; it skips what lies below subfolders without reading it where that
 // fills whole chunks. The entry is valid until fn returns.
 func (r *Reader) Children(dir []byte, fn func(e *Entry) error) error {
-	return children(r.within(dir, 0), dir, fn)
+	return children(r.within(dir, linetree.Options{HopAhead: linetree.ReadAhead}), dir, fn)
 }
 
 func children(it *Iterator, dir []byte, fn func(e *Entry) error) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"filippo.io/age"
 
@@ -339,7 +340,12 @@ type ChunkCache struct {
 	order   []digest.Chunk // oldest first
 	bytes   int
 	limit   int
+	begun   sync.WaitGroup
+	ahead   atomic.Int32 // prefetches under way, or waiting for a reader
 }
+
+// maxAhead is how many prefetches there may be at once: two keep the way busy, the others are of neighbours that one cache serves.
+const maxAhead = 6
 
 type cachedChunk struct {
 	ready chan struct{}
@@ -380,6 +386,7 @@ func (c *ChunkCache) Get(id digest.Chunk) ([]byte, error) {
 
 // Close waits for what Prefetch began. Nobody uses the cache any more.
 func (c *ChunkCache) Close() {
+	c.begun.Wait()
 	for range cap(c.readers) {
 		<-c.readers
 	}
@@ -415,11 +422,9 @@ func (c *ChunkCache) finish(id digest.Chunk, e *cachedChunk, raw []byte, err err
 
 // Prefetch starts to fetch chunks, those of one pack together. It does not block.
 func (c *ChunkCache) Prefetch(ids []digest.Chunk) {
-	var rd *Reader
-	select {
-	case rd = <-c.readers:
-	default:
-		return // all are busy: Get will fetch
+	if c.ahead.Add(1) > maxAhead {
+		c.ahead.Add(-1)
+		return // Get will fetch
 	}
 	byPack := map[int][]Want{}
 	pending := map[digest.Chunk]*cachedChunk{}
@@ -437,10 +442,15 @@ func (c *ChunkCache) Prefetch(ids []digest.Chunk) {
 	}
 	c.mu.Unlock()
 	if len(pending) == 0 {
-		c.readers <- rd
+		c.ahead.Add(-1)
 		return
 	}
-	go c.prefetch(rd, byPack, pending)
+	c.begun.Go(func() {
+		defer c.ahead.Add(-1)
+		rd := <-c.readers
+		c.prefetch(rd, byPack, pending)
+		c.readers <- rd
+	})
 }
 
 func (c *ChunkCache) prefetch(rd *Reader, byPack map[int][]Want, pending map[digest.Chunk]*cachedChunk) {
@@ -460,5 +470,4 @@ func (c *ChunkCache) prefetch(rd *Reader, byPack map[int][]Want, pending map[dig
 		raw, err := rd.Chunk(c.ctx, id)
 		c.finish(id, e, raw, err)
 	}
-	c.readers <- rd
 }

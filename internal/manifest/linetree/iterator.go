@@ -12,6 +12,7 @@ import (
 type Options struct {
 	To        []byte // keys at or behind To are not wanted; nil: all are. Only for sorted trees
 	ReadAhead int    // chunks of level 0 that Prefetch is told of in advance; 0: it is not called
+	HopAhead  int    // likewise, as long as seeks go forward by few chunks at a time; 0: seeks ask for what they need
 	// Enter, if not nil, is told of every chunk once, the top first, when the chunk above it has been read. Where it returns false the chunk is passed over.
 	Enter func(id digest.Chunk, level int) (bool, error)
 	// Pass, if not nil, is told of a chunk that cannot be read. Where it returns true the iterator goes on behind what lies below that chunk. It is not
@@ -55,6 +56,7 @@ type Iterator struct {
 	bytes  int64 // of leaves read since the start
 	scan   jsonline.Scanner
 	ids    []digest.Chunk
+	hops   int // seeks in a row that went a short way forward
 	err    error
 }
 

@@ -59,7 +59,7 @@ type Source struct {
 }
 
 // ReadAhead is how many chunks of level 0 Prefetch is told of in advance.
-const ReadAhead = 32
+const ReadAhead = 128
 
 // CorruptError tells that a chunk breaks the format, or is not what the tree above it says.
 type CorruptError struct {

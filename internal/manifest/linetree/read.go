@@ -17,6 +17,9 @@ func (it *Iterator) nextLeaf() bool {
 			it.whole = false
 		}
 		if f.next < len(f.nodes) {
+			if f.level == 0 {
+				it.hops++
+			}
 			it.down()
 			if it.leaf.open {
 				return it.err == nil
@@ -175,7 +178,7 @@ func (it *Iterator) checkSums(n *node, f *frame, lines, size, sum int64) error {
 
 // tell tells Prefetch of the nodes from the next one of f on, half a window at a time.
 func (it *Iterator) tell(f *frame) {
-	window := it.opt.ReadAhead
+	window := it.window()
 	if it.src.Prefetch == nil || window <= 0 {
 		return
 	}

@@ -19,7 +19,7 @@ func (it *Iterator) Seek(key []byte) {
 		if f.next-1 != i || !below {
 			it.stack = it.stack[:d+1]
 			it.leaf, it.hasKey = leaf{}, false
-			f.next, f.told = i, i
+			it.hop(f, i)
 			if f.nodes[i].skip {
 				return
 			}
@@ -33,6 +33,31 @@ func (it *Iterator) Seek(key []byte) {
 			return
 		}
 	}
+}
+
+// nearHop is how many chunks a short way passes over, and hopsAhead how many such ways in a row make the next ones likely.
+const nearHop, hopsAhead = 4, 2
+
+// hop makes node i of f the next one. What was told to Prefetch stays told as long as the ways are short.
+func (it *Iterator) hop(f *frame, i int) {
+	near := it.opt.HopAhead > 0 && i >= f.next && i-f.next <= nearHop
+	if f.level == 0 && near {
+		it.hops++
+	} else if f.level == 0 {
+		it.hops = 0
+	}
+	if !near || f.level > 0 {
+		f.told = i
+	}
+	f.next, f.told = i, max(f.told, i)
+}
+
+// window is how many chunks of level 0 are told in advance now.
+func (it *Iterator) window() int {
+	if it.hops >= hopsAhead {
+		return max(it.opt.ReadAhead, it.opt.HopAhead)
+	}
+	return it.opt.ReadAhead
 }
 
 // find returns the last node of f that can have key.
