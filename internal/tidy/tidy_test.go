@@ -141,6 +141,7 @@ var house = []room{
 	{"crash", testsOnly, "kills the real program at random moments, on a real file system and against a real server, and has many of it work at once"},
 	{"metamorphic", testsOnly, "one history of a tree under many settings, interruptions and faults restores the same"},
 	{"tidy", testsOnly, "these rules"},
+	{"bench/scale", testsOnly, "makes up repositories of very many files and measures what grows; a program, but none that ships"},
 	{"bench/bill", testsOnly, "prints what a year in cold storage costs; a program, but none that ships"},
 	{"bench", testsOnly, "runs the finished program beside its peers; a program, but none that ships"},
 }
