@@ -357,7 +357,7 @@ func (z *wizard) goes(w http.ResponseWriter, r *http.Request, a *web.Archive) er
 
 // recordOf is what was agreed to.
 func (z *wizard) recordOf(r *http.Request, a *web.Archive, k *basket, it *snapshot.Item, g *goal) (*record, error) {
-	rec := &record{Version: 1, ID: r.PostFormValue("id"), Repo: a.Place().Name, Location: a.Place().Location, Snapshot: it.ID.String(), Taken: it.Start, Source: advice.SourceName(it.Source),
+	rec := &record{Version: 1, ID: r.PostFormValue("id"), Repo: a.Place().Name, Location: locationOf(a.Place()), Snapshot: it.ID.String(), Taken: it.Start, Source: advice.SourceName(it.Source),
 		To: g.To, Target: []byte(g.Target), Overwrite: g.Overwrite, Tier: r.PostFormValue("tier"), Route: r.PostFormValue("route"), MaxCost: r.PostFormValue("limit"), Currency: r.PostFormValue("currency"),
 		Thaws: r.PostFormValue("cold") != "" && g.To != toFolder, Created: z.now(), State: stateReady}
 	rec.Files, _ = strconv.ParseInt(r.PostFormValue("files"), 10, 64) // 0: nobody knows
@@ -380,7 +380,7 @@ func (z *wizard) mine(r *http.Request, a *web.Archive) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rec.Repo != a.Place().Name || rec.Location != a.Place().Location {
+	if !rec.isOf(a.Place()) {
 		return nil, errNoRecord
 	}
 	return rec, nil

@@ -255,7 +255,7 @@ func (b *book) of(p *web.Place) []*record {
 			b.tell("%v", err)
 			continue
 		}
-		if r.Repo == p.Name && r.Location == p.Location {
+		if r.isOf(p) {
 			out = append(out, r)
 		}
 	}
@@ -299,6 +299,19 @@ func listFile(k *basket, o snapshot.Origin) []byte {
 	}
 	return b.Bytes()
 }
+
+// locationOf is where a repository lies, whatever folder firn was started in.
+func locationOf(p *web.Place) string {
+	if own := folderOf(p); own != "" {
+		if abs, err := filepath.Abs(own); err == nil {
+			return abs
+		}
+	}
+	return p.Location
+}
+
+// isOf reports whether a record is about a repository.
+func (r *record) isOf(p *web.Place) bool { return r.Repo == p.Name && r.Location == locationOf(p) }
 
 // What is what is restored, for people.
 func (r *record) What() string {

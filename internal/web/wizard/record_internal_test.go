@@ -25,7 +25,7 @@ func good(id string) *record {
 // TestRecords: what was written is read, also names that are no text; what makes no sense is left out, and told.
 func TestRecords(t *testing.T) {
 	told := 0
-	b := &book{dir: filepath.Join(t.TempDir(), "ui", "restores"), log: func(string, ...any) { told++ }}
+	b := &book{dir: filepath.Join(t.TempDir(), "restores"), log: func(string, ...any) { told++ }}
 	place := &web.Place{Name: "nas", Location: "/repo"}
 	if got := b.of(place); len(got) != 0 || told != 0 {
 		t.Errorf("%d records, %d told", len(got), told)

@@ -5,7 +5,7 @@
 //	basket (of a session, about one snapshot) → plan (packs, bytes, requests, tiers, routes, room at the target) → the price is confirmed → a child of firn restores → result
 //
 // A basket lives in this process, for the browser session that has filled it; how many there are and how much is in them is bounded. The plan is made in this process by what the command plans with. What is confirmed becomes a
-// record: a small file in StateDir/ui/restores, with the list of paths beside it, both readable by this user alone. From then on only the record counts: its command line names snapshot, list, target and tier, and carries the
+// record: a small file in StateDir/restores, with the list of paths beside it, both readable by this user alone. From then on only the record counts: its command line names snapshot, list, target and tier, and carries the
 // amount that was confirmed as --max-cost, so that nothing is spent that nobody has seen. Started again, the same line goes on where it stopped and pays for nothing twice; so it does after the pages were killed.
 //
 // # Into the browser
@@ -89,7 +89,7 @@ func Add(s *web.Site) {
 func newBook(s *web.Site) *book {
 	b := &book{log: s.Options().Log}
 	if dir := s.Options().StateDir; dir != "" {
-		b.dir = filepath.Join(dir, "ui", "restores")
+		b.dir = filepath.Join(dir, "restores")
 		return b
 	}
 	dir, err := os.MkdirTemp("", "firn-ui-")

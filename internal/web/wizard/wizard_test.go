@@ -57,14 +57,14 @@ func TestFolder(t *testing.T) {
 	p = w.Get("/r/nas/restore")
 	w.wants(p, 200, "The basket is empty", "Restores that have ended", address, "out put")
 	for _, f := range []string{".json", ".list"} {
-		info, err := os.Stat(filepath.Join(w.Site.Options().StateDir, "ui", "restores", filepath.Base(address)+f))
+		info, err := os.Stat(filepath.Join(w.Site.Options().StateDir, "restores", filepath.Base(address)+f))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)
 		}
 	}
 	w.wants(w.press(w.Get(address), "/forget", "Forget"), 200, "The basket is empty")
 	w.wants(w.Get(address), 404, "there is no such restore")
-	if all, err := os.ReadDir(filepath.Join(w.Site.Options().StateDir, "ui", "restores")); err != nil || len(all) > 0 {
+	if all, err := os.ReadDir(filepath.Join(w.Site.Options().StateDir, "restores")); err != nil || len(all) > 0 {
 		t.Errorf("%v, %v", all, err)
 	}
 	if got := tree(t, target); len(got) != len(want) {
