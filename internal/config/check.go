@@ -39,6 +39,9 @@ func (b *builder) check() {
 			b.hint(b.root.child("serve").child("listen"), "such as 127.0.0.1:9137", "%q: want host:port, or off", clip(l))
 		}
 	}
+	if b.cfg.Serve.UI && b.cfg.Serve.Listen == "off" {
+		b.hint(b.root.child("serve").child("ui"), "leave listen out, or give it host:port", "pages are asked for, and listen is off")
+	}
 	for _, c := range b.cfg.Notify {
 		if c.Server != "" {
 			if !isHostPort(c.Server) {
