@@ -244,7 +244,7 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, res.StatusCode, o.want)
 		}
 		if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || res.Header.Get("X-Content-Type-Options") != "nosniff" ||
-			res.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" || res.Header.Get("Referrer-Policy") != "no-referrer" || res.Header.Get("Cache-Control") != "no-store" {
+			res.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" || res.Header.Get("Referrer-Policy") != "same-origin" || res.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: headers %v", name, res.Header)
 		}
 	}
