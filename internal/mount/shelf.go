@@ -42,8 +42,6 @@ type place struct {
 	byName map[string]*place
 }
 
-func (p *place) isFolder() bool { return p.target == "" && p.slot == 0 }
-
 // shelf is the tree above the snapshots. It does not change: another one takes its place.
 type shelf struct {
 	root *place
