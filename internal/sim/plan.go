@@ -12,7 +12,7 @@ var kinds = []struct {
 	weight int
 }{
 	{"work", 26}, {"backup", 26}, {"wait", 14}, {"prune", 10}, {"restore", 6}, {"check", 3}, {"jump", 2}, {"forget-state", 2},
-	{"damage", 3}, {"repair", 3}, {"lose", 1}, {"drill", 3}, {"keys", 2}, {"copy", 3}, {"thief", 1}, {"provider", 3},
+	{"damage", 3}, {"repair", 3}, {"lose", 1}, {"drill", 3}, {"keys", 2}, {"copy", 3}, {"thief", 1}, {"provider", 3}, {"sync", 4},
 }
 
 // Plan makes the steps of a seed.
@@ -75,6 +75,9 @@ var disturbable = map[string]bool{"backup": true, "prune": true, "restore": true
 // newStep makes a step of a kind. depth is how deep it is inside of another.
 func newStep(rng *rand.Rand, do string, depth int) Step {
 	s := Step{Do: do, Host: rng.IntN(3), Seed: rng.Uint64()}
+	if do == "sync" {
+		return newSync(rng, s)
+	}
 	if !disturbable[do] {
 		return s
 	}
@@ -107,6 +110,17 @@ func newStep(rng *rand.Rand, do string, depth int) Step {
 			inner := []string{"prune", "prune", "wait", "wait", "backup", "work"}[rng.IntN(6)]
 			s.Beside = append(s.Beside, newStep(rng, inner, depth+1))
 		}
+	}
+	return s
+}
+
+// newSync makes a sync, whose bucket fails by rules of its own (package buckettest).
+func newSync(rng *rand.Rand, s Step) Step {
+	switch rng.IntN(3) {
+	case 0:
+		s.Kill = 1 + rng.IntN(25)
+	case 1:
+		s.Faults = fmt.Sprintf("%s * %s nth=%d", []string{"any", "put", "list", "delete", "head"}[rng.IntN(5)], []string{"broken", "lost", "denied"}[rng.IntN(3)], 1+rng.IntN(6))
 	}
 	return s
 }

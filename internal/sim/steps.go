@@ -61,6 +61,8 @@ func (w *world) step(s Step) error {
 		err = w.drill(s, rng)
 	case "keys":
 		err = w.keys(s, h, rng)
+	case "sync":
+		err = w.sync(s, rng)
 	case "thief":
 		err = w.thief(s, h, rng)
 	case "provider":

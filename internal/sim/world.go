@@ -132,6 +132,7 @@ type world struct {
 	hosts  []*host
 	desk   *host // where the owner restores, checks and repairs: no host of the repository
 	region *price.Region
+	mirror *mirror // for sync; nil: there is none yet
 
 	phraseKey *keys.KeyID   // of the passphrase that was added last
 	copied    []snapshot.ID // that were read in the copy
