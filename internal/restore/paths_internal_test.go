@@ -9,7 +9,7 @@ import (
 )
 
 func TestPathsLimits(t *testing.T) {
-	p := &Paths{text: make([]byte, MaxListedBytes-1)} // nothing touches it, so it takes no memory
+	p := &Paths{text: make([]byte, MaxListedBytes-1, MaxListedBytes)} // nothing touches it, so it takes no memory
 	if err := p.Add([]byte("x")); err != nil {
 		t.Error(err)
 	}
