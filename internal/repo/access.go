@@ -126,11 +126,21 @@ func (r *Repository) RemoveKey(ctx context.Context, id keys.KeyID) error {
 	if err != nil {
 		return err
 	}
-	if len(all) < 2 {
-		return ErrLastKey
+	opens := map[string]bool{} // what is left of a removal that was cut off is a description, and opens nothing
+	err = r.st.List(ctx, keysPrefix, "", func(i store.Info) error {
+		if base, ok := strings.CutSuffix(i.Name, keySuffix); ok {
+			opens[base] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if !slices.ContainsFunc(all, func(k KeyInfo) bool { return k.Key == id }) {
 		return fmt.Errorf("key %v: %w", id, store.ErrNotExist)
+	}
+	if opens[keysPrefix+id.String()] && !slices.ContainsFunc(all, func(k KeyInfo) bool { return k.Key != id && opens[keysPrefix+k.Key.String()] }) {
+		return ErrLastKey
 	}
 	name := keysPrefix + id.String()
 	purger, err := store.NewPurger(ctx, r.st)

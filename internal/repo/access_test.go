@@ -99,6 +99,30 @@ func TestInitInterrupted(t *testing.T) {
 	}
 }
 
+// TestRemovalCutOff: what a removal that was cut off leaves of a key opens nothing, and is no reason to let the last one go.
+func TestRemovalCutOff(t *testing.T) {
+	w := newWorld(t, repo.InitOptions{})
+	r := w.open(repo.Access{Secrets: w.access.Secrets})
+	all, err := r.Keys(ctx)
+	w.must(err)
+	id, err := age.GenerateX25519Identity()
+	w.must(err)
+	to, err := keys.ParseRecipient(id.Recipient().String(), nil)
+	w.must(err)
+	meta, err := r.AddKey(ctx, "second", to)
+	w.must(err)
+	w.must(w.mem.Delete(ctx, "keys/"+meta.Key.String()+".age")) // its description is still there
+	if err := r.RemoveKey(ctx, all[0].Key); !errors.Is(err, repo.ErrLastKey) {
+		t.Errorf("the last key that opens: %v", err)
+	}
+	w.must(r.RemoveKey(ctx, meta.Key)) // the rest of it
+	if all, err = r.Keys(ctx); err != nil || len(all) != 1 {
+		t.Errorf("%d keys, %v", len(all), err)
+	}
+	_, err = unlock(t, w, phrase)
+	w.must(err)
+}
+
 func TestKeysComeAndGo(t *testing.T) {
 	w := newWorld(t, repo.InitOptions{})
 	r := w.open(repo.Access{Secrets: w.access.Secrets})
