@@ -100,7 +100,7 @@ type Thaw struct {
 	ETA     time.Time `json:"eta,omitzero"` // of the last byte; zero: unknown
 }
 
-// Outcome is how a task stands in a word: running, stopping, done, partly (some files failed), stopped, failed.
+// Outcome is how a task stands in a word: running, stopping, done, partly (some files failed), stopped, skipped (a job that was not begun), failed.
 func (t *Task) Outcome() string {
 	switch {
 	case t.Ended.IsZero() && t.Stopping:
@@ -108,13 +108,34 @@ func (t *Task) Outcome() string {
 	case t.Ended.IsZero():
 		return "running"
 	case t.Code == 0:
-		return "done"
+		return t.ofJobs()
 	case t.Stopping:
 		return "stopped"
 	case t.Code == 3:
 		return "partly"
 	}
 	return "failed"
+}
+
+// ofJobs is the outcome of a run of jobs that has ended well: one that was stopped, or did not begin, is no failure of the run, and not done either.
+func (t *Task) ofJobs() string {
+	for _, raw := range slices.Backward(t.Results) {
+		var run struct {
+			Event string
+			Jobs  map[job.Outcome]int
+		}
+		if json.Unmarshal(raw, &run) != nil || run.Event != "run" {
+			continue
+		}
+		switch {
+		case run.Jobs[job.Partial] > 0:
+			return "stopped"
+		case len(run.Jobs) == 1 && run.Jobs[job.Skipped] > 0:
+			return "skipped"
+		}
+		break
+	}
+	return "done"
 }
 
 // Left guesses how long it still takes; 0: nobody knows.

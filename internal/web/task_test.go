@@ -467,3 +467,23 @@ func TestLocalAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestOutcomeOfJobs wants a run of jobs that was stopped, or did nothing, not told as done.
+func TestOutcomeOfJobs(t *testing.T) {
+	for result, want := range map[string]string{
+		`{"event":"run","jobs":{"done":1}}`:                         "done",
+		`{"event":"run","jobs":{"partial":1}}`:                      "stopped",
+		`{"event":"run","jobs":{"skipped":1}}`:                      "skipped",
+		`{"event":"run","jobs":{"skipped":1,"done":1}}`:             "done",
+		`{"event":"checked","jobs":{"partial":1}}`:                  "done",
+		`{"event":"run","jobs":["partial"]}`:                        "done",
+		`not JSON`:                                                  "done",
+		`{"event":"run","outcome":"done","missed":0,"not_due":0}`:   "done",
+		`{"event":"run","jobs":{"partial":1},"outcome":"whatever"}`: "stopped",
+	} {
+		k := Task{Ended: time.Unix(1, 0), Results: []json.RawMessage{json.RawMessage(`{"event":"job"}`), json.RawMessage(result)}}
+		if got := k.Outcome(); got != want {
+			t.Errorf("%s: %s, want %s", result, got, want)
+		}
+	}
+}
