@@ -373,18 +373,15 @@ func TestTrouble(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.write("hot", noise(1, 1<<20))
+	w.backup()
 	w.write("damaged", noise(2, 2<<20))
+	w.backup()
 	w.write("cold", noise(3, 2<<20))
-	s := w.backup()
+	s := w.backup() // each has packs of its own
 	f := w.fs(nil)
-	hot := w.holding(f, s, "hot")
-	for p := range w.holding(f, s, "damaged") {
-		w.st.bad[p] = !hot[p]
-	}
+	w.st.bad = w.holding(f, s, "damaged")
 	for p := range w.holding(f, s, "cold") {
-		if !hot[p] {
-			w.st.Reclass(p, "DEEP_ARCHIVE")
-		}
+		w.st.Reclass(p, "DEEP_ARCHIVE")
 	}
 	m := show(t, f)
 	if got, err := os.ReadFile(m.at(f, s, "hot")); err != nil || !bytes.Equal(got, noise(1, 1<<20)) {
