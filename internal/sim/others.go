@@ -112,6 +112,7 @@ func (w *world) keys(s Step, h *host, rng *rand.Rand) error {
 			err = w.changePhrase(p, r)
 		}
 	}
+	w.cutOff = w.cutOff || err != nil // a key may be left without its description, or the other way around
 	if err != nil && !p.excused(err) && !errors.Is(err, errViolated) && len(w.sick) == 0 {
 		return violated("keys: %w", err)
 	}

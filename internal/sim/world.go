@@ -134,6 +134,7 @@ type world struct {
 	region *price.Region
 	mirror *mirror // for sync; nil: there is none yet
 
+	cutOff    bool          // a change of keys was
 	phraseKey *keys.KeyID   // of the passphrase that was added last
 	copied    []snapshot.ID // that were read in the copy
 
