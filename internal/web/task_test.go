@@ -347,20 +347,45 @@ func TestTaskStream(t *testing.T) {
 	}
 }
 
+// deadlines remembers until when an answer may be read for and written.
+type deadlines struct {
+	http.ResponseWriter
+	mu          sync.Mutex
+	read, write time.Time
+}
+
+func (d *deadlines) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d *deadlines) SetReadDeadline(end time.Time) error {
+	d.mu.Lock()
+	d.read = end
+	d.mu.Unlock()
+	return http.NewResponseController(d.ResponseWriter).SetReadDeadline(end)
+}
+
+func (d *deadlines) SetWriteDeadline(end time.Time) error {
+	d.mu.Lock()
+	d.write = end
+	d.mu.Unlock()
+	return http.NewResponseController(d.ResponseWriter).SetWriteDeadline(end)
+}
+
 // TestTaskEvents: a browser hears of every change until the end, and nothing hangs where it, or the site, goes.
 func TestTaskEvents(t *testing.T) {
 	tasks := stage(t, "hang")
 	var handlers sync.WaitGroup
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	streams := make(chan *deadlines, 4)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
 		defer handlers.Done()
 		r.SetPathValue("id", strings.TrimPrefix(r.URL.Path, "/"))
-		if err := tasks.events(w, r); err != nil {
+		d := &deadlines{ResponseWriter: w, read: began, write: began}
+		streams <- d
+		if err := tasks.events(d, r); err != nil {
 			http.Error(w, err.Error(), http.StatusNotFound)
 		}
 	}))
-	server.Config.WriteTimeout, server.Config.ReadTimeout = time.Second, time.Second // a stream outlasts them
-	server.Start()
 	defer server.Close()
 	k := begin(t, tasks, Spec{Title: "one"})
 	ctx, leave := context.WithCancel(t.Context())
@@ -376,7 +401,9 @@ func TestTaskEvents(t *testing.T) {
 		return res
 	}
 	gone := open(ctx, k.ID)
+	<-streams
 	stays := open(t.Context(), k.ID)
+	d := <-streams
 	if ct := stays.Header.Get("Content-Type"); ct != "text/event-stream" {
 		t.Error(ct)
 	}
@@ -401,7 +428,11 @@ func TestTaskEvents(t *testing.T) {
 	}
 	leave()
 	_ = gone.Body.Close()
-	time.Sleep(1100 * time.Millisecond)
+	d.mu.Lock()
+	if !d.read.IsZero() || d.write.Before(began.Add(eventLate)) { // a stream outlasts those of the server
+		t.Errorf("read for until %v, written until %v", d.read, d.write)
+	}
+	d.mu.Unlock()
 	tasks.Stop(k.ID)
 	if j := next("end"); j.Outcome != "stopped" || j.Title != "one" || j.Error != "interrupted" {
 		t.Errorf("%+v", j)
