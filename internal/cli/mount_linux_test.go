@@ -47,7 +47,7 @@ func (c *terminal) folder(name string) string {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for range 3000 {
+	for range 30_000 {
 		if so() {
 			return
 		}

@@ -81,7 +81,7 @@ func Do(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	var out []byte
 	var err error
-	for range 200 {
+	for range 6000 {
 		if out, err = exec.Command(name, args...).CombinedOutput(); err == nil {
 			return strings.TrimSpace(string(out))
 		}
@@ -113,7 +113,7 @@ func StartZFS(t *testing.T) (dir string) {
 		_ = daemon.Wait()
 		unmount(dir) // so that the folder can be removed
 	})
-	for range 1000 {
+	for range 30_000 {
 		if Try("zpool", "list") == nil {
 			return dir
 		}

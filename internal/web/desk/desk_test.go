@@ -80,7 +80,7 @@ func newWorld(t testing.TB, o webtest.Options) (*webtest.World, *jobs) {
 // wait asks for a page until it holds a text, which comes from work beside it.
 func wait(t testing.TB, w *webtest.World, path, text string) *webtest.Page {
 	t.Helper()
-	for range 3000 {
+	for range 30_000 {
 		if p := w.Get(path); p.Status == 200 && p.Has(text) {
 			return p
 		}
@@ -166,7 +166,7 @@ func TestGone(t *testing.T) {
 	if err := os.Rename(away, w.Repo); err != nil {
 		t.Fatal(err)
 	}
-	for range 3000 {
+	for range 30_000 {
 		w.Advance(time.Hour)
 		if p = w.Get("/"); !p.Has("cannot be reached") {
 			return
