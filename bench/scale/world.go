@@ -240,7 +240,7 @@ func (w *world) putIndexes(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return w.disk.Put(ctx, fmt.Sprintf("index/%v/%016x-%v", scope, 0x0006000000000000+first, sum), bytes.NewReader(object), int64(len(object)), store.PutOptions{})
+			return w.disk.Put(ctx, fmt.Sprintf("index/%v/%016x-%v", scope, 0x0006000000000000+int64(first), sum), bytes.NewReader(object), int64(len(object)), store.PutOptions{})
 		})
 	}
 	return g.Wait()
