@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command scale makes up repositories of very many files and measures what grows with them: the time, memory and requests of an unchanged backup, of listing a folder, of planning a restore and a prune; what this machine
 // remembers, and what the repository costs.
 //
