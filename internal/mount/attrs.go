@@ -33,9 +33,9 @@ const (
 var errUnknown = errors.New("not supported")
 
 // missing is what is said of an attribute that a file does not have: ls asks for the label and the ACL of each file until it hears that there are none at all, which is twice the work of all else. A snapshot
-// in which files have ACLs says so for each.
-func (v *volume) missing(name string) error {
-	if name == labelName || strings.HasPrefix(name, aclPrefix) && !v.links.acls() {
+// in which files have ACLs says so for each, and so does each where the kernel judges by them.
+func (f *FS) missing(v *volume, name string) error {
+	if name == labelName || strings.HasPrefix(name, aclPrefix) && !f.o.AllowOther && !v.links.acls() {
 		return errUnknown
 	}
 	return errNone
@@ -49,7 +49,7 @@ func (f *FS) xattr(n node, name string, stop stopper) (value []byte, err error) 
 	}
 	ours := strings.HasPrefix(name, attrPrefix)
 	if !ours && v.hidden.has(n.line()) {
-		return nil, v.missing(name)
+		return nil, f.missing(v, name)
 	}
 	l := look{v, stop}
 	found := false
@@ -65,7 +65,7 @@ func (f *FS) xattr(n node, name string, stop stopper) (value []byte, err error) 
 		return value, err
 	}
 	if !ours {
-		return nil, v.missing(name)
+		return nil, f.missing(v, name)
 	}
 	return f.ownXattr(l, n, name)
 }

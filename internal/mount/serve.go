@@ -53,7 +53,7 @@ func (f *FS) serve(ctx context.Context, dir string, up func()) error {
 
 func (f *FS) mountOptions() *fuse.MountOptions {
 	o := &fuse.MountOptions{
-		AllowOther: f.o.AllowOther, FsName: "firn", Name: "firn", Options: []string{"ro"}, EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
+		AllowOther: f.o.AllowOther, FsName: "firn", Name: "firn", Options: append([]string{"ro"}, inert...), EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
 		MaxBackground: 64, DirectMount: os.Geteuid() == 0, DirectMountFlags: directFlags, Logger: log.New(libraryLog{f}, "", 0),
 		PanicHandler: func(v any) fuse.Status {
 			f.told.warn("a request failed, which is a fault of this program: %v\n%s", v, debug.Stack())
@@ -62,6 +62,7 @@ func (f *FS) mountOptions() *fuse.MountOptions {
 	}
 	if f.o.AllowOther {
 		o.Options = append(o.Options, "default_permissions") // files are for whom their mode says
+		o.EnableAcl = true                                   // and their ACL: where there is one, the mode alone gives the group what others were given
 	}
 	return o
 }

@@ -20,6 +20,9 @@ const (
 	seekHole    = unix.SEEK_HOLE
 )
 
+// inert says that set-user-id bits and devices of a snapshot do nothing here.
+var inert = []string{"nosuid", "nodev"}
+
 // deviceNumber is a device as the kernel codes it for FUSE (new_encode_dev).
 func deviceNumber(major, minor uint32) uint32 { return minor&0xff | major<<8 | minor&^0xff<<12 }
 
