@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -38,7 +39,7 @@ func TestDoor(t *testing.T) {
 	b := open(t, p.origin)
 	b.refused("/", 401, "firn ui")
 	b.keep("no-session")
-	b.refused("/enter?token=stale", 403, "firn ui")
+	b.refused("/enter?token=stale", 410, "firn ui")
 	b.visit(p.link)
 	b.says("Sources")
 	if a := b.address(); strings.Contains(a, "token") {
@@ -46,7 +47,7 @@ func TestDoor(t *testing.T) {
 	}
 	b.look("first-visit")
 	other := open(t, p.origin)
-	other.refused(p.link, 403, "firn ui")
+	other.refused(p.link, 410, "firn ui")
 	other.keep("used-link")
 	// The session ends where it is ended.
 	b.allow("status 401", "status of 401")
@@ -112,12 +113,24 @@ func TestGone(t *testing.T) {
 	b.visit("/r/disk/snapshots")
 	b.says("letters")
 	b.clean()
-	if err := os.Rename(w.path("disk"), w.path("elsewhere")); err != nil {
-		t.Fatal(err)
+	move := func(from, to string) { // the folder stays, as that does in which a disk was mounted
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	elsewhere := w.mkdir("elsewhere")
+	move(w.path("disk"), elsewhere)
 	b.allow("status 5", "status of 5", "status 404", "status of 404")
-	b.visit("/r/disk/s/" + id + "/")
-	b.says(w.path("disk"))
+	b.visit("/r/disk/s/" + id + "/") // is remembered
+	b.usable()
+	b.visit("/r/disk/s/" + id + "/file?p=" + encode("letter-1.txt"))
+	b.until("document.querySelector('.notice.error')")
 	b.usable()
 	b.keep("repository-gone")
 	b.visit("/r/disk/snapshots")
@@ -128,11 +141,9 @@ func TestGone(t *testing.T) {
 	b.usable()
 	b.keep("overview-gone")
 	b.clean()
-	if err := os.Rename(w.path("elsewhere"), w.path("disk")); err != nil {
-		t.Fatal(err)
-	}
+	move(elsewhere, w.path("disk"))
 	b.allow()
-	b.visit("/r/disk/s/" + id + "/")
-	b.says("letter-1.txt")
+	b.visit("/r/disk/s/" + id + "/file?p=" + encode("letter-1.txt"))
+	b.says("letter 1")
 	b.clean()
 }

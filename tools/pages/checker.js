@@ -5,7 +5,7 @@
 	const where = (e) => {
 		const id = e.id ? '#' + e.id : '', cls = typeof e.className === 'string' && e.className ? '.' + e.className.trim().replace(/\s+/g, '.') : '';
 		const text = (e.textContent || '').trim().replace(/\s+/g, ' ').slice(0, 60);
-		return e.tagName.toLowerCase() + id + cls + (text ? ' "' + text + '"' : '') + (e.parentElement && !id ? ' in ' + e.parentElement.tagName.toLowerCase() + (e.parentElement.className ? '.' + e.parentElement.className : '') : '');
+		return e.tagName.toLowerCase() + id + cls + (text ? ' "' + text + '"' : '') + (e.parentElement && !id ? ' in ' + e.parentElement.tagName.toLowerCase() + (typeof e.parentElement.className === 'string' && e.parentElement.className ? '.' + e.parentElement.className : '') : '');
 	};
 	const say = (rule, e, what) => found.push({rule, what, where: e ? where(e) : ''});
 	const all = (selector) => [...document.querySelectorAll(selector)];
@@ -66,7 +66,13 @@
 
 	// Within something that scrolls or cuts by itself.
 	const clipped = (e) => {
-		for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) if (getComputedStyle(p).overflowX !== 'visible') return true;
+		let lifted = getComputedStyle(e).position === 'absolute';
+		for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) {
+			const s = getComputedStyle(p);
+			if (lifted && s.position === 'static') continue;
+			if (s.overflowX !== 'visible') return true;
+			lifted = s.position === 'absolute';
+		}
 		return false;
 	};
 
@@ -221,6 +227,17 @@
 		}
 		return over(c, paper());
 	};
+	// What lies under a word in a drawing: the last shape before it that its middle is in.
+	const shapeUnder = (e) => {
+		const b = e.getBoundingClientRect(), x = b.left + b.width / 2, y = b.top + b.height / 2;
+		let found = null;
+		for (const s of e.closest('svg').querySelectorAll('rect, circle, ellipse, path, polygon')) {
+			if (!(s.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
+			const r = s.getBoundingClientRect(), fill = getComputedStyle(s).fill;
+			if (fill !== 'none' && r.left <= x && x <= r.right && r.top <= y && y <= r.bottom) found = s;
+		}
+		return found;
+	};
 	const opacity = (e) => {
 		let o = 1;
 		for (let p = e; p; p = p.parentElement) o *= Number(getComputedStyle(p).opacity);
@@ -235,7 +252,11 @@
 			done.add(e);
 			const s = getComputedStyle(e), box = e.getBoundingClientRect();
 			if (box.width <= 1 || box.height <= 1 || s.clipPath !== 'none' && e.matches('.visually-hidden, .hidden, .sr')) continue;
-			const below = ground(e);
+			let below = ground(e);
+			if (below && e instanceof SVGElement && e.closest('svg')) {
+				const under = shapeUnder(e);
+				if (under) below = over(colour(getComputedStyle(under).fill).map((v, i) => i === 3 ? v * Number(getComputedStyle(under).fillOpacity) * opacity(under) : v), below);
+			}
 			if (!below) {
 				say('contrast', e, 'text over a picture');
 				continue;

@@ -45,6 +45,9 @@ func (b *tab) walk(most int) (way []stop, faults []string) {
 		if s.ID == 0 || len(way) > 0 && s.ID == way[0].ID {
 			return way, append(faults, b.unreached(can)...)
 		}
+		if len(way) > 0 && s.ID == way[len(way)-1].ID && strings.Contains(s.What, `type="date"`) {
+			continue // a date has several parts
+		}
 		if !s.Seen {
 			say("nothing shows that it has the focus", s.What)
 		}

@@ -37,6 +37,7 @@ func TestPages(t *testing.T) {
 			b.paint("light")
 			b.visit(page.address)
 			b.says(page.says)
+			b.until("!document.body.innerText.includes('being read')")
 			b.look(page.name)
 		}
 	}

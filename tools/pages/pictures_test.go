@@ -29,7 +29,10 @@ func TestPictures(t *testing.T) {
 	w.past()
 	p := w.ui()
 	b := p.tab(t)
-	documents := w.snapshots("nas", "documents")
+	b.visit("/")
+	b.until("!document.body.innerText.includes('being read')")
+	b.scripts(false) // they tell times by the clock of the browser
+	documents, films := w.snapshots("nas", "documents"), w.snapshots("glacier", "films")
 	for _, page := range []struct{ name, address, scheme string }{
 		{"overview", "/", "light"},
 		{"overview-dark", "/", "dark"},
@@ -41,6 +44,12 @@ func TestPictures(t *testing.T) {
 		b.visit(page.address)
 		b.forBook(page.name)
 	}
+	b.paint("light")
+	b.visit("/r/glacier/s/" + films[0] + "/")
+	b.follow("button", "Restore all")
+	b.fill("input[name=target]", "/srv/restored")
+	b.follow("button", "Show the plan")
+	b.forBook("plan")
 }
 
 // forBook writes what a window shows into the folder of the guide, with as few colours as do.

@@ -5,19 +5,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -178,11 +179,35 @@ func (w *world) firn(args ...string) string {
 // earlier runs a command as if it were so long ago.
 func (w *world) earlier(ago time.Duration, args ...string) string {
 	w.t.Helper()
+	began := time.Now()
 	out, err := w.try(ago, args...)
 	if err != nil {
 		w.t.Fatalf("firn %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+	if ago != w.shift {
+		w.age(began, w.shift-ago)
+	}
 	return out
+}
+
+// age dates what repositories in folders have had since a moment by the other clock, too.
+func (w *world) age(since time.Time, by time.Duration) {
+	w.t.Helper()
+	for _, repo := range []string{"nas", "usb"} {
+		err := filepath.WalkDir(w.path(repo), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil || info.ModTime().Before(since.Add(-time.Second)) || info.ModTime().After(since.Add(patience)) {
+				return err
+			}
+			return os.Chtimes(path, time.Time{}, info.ModTime().Add(by))
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 // program is firn, or the one with the other clock where that is needed.
@@ -264,16 +289,15 @@ func (w *world) uiBy(env []string, command ...string) *pages {
 	w.t.Helper()
 	cmd, lines := w.process(env, command[0], append(command[1:], "ui", "--no-open", "--json")...)
 	for lines.Scan() {
-		link := regexp.MustCompile(`http://[^"\s]+`).FindString(lines.Text())
-		if link == "" {
+		var said struct{ Event, Address, Link string }
+		if json.Unmarshal(lines.Bytes(), &said) != nil || said.Event != "ui" {
 			continue
 		}
 		go func() {
 			for lines.Scan() {
 			}
 		}()
-		link = strings.ReplaceAll(link, `\u0026`, "&")
-		return &pages{w: w, link: link, origin: regexp.MustCompile(`^http://[^/]+`).FindString(link), cmd: cmd}
+		return &pages{w: w, link: said.Link, origin: said.Address, cmd: cmd}
 	}
 	w.t.Fatal("firn ui says no link")
 	return nil
@@ -542,5 +566,6 @@ func house(t *testing.T) (*world, *pages) {
 	if once.p == nil {
 		t.Fatal("there is no world: an earlier test could not make it")
 	}
+	once.w.t = t
 	return once.w, once.p
 }
