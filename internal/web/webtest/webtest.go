@@ -203,6 +203,7 @@ func (w *World) Write(source, name, content string) {
 	path := filepath.Join(w.Dir(source), name)
 	w.must(os.MkdirAll(filepath.Dir(path), 0o755))
 	w.must(os.WriteFile(path, []byte(content), 0o644))
+	w.must(os.Chmod(path, 0o644)) // whatever the umask is
 }
 
 // Backup has change write what it likes into the folder of a source, which is backed up then. change may be nil. A minute passes.
