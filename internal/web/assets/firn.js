@@ -96,17 +96,28 @@
       planned = 0;
     }, Math.max(0, 1000 - (Date.now() - last)));
   };
+  // Browsers have six connections to one place for all tabs together: a tab that nobody looks at gives its own back.
   const follow = () => {
     const at = new Set();
-    each(document, "[data-events]", (e) => at.add(e.dataset.events));
-    for (const address of at) {
+    const streams = new Map();
+    const open = () => at.forEach((address) => {
+      if (streams.has(address)) return;
       const stream = new EventSource(address);
+      streams.set(address, stream);
       for (const name of ["message", "task", "change"]) stream.addEventListener(name, soon);
-      stream.addEventListener("end", () => { stream.close(); soon(); });
-      addEventListener("pagehide", () => stream.close());
-    }
-    if (at.size) addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
-    document.addEventListener("visibilitychange", () => { if (at.size && !document.hidden) soon(); });
+      stream.addEventListener("end", () => { stream.close(); at.delete(address); soon(); });
+    });
+    const close = () => { streams.forEach((stream) => stream.close()); streams.clear(); };
+    each(document, "[data-events]", (e) => at.add(e.dataset.events));
+    if (!at.size) return;
+    if (!document.hidden) open();
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return close();
+      open();
+      soon();
+    });
   };
 
   // A form is sent once.
