@@ -210,7 +210,7 @@ func (w *world) job(p *process, st *state.State, key, purpose string, needs []th
 	if offers := thaw.Offers(w.region, survey, link, thaw.OfferOptions{}); len(offers) > 0 {
 		offer := offers[rng.IntN(len(offers))]
 		h.Tier, h.Days, h.Route, h.Accepted = offer.Tier, max(offer.Days, 1), offer.Route, offer.Total
-		most := 10 * offer.Total
+		most := 10*offer.Total + 1e-4
 		h.MaxCost, p.fresh = &most, len(needs) > 0
 	}
 	job, err = thaw.Create(st, h, needs, w.clock.Now())
@@ -254,6 +254,11 @@ func (w *world) check(s Step, rng *rand.Rand) error {
 
 // notices expects the damage of every pack that a snapshot needs, and of its recovery volume, among what was found. What was lost for good a later backup may have healed.
 func (w *world) notices(findings []check.Finding) error {
+	for name := range w.sick {
+		if strings.HasPrefix(name, "index/") { // it says what volumes are: without it nobody knows
+			return nil
+		}
+	}
 	for name := range w.sick {
 		if w.neededPack(name) && !w.lost[name] && !slices.ContainsFunc(findings, func(f check.Finding) bool { return f.Object == name }) {
 			return violated("a check that reads everything does not notice the damage of %s", name)
