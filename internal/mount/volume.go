@@ -214,6 +214,9 @@ func (v look) describe(e *manifest.Entry, line int64) (file, error) {
 			if len(first.Hardlink) > 0 {
 				return fmt.Errorf("%q is a link to %q, which is one itself", e.Path, e.Hardlink)
 			}
+			if first.Type != e.Type { // a folder, say, and perhaps the one that it lies in
+				return fmt.Errorf("%q is a link to %q, which is of another kind", e.Path, e.Hardlink)
+			}
 			out, err = v.describe(first, at)
 			out.target = nil
 			return err
