@@ -31,7 +31,7 @@ func playTime(t *testing.T) time.Duration {
 	if testing.Short() {
 		return 5 * time.Second
 	}
-	return 40 * time.Second
+	return 30 * time.Second
 }
 
 // TestWorlds plays one world after another. FIRN_SIM_SEED plays one seed; FIRN_SIM_TIME (such as 10m) says for how long, with seeds that were not there before.
