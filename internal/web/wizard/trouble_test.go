@@ -97,7 +97,7 @@ func TestLeft(t *testing.T) {
 	w.wants(w.Post(p.URL.Path+"/forget", nil), 409, "stop it first")
 	leave()
 	_ = res.Body.Close()
-	w.wants(w.ended(p), 200, badge("stopped"), "Download")
+	w.wants(w.until(p.URL.Path, badge("stopped"), badge("failed"), badge("done")), 200, badge("stopped"), "Download") // ready: the child has ended, and how it did is not written yet
 }
 
 // TestPruned: a snapshot that went between plan and going, or between stopping and going on, is told as such.
