@@ -53,6 +53,7 @@ func (w *world) write(name, content string) {
 	path := filepath.Join(w.src, name)
 	w.must(os.MkdirAll(filepath.Dir(path), 0o755))
 	w.must(os.WriteFile(path, []byte(content), 0o644))
+	w.must(os.Chmod(path, 0o644)) // whatever the umask is
 }
 
 func (w *world) open() (*repo.Repository, *repo.ScopeState) {
