@@ -1,7 +1,9 @@
 package pages
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -49,6 +51,45 @@ func TestFigures(t *testing.T) {
 		t.Logf("%-25s first byte after %v, the first time %v; %d KiB", page.what, took[len(took)/2].Round(100*time.Microsecond), cold.Round(100*time.Microsecond), bytes>>10)
 	}
 	t.Logf("firn ui: %d MiB at the beginning, %d MiB after all of that", started>>20, p.resident(t)>>20)
+	p.end()
+	p = w.serve()
+	p.enter()
+	p.get("/")
+	idle := p.resident(t)
+	p.get(box)
+	t.Logf("firn serve with pages: %d MiB with the overview open, %d MiB after the folder", idle>>20, p.resident(t)>>20)
+}
+
+// serve starts the daemon with pages.
+func (w *world) serve() *pages {
+	w.t.Helper()
+	config, err := os.ReadFile(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	free.Close()
+	w.write("firn.toml", string(config)+fmt.Sprintf("[serve]\nlisten = %q\nui = true\n", free.Addr()))
+	cmd, lines := w.process(nil, w.bin+"/firn", "serve", "-q")
+	go func() {
+		for lines.Scan() {
+		}
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+		out, err := w.try(w.shift, "ui", "--link", "--json")
+		var said struct{ Address, Link string }
+		at := strings.Index(out, "{")
+		if err == nil && at >= 0 && json.NewDecoder(strings.NewReader(out[at:])).Decode(&said) == nil && said.Link != "" {
+			return &pages{w: w, link: said.Link, origin: said.Address, cmd: cmd}
+		}
+	}
+	w.t.Fatal("firn serve has no pages")
+	return nil
 }
 
 // resident is how many bytes of memory the process of the pages takes.

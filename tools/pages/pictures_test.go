@@ -52,11 +52,11 @@ func TestPictures(t *testing.T) {
 	b.forBook("plan")
 }
 
-// forBook writes what a window shows into the folder of the guide, with as few colours as do.
+// forBook writes the upper part of the page into the folder of the guide, with as few colours as do.
 func (b *tab) forBook(name string) {
 	b.t.Helper()
 	const most = 150 << 10
-	full, err := png.Decode(bytes.NewReader(b.shot(b.size.height)))
+	full, err := png.Decode(bytes.NewReader(b.shot(1080)))
 	b.must(err)
 	var out bytes.Buffer
 	b.must((&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, fewColours(full)))

@@ -179,6 +179,9 @@ func (w *world) firn(args ...string) string {
 // earlier runs a command as if it were so long ago.
 func (w *world) earlier(ago time.Duration, args ...string) string {
 	w.t.Helper()
+	if w.shift != 0 {
+		w.agree(ago)
+	}
 	began := time.Now()
 	out, err := w.try(ago, args...)
 	if err != nil {
@@ -188,6 +191,32 @@ func (w *world) earlier(ago time.Duration, args ...string) string {
 		w.age(began, w.shift-ago)
 	}
 	return out
+}
+
+// agree dates what was written to the sources by the other clock.
+func (w *world) agree(ago time.Duration) {
+	w.t.Helper()
+	now := time.Now()
+	var paths []string
+	err := filepath.WalkDir(w.path("data"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.ModTime().After(now.Add(-time.Hour)) {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	for _, path := range paths {
+		if err == nil {
+			then := now.Add(w.shift - ago - 5*time.Hour).Truncate(time.Minute)
+			err = os.Chtimes(path, then, then)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.t.Fatal(err)
+	}
 }
 
 // age dates what repositories in folders have had since a moment by the other clock, too.
@@ -351,6 +380,15 @@ func (w *world) snapshots(repo, source string) (ids []string) {
 	return ids
 }
 
+// end ends them, and waits for that.
+func (p *pages) end() {
+	p.w.t.Helper()
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	if err := p.cmd.Wait(); err != nil {
+		p.w.t.Errorf("the pages: %v", err)
+	}
+}
+
 // get asks for a page without a browser, with the session of the pages.
 func (p *pages) get(address string) (int, []byte, time.Duration) {
 	p.w.t.Helper()
@@ -478,14 +516,17 @@ price_region = "aws/us-east-1"
 drill = { schedule = "yearly 01-15 01:00", files = 5, max_cost = "1.00" }
 
 [sources.documents]
+source = "documents"
 path = "DIR/data/documents"
 schedule = "daily 02:30"
 
 [sources.photos]
+source = "photos"
 path = "DIR/data/photos"
 schedule = "daily 03:00"
 
 [sources.mail]
+source = "mail"
 path = "DIR/data/mail"
 schedule = "daily 03:30"
 
@@ -496,6 +537,7 @@ cycle = "hanoi discs=5"
 keep = "all"
 
 [sources.films]
+source = "films"
 path = "DIR/data/films"
 repository = "glacier"
 class = "DEEP_ARCHIVE"
