@@ -153,6 +153,8 @@ func (p *uiPlace) flags(location string) (all []string) {
 	if s.cacheMax != defaultCacheMax {
 		put("cache-max", strconv.FormatInt(int64(s.cacheMax), 10))
 	}
+	put("prices", p.prices.file)
+	put("price-region", p.prices.region) // else a child would not keep to an amount that was agreed to by these prices
 	if p.typed == nil {
 		put("passphrase-file", o.passphraseFile)
 		put("passphrase-command", o.passphraseCommand)
