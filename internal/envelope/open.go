@@ -46,8 +46,16 @@ type Reader struct {
 	frames int
 	padded bool
 	proof  sign.Proof
+	long   func() // see BeforeLong
 	err    error
 }
+
+// longBody is how much of a body is read before it counts as long.
+const longBody = 4 << 20
+
+// BeforeLong has fn called once, before room is made for a frame that is longer than what this package writes, or for more of a body than 4 MiB. A few KiB can
+// decode to the longest body of their kind: who opens many objects at once lets those wait for one another here.
+func (r *Reader) BeforeLong(fn func()) { r.long = fn }
 
 // NewReader begins to open an object. It needs about twice the longest frame of memory: 2 MiB for what this package wrote, 32 MiB at most. Errors as Open.
 func NewReader(kind sign.Kind, r io.Reader, ids []age.Identity, c Check) (*Reader, error) {
@@ -110,6 +118,10 @@ func (r *Reader) next() error {
 	}
 	if r.length += size; r.length > r.limit {
 		return fmt.Errorf("%w: over %d bytes", ErrLimit, r.limit)
+	}
+	if r.long != nil && (size > FrameSize || r.length > longBody) {
+		r.long()
+		r.long = nil
 	}
 	if r.out, err = r.dec.Append(r.out[:0], r.frame, int(size)); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -30,6 +31,7 @@ type scopeKit struct {
 	indexRecipient age.Recipient
 	authors        map[sign.Author]ed25519.PublicKey // certified by the root key; guarded by r.mu
 	revoked        map[sign.Author]time.Time         // when the store got the revocation; guarded by r.mu
+	long           sync.Mutex                        // held while a long body is read; nothing else is locked under it but r.mu
 }
 
 // scope returns the kit of a scope, or ErrNoScope where no key at hand opens it.
@@ -97,13 +99,22 @@ func (k *scopeKit) check() envelope.Check {
 	}}
 }
 
-// open checks and opens an envelope.
+// open checks and opens an envelope; long ones one after another.
 func (k *scopeKit) open(kind sign.Kind, name string, object []byte) (body []byte, author sign.Author, err error) {
-	body, author, err = envelope.Open(kind, object, k.ids, k.check())
+	r, err := envelope.NewReader(kind, bytes.NewReader(object), k.ids, k.check())
 	if err != nil {
 		return nil, author, &ObjectError{name, err}
 	}
-	return body, author, nil
+	unlock := func() {}
+	r.BeforeLong(func() {
+		k.long.Lock()
+		unlock = k.long.Unlock
+	})
+	defer func() { unlock() }()
+	if body, err = io.ReadAll(r); err != nil {
+		return nil, author, &ObjectError{name, err}
+	}
+	return body, r.Author(), nil
 }
 
 // objectLimit is how long an envelope of a kind can be, in bytes: no more is read, whoever has put what in the place of one.
