@@ -241,6 +241,9 @@ func openBrowser(link string) func() {
 		name = "open"
 	}
 	cmd := exec.Command(name, args...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { // what is meant for firn and its store, passphrases and keys among it
+		return strings.HasPrefix(v, "FIRN_") || strings.HasPrefix(v, "AWS_")
+	})
 	if cmd.Start() != nil {
 		remove()
 		return func() {}
