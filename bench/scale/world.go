@@ -31,6 +31,7 @@ import (
 	"firn/internal/state"
 	"firn/internal/store"
 	"firn/internal/store/local"
+	"firn/internal/wire"
 )
 
 // What is made up. Every third file has two chunks, as files of about 1 MB do.
@@ -39,7 +40,7 @@ const (
 	perFolder = 100
 	packSize  = 256 << 20
 	perPack   = 340     // chunks, of 790 KB on average
-	perIndex  = 500_000 // chunks of an index object, about
+	perIndex  = 174_080 // chunks of an index object: of 512 packs, as eight backups of 64 leave
 	coldClass = "DEEP_ARCHIVE"
 )
 
@@ -104,7 +105,8 @@ func (w *world) open(ctx context.Context, anew bool) error {
 	} else if w.access.Host, err = w.state.HostKey(); err != nil {
 		return err
 	}
-	w.repo, err = repo.Open(ctx, w.disk, w.access, repo.Options{IndexDir: w.state.ChunkTableDir(), Spool: w.state.Spool()})
+	near := wire.Cached(w.disk, w.state.StoreCacheDir(), 1<<30) // as for a bucket
+	w.repo, err = repo.Open(ctx, near, w.access, repo.Options{IndexDir: w.state.ChunkTableDir(), Spool: w.state.Spool()})
 	return err
 }
 

@@ -200,12 +200,12 @@ func TestPlan(t *testing.T) {
 			list = append(list, Object{Name: name(len(list)), Level: level, Author: [16]byte{author}, Chunks: chunks})
 		}
 	}
-	add(7, 0, 1, 10)             // too few
-	add(20, 0, 2, 10)            // one group
-	add(9, 1, 2, MaxChunks/8)    // one group of eight
-	add(30, 2, 2, MaxChunks/8+1) // full
-	add(7, 1, 3, 10)             // too few of this level
-	add(1, 2, 3, 10)             //
+	add(7, 0, 1, 10)              // too few
+	add(20, 0, 2, 10)             // one group
+	add(9, 1, 2, MergedMost/8)    // one group of eight
+	add(30, 2, 2, MergedMost/8+1) // full
+	add(7, 1, 3, 10)              // too few of this level
+	add(1, 2, 3, 10)              //
 	rand.New(rand.NewPCG(1, 1)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	groups := Plan(list)
 	if len(groups) != 2 || len(groups[0]) != 20 || len(groups[1]) != 8 {

@@ -16,8 +16,12 @@ type Object struct {
 	Replaces []string
 }
 
-// MergeCount is how many objects of one level and author make one of the next (FORMAT §8).
-const MergeCount = 8
+// MergeCount is how many objects of one level and author make one of the next (FORMAT §8), and MergedMost how many chunks that one has at most: less than the format allows, since whoever merges
+// holds it in memory, about 150 bytes a chunk.
+const (
+	MergeCount = 8
+	MergedMost = 1 << 18
+)
 
 // Live leaves out the objects that others of the list replace: their packs are all there, and a writer that was killed has not
 // deleted them. An object replaces only what the same author wrote under an earlier name. The result is in order of names.
@@ -40,7 +44,7 @@ func Live(objects []Object) []Object {
 }
 
 // Plan chooses which index objects to merge: each group, of one author and level and in order of names, makes one object of the
-// next level with at most MaxChunks chunks. Objects with more than an eighth of that stay as they are. After the
+// next level with at most MergedMost chunks. Objects with more than an eighth of that stay as they are. After the
 // groups have been merged, Plan may find more on the next level.
 func Plan(objects []Object) [][]Object {
 	type class struct {
@@ -49,7 +53,7 @@ func Plan(objects []Object) [][]Object {
 	}
 	classes := make(map[class][]Object)
 	for _, o := range Live(objects) {
-		if o.Chunks <= MaxChunks/MergeCount && o.Level < MaxLevel {
+		if o.Chunks <= MergedMost/MergeCount && o.Level < MaxLevel {
 			c := class{o.Author, o.Level}
 			classes[c] = append(classes[c], o)
 		}
@@ -58,7 +62,7 @@ func Plan(objects []Object) [][]Object {
 	for _, c := range classes {
 		for len(c) >= MergeCount {
 			n, sum := 0, 0
-			for n < len(c) && sum+c[n].Chunks <= MaxChunks {
+			for n < len(c) && sum+c[n].Chunks <= MergedMost {
 				sum += c[n].Chunks
 				n++
 			}

@@ -24,6 +24,7 @@ const (
 	spillChunks  = 50_000
 	spillObjects = 16
 	maxTables    = 6
+	heldChunks   = 500_000 // that are held in memory while much is read, about 40 MB
 )
 
 const tablesName = "tables.json"
@@ -38,6 +39,8 @@ type localTables struct {
 	state tablesFile
 	files []*os.File
 	fresh []index.Object // read from the store and in no table yet
+
+	refused bool // the disk takes no more
 }
 
 type tablesFile struct {
@@ -107,8 +110,28 @@ func (s *ScopeState) readIndexes(ctx context.Context, tried map[string]bool) (va
 			return false, err
 		}
 		tried[o.Name] = true
+		s.makeRoom()
 	}
 	return vanished, nil
+}
+
+// makeRoom writes what was read so far into a table of its own where there is much of it, so that a repository of any size is read in little memory. Tables are merged in the end, once.
+func (s *ScopeState) makeRoom() {
+	t := s.tabs
+	if t.dir == "" || t.refused || s.set.Pending() < s.kit.r.heldChunks() {
+		return
+	}
+	if err := s.spillTable(); err != nil {
+		t.refused = true
+		s.kit.r.decide("local chunk table could not be written: %v", err)
+	}
+}
+
+func (r *Repository) heldChunks() int {
+	if r.o.held > 0 {
+		return r.o.held
+	}
+	return heldChunks
 }
 
 // Rebuild reads the index from the store again, without the local tables, after one of them turned out to be damaged. No Writer and no Reader may be at work.
@@ -261,7 +284,7 @@ func (t *localTables) close() {
 // nothing else, so failures are only told.
 func (s *ScopeState) saveTables() error {
 	t := s.tabs
-	if t.dir == "" || s.set.Pending() < spillChunks && len(t.fresh) < spillObjects {
+	if t.dir == "" || s.set.Pending() < spillChunks && len(t.fresh) < spillObjects && len(t.state.Tables) <= maxTables {
 		return nil
 	}
 	if err := s.spill(); err != nil {
@@ -271,7 +294,24 @@ func (s *ScopeState) saveTables() error {
 	return nil
 }
 
+// spill writes what is in no table into one, and merges tables where there are many.
 func (s *ScopeState) spill() error {
+	if len(s.tabs.fresh) > 0 || s.set.Pending() > 0 {
+		if err := s.spillTable(); err != nil {
+			return err
+		}
+	}
+	if len(s.tabs.state.Tables) > maxTables {
+		if err := s.mergeTables(); err != nil {
+			return err
+		}
+		return s.tabs.save()
+	}
+	return nil
+}
+
+// spillTable writes what is in no table into one.
+func (s *ScopeState) spillTable() error {
 	t := s.tabs
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return err
@@ -302,11 +342,6 @@ func (s *ScopeState) spill() error {
 	t.state.Tables = append(t.state.Tables, filepath.Base(f.Name()))
 	t.state.Objects = append(t.state.Objects, t.fresh...)
 	t.fresh = nil
-	if len(t.state.Tables) > maxTables {
-		if err := s.mergeTables(); err != nil {
-			return err
-		}
-	}
 	return t.save()
 }
 

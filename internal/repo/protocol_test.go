@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -326,6 +328,44 @@ func TestTablesOfTwoProcesses(t *testing.T) {
 	for i, item := range items {
 		if got, err := read(r, s, item); err != nil || len(got) != 1 || got[0] != fmt.Sprint("text ", i) {
 			t.Fatalf("snapshot %d: %q, %v", i, got, err)
+		}
+	}
+}
+
+// TestIndexInPieces reads an index of many objects into tables as it comes, for a machine that has none; a disk that refuses tables takes nothing away.
+func TestIndexInPieces(t *testing.T) {
+	w := newWorld(t, repo.InitOptions{})
+	open := func(o repo.Options) (*repo.Repository, *repo.ScopeState) {
+		o.Now = w.clock.now
+		r, err := repo.Open(ctx, w.st, w.access, o)
+		w.must(err)
+		return r, w.load(r)
+	}
+	r, s := open(repo.Options{})
+	var items []snapshot.Item
+	for i := range 40 {
+		b := w.begin(r, s, repo.WriterOptions{})
+		item, err := b.out.Publish(ctx, b.snapshot(true, fmt.Sprint("text ", i)))
+		w.must(err)
+		w.must(b.out.Confirm(ctx, item))
+		b.out.Abort()
+		items = append(items, item)
+	}
+	full := filepath.Join(t.TempDir(), "file")
+	w.must(os.WriteFile(full, nil, 0o600))
+	for _, held := range []int{1, 3, 7, 1000} {
+		for _, dir := range []string{t.TempDir(), filepath.Join(full, "below a file"), ""} {
+			for range 3 { // the second finds the tables of the first
+				r, s := open(repo.Holding(repo.Options{IndexDir: dir}, held))
+				for i, item := range items {
+					if got, err := read(r, s, item); err != nil || len(got) != 1 || got[0] != fmt.Sprint("text ", i) {
+						t.Fatalf("%d held, in %q, snapshot %d: %q, %v", held, dir, i, got, err)
+					}
+				}
+			}
+			if tables, err := filepath.Glob(filepath.Join(dir, "*", "*.table")); dir != "" && (err != nil || len(tables) > 6) {
+				t.Errorf("%d held: %d tables are left, %v", held, len(tables), err)
+			}
 		}
 	}
 }

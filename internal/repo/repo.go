@@ -64,6 +64,8 @@ type Options struct {
 	IndexDir string           // folder for the local chunk tables of this repository; empty: they are held in memory
 	Spool    *state.Spool     // for packs that wait to be sent and find no room in memory; nil: the system's folder for temporary files
 	Header   *Header          // firn.json, where the caller has read it already
+
+	held int // of tests: chunks held in memory while the index is read; 0: heldChunks
 }
 
 // Repository is an open repository.
