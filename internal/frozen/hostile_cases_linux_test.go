@@ -115,7 +115,7 @@ func hostileSizes(x *insider) {
 // hostileTrees: line trees that are no trees.
 func hostileTrees(x *insider) {
 	leaf := root + "\n" + line(`"a"`, "dir") + "\n"
-	node := func(id digest.Chunk, bytes, lines int, more string) string {
+	node := func(id digest.Chunk, bytes int, lines int64, more string) string {
 		return fmt.Sprintf(`{"first":"","chunk":"%v","bytes":%d,"lines":%d%s}`, id, bytes, lines, more) + "\n"
 	}
 	tower := func(levels int) map[string]any {
@@ -130,8 +130,8 @@ func hostileTrees(x *insider) {
 	x.add("too deep", tower(33), nil)
 	x.add("level is less", tree(x.list(node(x.list(leaf), len(leaf), 2, "")), 0, 2, len(leaf)), nil)
 	x.add("level is more", tree(x.list(leaf), 1, 2, len(leaf)), nil)
-	x.add("lines are more", tree(x.list(leaf), 0, 1<<50, len(leaf)), nil)
-	x.add("bytes are more", tree(x.list(leaf), 0, 2, 1<<50), nil)
+	x.add("lines are more", tree(x.list(leaf), 0, int64(1)<<50, len(leaf)), nil)
+	x.add("bytes are more", tree(x.list(leaf), 0, 2, int64(1)<<50), nil)
 	x.add("lines of a node are more", tree(x.list(node(x.list(leaf), len(leaf), 1<<50, "")), 1, 2, len(leaf)), nil)
 
 	// A table says that a chunk has the id which it names itself: content has to have its id.
@@ -155,7 +155,7 @@ func hostileTrees(x *insider) {
 		text := strings.Repeat(hole, 100)
 		id, lines, total := x.list(text), 100, 100*len(hole)
 		for _, n := range wide {
-			entry := node(id, len(text), lines, fmt.Sprintf(`,"size":%d`, lines))
+			entry := node(id, len(text), int64(lines), fmt.Sprintf(`,"size":%d`, lines))
 			text = strings.Repeat(entry, n)
 			id, lines, total = x.list(text), lines*n, total*n
 		}
@@ -273,7 +273,7 @@ func hostilePackSets(x *insider) {
 	})
 	out("count of 2^40", func(n []digest.Object) any {
 		s := x.set(n...)
-		s["packs"] = 1 << 40
+		s["packs"] = int64(1) << 40
 		return []any{s}
 	})
 	out("set is not there", func([]digest.Object) any {
@@ -315,9 +315,9 @@ func hostileSnapshots(x *insider) {
 	out("voids itself", map[string]any{"voids": []string{me()}})
 	out("renamed from itself", map[string]any{"source": map[string]any{"id": "00000000000000cc", "kind": "dir", "name": "again"}, "renamed_from": "00000000000000cc"})
 	out("sequence of 2^64", map[string]any{"sequence": json.Number("18446744073709551615"), "previous": map[string]any{"id": id(0).String(), "sha256": strings.Repeat("ab", 32)}})
-	out("epoch of 2^32", map[string]any{"epoch": 1<<32 - 1})
-	out("negative numbers", map[string]any{"stats": map[string]any{"files": -1, "bytes": -1 << 63, "problems": -5}})
-	out("huge numbers", map[string]any{"stats": map[string]any{"files": 1<<63 - 1, "bytes": 1<<63 - 1}})
+	out("epoch of 2^32", map[string]any{"epoch": int64(1)<<32 - 1})
+	out("negative numbers", map[string]any{"stats": map[string]any{"files": -1, "bytes": int64(-1 << 63), "problems": -5}})
+	out("huge numbers", map[string]any{"stats": map[string]any{"files": int64(1<<63 - 1), "bytes": int64(1<<63 - 1)}})
 	out("another id", map[string]any{"id": strings.Repeat("ab", 16)})
 	out("another author", map[string]any{"host_id": strings.Repeat("ab", 16)})
 	out("another scope", map[string]any{"scope": "../../../etcetc"})

@@ -152,7 +152,7 @@ func (x *insider) tree(lines ...string) map[string]any {
 	return tree(x.list(text), 0, len(lines), len(text))
 }
 
-func tree(chunk digest.Chunk, level, lines, bytes int) map[string]any {
+func tree(chunk digest.Chunk, level int, lines, bytes any) map[string]any {
 	return map[string]any{"chunk": chunk.String(), "level": level, "lines": lines, "bytes": bytes}
 }
 
