@@ -138,3 +138,38 @@ func TestStoreErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkIsForItsOwner: a folder that has the mode of the mark in the snapshot keeps it, and a marked target stays marked for the restore that was interrupted, whatever else is restored there meanwhile.
+func TestMarkIsForItsOwner(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("folders have no modes")
+	}
+	w := newWorld(t)
+	w.plant(14, 20)
+	w.must(os.WriteFile(filepath.Join(w.src, "one"), []byte("x"), 0o600))
+	w.must(os.Chmod(w.src, 0o700|os.ModeSticky))
+	w.backup()
+	mode := func(name string) os.FileMode {
+		info, err := os.Stat(filepath.Join(w.base, name))
+		w.must(err)
+		return info.Mode() & (os.ModePerm | os.ModeSticky)
+	}
+	w.clean(w.options("whole"))
+	if got := mode("whole"); got != 0o700|os.ModeSticky {
+		t.Errorf("%v, want what the snapshot has", got)
+	}
+	w.must(os.Chmod(w.src, 0o750))
+	w.backup()
+	w.must(os.Mkdir(filepath.Join(w.base, "cut"), 0o700))
+	w.must(os.Chmod(filepath.Join(w.base, "cut"), 0o700|os.ModeSticky))
+	o := w.options("cut")
+	o.Path = []byte("one")
+	w.clean(o)
+	if got := mode("cut"); got != 0o700|os.ModeSticky {
+		t.Errorf("%v after one file, want that it is still marked", got)
+	}
+	w.clean(w.options("cut"))
+	if got := mode("cut"); got != 0o750 {
+		t.Errorf("%v in the end", got)
+	}
+}

@@ -182,6 +182,8 @@ func (r *run) finishSome(folders []folder, part []int) error {
 			if err := r.failed(f.rel, "dir", 0, err); err != nil {
 				return err
 			}
+		} else if len(f.rel) == 0 {
+			r.rootDone = true // one job has it
 		}
 	}
 	return nil

@@ -33,6 +33,7 @@ type run struct {
 	rootThere bool     // the target is there
 	rootKept  bool     // it was there before the restore, so that its metadata stay
 	whole     bool     // it got to its end
+	rootDone  bool     // the target itself has got its metadata
 	pass      *passRun // nil: all in one run
 	workers   []*worker
 	sum       *repo.Reader // of the gatherer: ids of content that is there
@@ -117,9 +118,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.result(), coldError(ctx, o, err)
 }
 
-// unmark ends a restore that got to its end without a folder for the target itself, such as one of single files.
+// unmark ends a restore that made its target and got to its end without a folder for it, such as one that chose nothing. A target that was marked before belongs to a restore that may go on, and one that
+// has its metadata may have that very mode.
 func (r *run) unmark(ctx context.Context) {
-	if ctx.Err() == nil && r.whole {
+	if ctx.Err() == nil && r.whole && !r.rootThere && !r.rootDone && !r.choice.single {
 		_ = target.Unmark(r.o.Target) // who cannot may not give it its metadata either, which was told
 	}
 }
