@@ -221,7 +221,7 @@ func (em *emitter) member(m *member, l *large) error {
 	if m.err != nil {
 		em.run.problem(m)
 	}
-	if m.swapped {
+	if m.swapped && m.linked() {
 		em.run.lose(m.path)
 	}
 	if m.gone {
