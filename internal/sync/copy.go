@@ -139,6 +139,7 @@ func (r *run) touch(ctx context.Context, j *job, e *ledger.Entry) error {
 		return nil
 	}
 	if r.stays(j.to.Class) || j.to.Size > maxTouch {
+		r.put(e)
 		r.same(j)
 		return nil
 	}

@@ -85,7 +85,13 @@ func TestTouch(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes")
 	}
-	w := newWorld(t, buckettest.MemOptions{})
+	broken := false
+	w := newWorld(t, buckettest.MemOptions{Hook: func(op, _ string) error {
+		if broken && op == "copy" {
+			return errors.New("cut off")
+		}
+		return nil
+	}})
 	w.write("f", text(1, 1000))
 	o := w.options()
 	o.Metadata = true
@@ -93,6 +99,11 @@ func TestTouch(t *testing.T) {
 	if err := os.Chmod(filepath.Join(w.folder, "f"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	broken = true
+	if res, err := w.run(o); err != nil || res.Touched != 0 || res.Failed != 1 {
+		t.Fatalf("%v %+v", err, res)
+	}
+	broken = false // what came to nothing is not taken for done
 	if res := w.ok(o); res.Touched != 1 || res.Sent != 0 {
 		t.Fatalf("%+v", res)
 	}

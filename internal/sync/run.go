@@ -410,11 +410,11 @@ func (r *run) compareFirst(ctx context.Context, j *job) (done bool, err error) {
 	case err != nil:
 		return true, r.failed(r.name(j), err)
 	}
+	if j.action == Upload && r.metaDiffers(j) {
+		return true, r.touch(ctx, j, out) // and only then remembered: who knows the file asks no more
+	}
 	if !r.o.DryRun {
 		r.put(out)
-	}
-	if j.action == Upload && r.metaDiffers(j) {
-		return true, r.touch(ctx, j, out)
 	}
 	r.same(j)
 	return true, nil
