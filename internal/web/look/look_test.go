@@ -123,7 +123,7 @@ func TestFolder(t *testing.T) {
 	base := "/r/nas/s/" + s.ID.String()
 	p := w.Get(base + "/")
 	want(t, p, 200, "&lt;script&gt;", `\x1b[31m\u202egpj.exe`, `caf\xe9`, "../&lt;i&gt;", "same file as", "sub/deep/a.txt", `name="path" value="`+enc(evil)+`"`, `action="/r/nas/restore/basket"`, `name="csrf"`)
-	if p.Has("<script>alert") || strings.ContainsAny(p.Body, "\x1b\u202e\xe9") {
+	if p.Has("<script>alert") || strings.ContainsAny(p.Body, "\x1b\u202e") || strings.Contains(p.Body, "\xe9") {
 		t.Error("a name got through as it is")
 	}
 	want(t, w.Get(base+"/?p="+enc("sub/deep")), 200, `href="`+base+"/?p="+enc("sub")+`"`, "a.txt")

@@ -178,7 +178,7 @@ func TestColdArchives(t *testing.T) {
 	p = w.press(w.Get(here), "/download", "Download")
 	w.wants(p, 502, "not thawed")
 	w.wants(w.Get(here), 200, badge("failed"), "Thaw it again, for $")
-	p = w.press(w.Get(here), "/on", "Thaw it again")
+	w.press(w.Get(here), "/on", "Thaw it again")
 	w.until(here, " being thawed</dd>")
 	w.Cold.Advance(thawTime)
 	w.until(here, badge("ready"))

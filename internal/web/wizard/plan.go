@@ -124,18 +124,6 @@ func limitOf(m price.Money) string {
 	return strconv.FormatFloat(max(math.Ceil(float64(m)*1e4-1e-6), 0)/1e4, 'f', -1, 64)
 }
 
-// find returns the offer that a form names; nil: there is none any more.
-func (p *plan) find(tier, route string) *offer {
-	i := slices.IndexFunc(p.Offers, func(o offer) bool { return o.Tier == tier && o.Route == route })
-	if i < 0 {
-		return nil
-	}
-	return &p.Offers[i]
-}
-
-// free reports whether nothing has to be thawed, so that there is no choice but whether.
-func (p *plan) free() bool { return !p.Cold }
-
 // streams reports whether a snapshot is of streams that build upon earlier ones: files of it alone are of little use.
 func streams(it *snapshot.Item) bool { return !it.Base.IsZero() }
 
