@@ -14,7 +14,7 @@
 //
 // By Options.Exclude, MaxSize and CacheTags what the user wants left out; a folder left out is not entered. By OneFileSystem what is
 // mounted below the root: the folder it is mounted on stays, empty. Otherwise file systems that hold no data (proc, sysfs, cgroup, devpts,
-// the tmpfs of /run and /dev, desktop portals, …: see mounts_linux.go) are left out where they are mounted below the root;
+// the tmpfs of /run and /dev, desktop portals, mounted snapshots, …: see mounts_linux.go) are left out where they are mounted below the root;
 // the folder stays, empty. A root that lies inside one of them is read: who names it wants it. Everything that is left out and that
 // a user may not expect is told through Options.Note.
 //

@@ -31,8 +31,8 @@ const (
 // volatile are the places whose tmpfs or ramfs is rebuilt at every boot. A tmpfs elsewhere (/tmp, one that a user mounted) is read.
 var volatile = []string{"/dev", "/run", "/sys", "/proc", "/var/run", "/var/lock"}
 
-// portals are FUSE file systems of desktops, which show files that are stored elsewhere, to one user only.
-var portals = map[string]bool{"fuse.portal": true, "fuse.gvfsd-fuse": true, "fuse.gvfs-fuse-daemon": true, "fuse.lxcfs": true}
+// portals are FUSE file systems that show files which are stored elsewhere: those of desktops, to one user only, and what is shown of a repository, which would come into itself with every backup.
+var portals = map[string]bool{"fuse.firn": true, "fuse.portal": true, "fuse.gvfsd-fuse": true, "fuse.gvfs-fuse-daemon": true, "fuse.lxcfs": true}
 
 // judge says why what is mounted at path (absolute), of this magic number and device, is left out; the zero Note if it is read.
 func judge(path string, magic uint32, dev uint64, mountinfo func() []byte) Note {

@@ -431,7 +431,7 @@ func TestOneFileSystem(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	info := func() []byte {
-		return []byte("20 1 0:5 / /srv/root/dev rw - devtmpfs none rw\n21 1 0:44 / /run/user/1/doc rw - fuse.portal portal rw\n22 1 0:45 / /mnt/a\\040b rw shared:1 - fuse.sshfs host: rw\n")
+		return []byte("20 1 0:5 / /srv/root/dev rw - devtmpfs none rw\n21 1 0:44 / /run/user/1/doc rw - fuse.portal portal rw\n22 1 0:45 / /mnt/a\\040b rw shared:1 - fuse.sshfs host: rw\n23 1 0:46 / /home/eve/snapshots ro - fuse.firn firn ro\n")
 	}
 	for _, c := range []struct {
 		path  string
@@ -447,6 +447,7 @@ func TestJudge(t *testing.T) {
 		{"/srv/root/dev", magicTmpfs, unix.Mkdev(0, 5), Note{PseudoFileSystem, "devtmpfs"}},
 		{"/run/user/1/doc", magicFUSE, unix.Mkdev(0, 44), Note{PseudoFileSystem, "fuse.portal"}},
 		{"/mnt/a b", magicFUSE, unix.Mkdev(0, 45), Note{}},
+		{"/home/eve/snapshots", magicFUSE, unix.Mkdev(0, 46), Note{PseudoFileSystem, "fuse.firn"}},
 		{"/net", magicAutofs, 1, Note{NotMounted, "autofs"}},
 		{"/home", 0xef53, 1, Note{}},
 	} {
