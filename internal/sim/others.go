@@ -36,7 +36,7 @@ func (w *world) drill(s Step, rng *rand.Rand) error {
 	p.cold = true
 	res, err := w.runDrill(p, id, t, rng)
 	switch {
-	case err != nil && p.excused(err), p.dead, t.gone, t.hurt, errors.Is(err, drill.ErrNothing):
+	case err != nil && p.excused(err), p.dead, t.gone, t.hurt, errors.Is(err, drill.ErrNothing), errors.Is(err, drill.ErrEmpty):
 		return nil
 	case err != nil && (len(w.sick) > 0 || w.setup.weak):
 		return nil
