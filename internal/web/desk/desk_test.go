@@ -233,6 +233,10 @@ func TestMain(m *testing.M) {
 			}
 		}
 		fmt.Printf(`{"event":"result","line":%q,"secret":%d,"bytes":1048576}`+"\n", strings.Join(os.Args[1:], " "), len(strings.TrimSpace(secret)))
+		if said := os.Getenv("DESK_JOB"); said != "" {
+			fmt.Println(said)
+			fmt.Println(`{"event":"run","jobs":{"skipped":1},"not_due":0,"missed":0,"outcome":"done"}`)
+		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -306,6 +310,33 @@ func TestRun(t *testing.T) {
 	}
 	if p := w.Get("/run"); !p.Has("What was begun from here", "pause jobs for 2 h") {
 		t.Errorf("%s", p.Body)
+	}
+}
+
+// TestJobEnded: what became of a job is told in words, with its own error and hint.
+func TestJobEnded(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DESK_CHILD", "1")
+	for _, c := range []struct {
+		said string
+		want []string
+	}{
+		{`"outcome":"skipped","why":"paused","next":"2026-11-20T18:30:00Z"`, []string{"not run: jobs are paused, until", "18:30", "resume jobs"}},
+		{`"outcome":"skipped","why":"held","error":"it is being run by process 17"`, []string{"it is being run by process 17"}},
+		{`"outcome":"partial","why":"window"`, []string{"stopped: its window closed; the next run goes on"}},
+		{`"outcome":"failed","error":"the disk is on fire","hint":"call the fire brigade"`, []string{"the disk is on fire", "call the fire brigade", "notice error"}},
+		{`"outcome":"done","files":3,"bytes":1048576,"added":1024`, []string{"done: 3 files, 1.00 MiB, of which 1.00 KiB were stored"}},
+	} {
+		w, f := newWorld(t, webtest.Options{Program: []string{self}})
+		f.set(backup("mail", "/srv/mail"), job.Status{State: job.Never})
+		t.Setenv("DESK_JOB", `{"event":"job","version":1,"job":"mail","kind":"backup",`+c.said+`}`)
+		p := w.Post("/run/job", url.Values{"job": {"mail"}})
+		if p := wait(t, w, p.URL.Path, ">Ended<"); !p.Has(c.want...) || p.Has("What it said") {
+			t.Errorf("%s: %s", c.said, p.Body)
+		}
 	}
 }
 

@@ -288,6 +288,7 @@ type taskData struct {
 	Took   time.Duration
 	Active bool
 	Result []resultLine
+	Jobs   []ending // of a run of jobs
 }
 
 // task shows how a task stands.
@@ -296,7 +297,10 @@ func (d *desk) task(w http.ResponseWriter, r *http.Request) error {
 	if t == nil {
 		return &web.StatusError{Code: http.StatusNotFound, Text: "there is no such task any more", Hint: "what ended is remembered for a while only, and until firn ui ends"}
 	}
-	p := &taskData{Task: *t, Now: d.site.Options().Now(), Active: t.Ended.IsZero(), Result: resultLines(t)}
+	p := &taskData{Task: *t, Now: d.site.Options().Now(), Active: t.Ended.IsZero(), Result: resultLines(t), Jobs: endings(t)}
+	if slices.ContainsFunc(p.Jobs, func(e ending) bool { return e.Bad }) {
+		p.Error, p.Hint = "", "" // the job has said it better
+	}
 	p.Left, p.Took = t.Left(p.Now), p.Now.Sub(t.Begun)
 	f := web.Frame{Title: strings.ToUpper(t.Spec.Title[:1]) + t.Spec.Title[1:], Section: "run", Crumbs: []web.Crumb{{Text: "Run", Address: "/run"}, {Text: t.Spec.Title}}}
 	if p.Active {
