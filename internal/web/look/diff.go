@@ -38,7 +38,7 @@ type changeRow struct {
 	Size string
 }
 
-var kindTexts = [...][2]string{{"added", "added"}, {"removed", "removed"}, {"modified", "changed"}, {"metadata", "only its data changed"}, {"type", "became something else"}}
+var kindTexts = [...][2]string{{"added", "added"}, {"removed", "removed"}, {"modified", "changed"}, {"metadata", "only its attributes changed"}, {"type", "became something else"}}
 
 // showDiff tells what differs between two snapshots. What a pair of snapshots adds up to is counted once: they never change.
 func (x *room) showDiff(w http.ResponseWriter, r *http.Request) error {
