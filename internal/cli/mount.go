@@ -114,6 +114,9 @@ func (x *mountCommand) run(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.close()
+	if err := checkMountPoint(s, dir); err != nil {
+		return err
+	}
 	if err := s.openReader(ctx, &x.read.secrets); err != nil {
 		return err
 	}
@@ -134,6 +137,20 @@ func (x *mountCommand) run(ctx context.Context, dir string) error {
 		x.c.note("%q is unmounted", dir)
 	}
 	return failed
+}
+
+// checkMountPoint refuses folders that the repository, or what this machine keeps of it, lies in: what is written there would be hidden, or fail.
+func checkMountPoint(s *session, dir string) error {
+	goal := realPath(dir)
+	for _, one := range []struct{ path, what string }{{s.folder(), "the repository"}, {s.dirs.Cache, "the cache of firn"}, {s.dirs.State, "the local state of firn"}} {
+		if one.path == "" {
+			continue
+		}
+		if _, inside := (root{real: realPath(one.path)}).below(goal); inside {
+			return failure("choose another folder", "%q lies in %s", dir, one.what)
+		}
+	}
+	return nil
 }
 
 // options are those of the file system. What --source means is settled among the snapshots that are there now.
@@ -266,6 +283,8 @@ func mountError(err error) error {
 		hint = "mkdir -p " + dir + " makes it"
 	case errors.Is(err, mount.ErrNotEmpty):
 		hint = "give an empty folder: what is in this one could not be reached while it is mounted"
+	case errors.Is(err, mount.ErrMounted):
+		hint = "look into it, or umount " + dir + " first"
 	case errors.Is(err, mount.ErrStale):
 		hint = "umount " + dir + ", or fusermount3 -u " + dir + ", frees it"
 	case errors.Is(err, mount.ErrNoDevice):

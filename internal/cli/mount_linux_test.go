@@ -93,7 +93,14 @@ func TestMountCommand(t *testing.T) {
 	if err := unix.Stat(old+"/file", &st); err != nil || st.Uid != 12345 || st.Gid != 54321 || st.Size != 600_000 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	c.says(1, []string{"is not empty", "hint: "}, "mount", "mnt")
+	if err := os.Mkdir(filepath.Join(c.dir, "repo", "mnt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.says(1, []string{"lies in the repository", "hint: choose another folder"}, "mount", "repo/mnt")
+	if err := os.Remove(filepath.Join(c.dir, "repo", "mnt")); err != nil {
+		t.Fatal(err)
+	}
+	c.says(1, []string{"snapshots are mounted there already", "hint: ", "umount mnt"}, "mount", "mnt")
 	put(t, file, strings.Repeat("second ", 100_000))
 	c.ok("backup", "src", "--source", "docs", "-q", "--full")
 	latest := dir + "/sources/docs/latest/file"

@@ -300,7 +300,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if err := CheckPoint(m.dir); !errors.Is(err, ErrNotEmpty) {
+	if err := CheckPoint(m.dir); !errors.Is(err, ErrMounted) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(at + "/not there"); !errors.Is(err, fs.ErrNotExist) {

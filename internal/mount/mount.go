@@ -34,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"firn/internal/browse"
@@ -108,6 +109,7 @@ func (o *Options) setDefaults() {
 var (
 	ErrNotFolder   = errors.New("is not a folder")
 	ErrNotEmpty    = errors.New("is not empty")
+	ErrMounted     = errors.New("snapshots are mounted there already")
 	ErrStale       = errors.New("is left over from a mount whose program has ended")
 	ErrNoDevice    = errors.New("there is no /dev/fuse")
 	ErrDenied      = errors.New("/dev/fuse may not be opened")
@@ -147,19 +149,26 @@ func CheckPoint(dir string) error {
 	return nil
 }
 
+// topNames are what an FS shows at its top, sorted.
+var topNames = [...]string{"dates", "hosts", "ids", "sources", "tags"}
+
 func checkEmpty(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	names, _ := f.Readdirnames(1) // what cannot be listed is mounted on
+	names, _ := f.Readdirnames(len(topNames) + 1) // what cannot be listed is mounted on
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if len(names) > 0 {
-		return ErrNotEmpty
+	slices.Sort(names)
+	switch {
+	case len(names) == 0:
+		return nil
+	case slices.Equal(names, topNames[:]) && isMountPoint(dir):
+		return ErrMounted
 	}
-	return nil
+	return ErrNotEmpty
 }
 
 // Run shows an FS at dir until ctx ends or somebody unmounts it; up is called once it is there. When ctx ends those who use it have Options.Grace to leave; then it is detached, and what they have

@@ -3,3 +3,5 @@
 package mount
 
 func isStale(error) bool { return false }
+
+func isMountPoint(string) bool { return false }
