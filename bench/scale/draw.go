@@ -13,7 +13,9 @@ func draw(all []*size) []byte {
 	for i, name := range stepNames()[1:] {
 		s := plot.Series{Name: name, Color: i}
 		for _, one := range all {
-			s.X, s.Y = append(s.X, float64(one.files)), append(s.Y, one.steps[name].CPU)
+			if m := one.steps[name]; m != nil {
+				s.X, s.Y = append(s.X, float64(one.files)), append(s.Y, m.CPU)
+			}
 		}
 		p.Series = append(p.Series, s)
 	}
@@ -29,7 +31,9 @@ func drawMemory(all []*size) []byte {
 	for i, name := range stepNames()[1:] {
 		s := plot.Series{Name: name, Color: i}
 		for _, one := range all {
-			s.X, s.Y = append(s.X, float64(one.files)), append(s.Y, float64(one.steps[name].Peak))
+			if m := one.steps[name]; m != nil {
+				s.X, s.Y = append(s.X, float64(one.files)), append(s.Y, float64(m.Peak))
+			}
 		}
 		p.Series = append(p.Series, s)
 	}
