@@ -197,8 +197,8 @@ var failTemplate = sync.OnceValue(func() *template.Template {
 })
 
 // failPage answers with a page about an error.
-func (s *Site) failPage(w http.ResponseWriter, r *http.Request, code int, text, hint string) {
-	f := Frame{Title: http.StatusText(code), Status: code, Notices: []Notice{{Level: "error", Text: text, Hint: hint}}}
+func (s *Site) failPage(w http.ResponseWriter, r *http.Request, code int, text, hint string, back ...Crumb) {
+	f := Frame{Title: http.StatusText(code), Status: code, Crumbs: back, Notices: []Notice{{Level: "error", Text: text, Hint: hint}}}
 	if code == http.StatusOK {
 		f.Title, f.Notices[0].Level = "firn", "note"
 	}

@@ -224,6 +224,7 @@ type StatusError struct {
 	Code int
 	Text string // for people
 	Hint string
+	Back []Crumb // the way to where it can be put right; nil: none
 }
 
 func (e *StatusError) Error() string { return e.Text }
@@ -232,13 +233,14 @@ func (e *StatusError) Error() string { return e.Text }
 func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	code, hint := statusOf(err), advice.Hint(err)
 	var own *StatusError
+	var back []Crumb
 	if errors.As(err, &own) {
-		code, hint = own.Code, own.Hint
+		code, hint, back = own.Code, own.Hint, own.Back
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // nobody waits for it
 	}
-	s.failPage(w, r, code, err.Error(), hint)
+	s.failPage(w, r, code, err.Error(), hint, back...)
 }
 
 // statusOf is the status for an error of the packages below.

@@ -56,10 +56,24 @@ func aim(p *web.Place, o snapshot.Origin, to, target, overwrite string) (*goal, 
 	if g.Overwrite == "" {
 		g.Overwrite = "never"
 	}
-	if to == toTar {
-		return g, g.aimTar()
+	err := unusable(target, g.look(o))
+	return g, err
+}
+
+func (g *goal) look(o snapshot.Origin) error {
+	if g.To == toTar {
+		return g.aimTar()
 	}
-	return g, g.aimFolder(o)
+	return g.aimFolder(o)
+}
+
+// unusable says that it is the target that the system refuses.
+func unusable(target string, err error) error {
+	var path *fs.PathError
+	if !errors.As(err, &path) {
+		return err
+	}
+	return refused(http.StatusBadRequest, "choose another path, one that this machine can write to", "the target %q cannot be used: %v", target, path.Err)
 }
 
 // checkTarget refuses what is no path, or lies where nothing may be written.

@@ -258,7 +258,7 @@ func (z *wizard) showPlan(w http.ResponseWriter, r *http.Request, a *web.Archive
 	}
 	g, err := aim(a.Place(), it.Source, r.FormValue("to"), r.FormValue("target"), r.FormValue("overwrite"))
 	if err != nil {
-		return err
+		return back(a, err)
 	}
 	paths, err := k.list()
 	if err != nil {
@@ -311,6 +311,17 @@ func (d *planPage) notices() (all []web.Notice) {
 	return all
 }
 
+// back leads from a refusal to the basket.
+func back(a *web.Archive, err error) error {
+	var own *web.StatusError
+	if !errors.As(err, &own) {
+		return err
+	}
+	there := *own
+	there.Back = []web.Crumb{{Text: "Restore", Address: a.Base() + "/restore"}, {Text: "Target"}}
+	return &there
+}
+
 func newID() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -338,7 +349,7 @@ func (z *wizard) goes(w http.ResponseWriter, r *http.Request, a *web.Archive) er
 	}
 	g, err := aim(a.Place(), it.Source, r.PostFormValue("to"), r.PostFormValue("target"), r.PostFormValue("overwrite"))
 	if err != nil {
-		return err
+		return back(a, err)
 	}
 	rec, err := z.recordOf(r, a, &k, &it, g)
 	if err != nil {

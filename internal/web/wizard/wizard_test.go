@@ -192,6 +192,10 @@ func TestRefused(t *testing.T) {
 		}
 	}
 
+	for _, target := range []string{filepath.Join(file, "x"), filepath.Join(w.Base, strings.Repeat("x", 300))} {
+		w.wants(w.plan(s, "folder", target, ""), 400, "cannot be used", "choose another path", `href="/r/nas/restore">Restore</a>`)
+	}
+
 	// Two tabs: what was agreed to is what was shown.
 	target := filepath.Join(w.Base, "out")
 	p := w.plan(s, "folder", target, "")
