@@ -220,7 +220,11 @@ func (b *builder) unknown(v *node, name string, known []string, keys []key) {
 		b.hint(v, hint, "a secret does not stand in the configuration")
 		return
 	}
-	if near := nearest(name, known); near != "" {
+	near := nearest(name, known)
+	if name == "url" && slices.Contains(known, "location") { // as other programs call it
+		near = "location"
+	}
+	if near != "" {
 		b.bad(v, near, "there is no such key")
 		return
 	}

@@ -588,3 +588,11 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// TestURLIsLocation: who writes url, as other programs call it, is told its name here.
+func TestURLIsLocation(t *testing.T) {
+	_, err := Parse("f", []byte("[repositories.nas]\nurl = \"/srv/backup\"\n"), kinds, nil)
+	if err == nil || !strings.Contains(err.Error(), "did you mean location?") {
+		t.Error(err)
+	}
+}
