@@ -147,6 +147,11 @@ func (w *world) repair(s Step, rng *rand.Rand) error {
 			return violated("a repair does not mend %s, and says nothing", name)
 		}
 	}
+	for name, was := range w.sick {
+		if !w.lost[name] && was != nil && w.main.has(name) != nil && !w.neededPack(name) {
+			w.main.decay(name, was) // no snapshot needed it, so that it was none of the repair's; the next backup may take it up
+		}
+	}
 	clear(w.sick)
 	w.sickness++
 	if len(w.lost) > 0 {
