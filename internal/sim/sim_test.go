@@ -19,7 +19,7 @@ import (
 	"firn/internal/faultstore"
 )
 
-// playTime is how long TestWorlds goes on with new seeds if nothing else is asked for.
+// playTime is how long TestWorlds goes on with new seeds; 0: nobody says.
 func playTime(t *testing.T) time.Duration {
 	if text := os.Getenv("FIRN_SIM_TIME"); text != "" {
 		limit, err := time.ParseDuration(text)
@@ -28,30 +28,36 @@ func playTime(t *testing.T) time.Duration {
 		}
 		return limit
 	}
+	return 0
+}
+
+// worlds is how many are played where no time is given: a number, so that a fast machine plays the same as a slow one.
+func worlds() uint64 {
 	if testing.Short() {
-		return 5 * time.Second
+		return 8
 	}
-	return 30 * time.Second
+	return 40
 }
 
 // TestWorlds plays one world after another. FIRN_SIM_SEED plays one seed; FIRN_SIM_TIME (such as 10m) says for how long, with seeds that were not there before.
 func TestWorlds(t *testing.T) {
-	limit, seed := playTime(t), uint64(1)
+	limit, seed, last := playTime(t), uint64(1), worlds()
 	if os.Getenv("FIRN_SIM_TIME") != "" {
 		seed = uint64(time.Now().UnixNano())
+		last = 0
 	}
 	if text := os.Getenv("FIRN_SIM_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seed, limit = n, 0
+		seed, last = n, n
 	}
 	before := runtime.NumGoroutine()
 	var all Counts
 	for start := time.Now(); ; seed++ {
 		o := Options{Seed: seed}
-		if limit == 0 {
+		if seed == last {
 			o.Trace = func(line string) { t.Log(line) }
 		}
 		counts, err := Run(t.Context(), o)
@@ -59,7 +65,7 @@ func TestWorlds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(start) >= limit {
+		if seed == last || last == 0 && time.Since(start) >= limit {
 			break
 		}
 	}
