@@ -26,7 +26,7 @@ func (x *run) act(ctx context.Context, p *repo.Pruning, before *view) (*view, *p
 	if x.now, err = p.Stamp(ctx); err != nil {
 		return nil, nil, err
 	}
-	going, err := x.choose(p)
+	going, err := x.choose(ctx, p)
 	if err != nil {
 		return nil, nil, err
 	}

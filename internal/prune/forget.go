@@ -15,7 +15,7 @@ import (
 
 // choose says which snapshots go. It fails, before anything is done, where one that was reported done cannot be read: what it needs is not known, and what the rules would
 // say of the others neither.
-func (x *run) choose(p *repo.Pruning) ([]Forgotten, error) {
+func (x *run) choose(ctx context.Context, p *repo.Pruning) ([]Forgotten, error) {
 	if err := x.unreadable(p); err != nil && (!x.o.Only || x.o.Decide != nil) {
 		return nil, err // to forget by name takes nothing that others say
 	}
@@ -37,7 +37,9 @@ func (x *run) choose(p *repo.Pruning) ([]Forgotten, error) {
 		return nil, err
 	}
 	if !x.o.Only {
-		x.abandoned(p, going)
+		if err := x.abandoned(ctx, p, going); err != nil {
+			return nil, err
+		}
 	}
 	var out []Forgotten
 	for _, it := range slices.Concat(p.Items, p.Late) {
@@ -206,7 +208,7 @@ func (x *run) last(p *repo.Pruning, going map[snapshot.ID]Why) error {
 }
 
 // abandoned adds those that were never done, once they are old and a newer one of their source is done, and stays.
-func (x *run) abandoned(p *repo.Pruning, going map[snapshot.ID]Why) {
+func (x *run) abandoned(ctx context.Context, p *repo.Pruning, going map[snapshot.ID]Why) error {
 	items := counting(p.Items)
 	newest := map[snapshot.Source]snapshot.Item{}
 	based := map[snapshot.ID]bool{}
@@ -233,10 +235,28 @@ func (x *run) abandoned(p *repo.Pruning, going map[snapshot.ID]Why) {
 		if !replaced && (!ok || done.Sequence < it.Sequence || !done.Stored.After(it.Stored)) {
 			continue
 		}
+		if status == snapshot.IsUndone && !replaced {
+			if marked, err := x.marked(ctx, p, it.ID); err != nil {
+				return err
+			} else if marked {
+				continue
+			}
+		}
 		if going[it.ID] = Undone; status == snapshot.IsPartial {
 			going[it.ID] = Partial
 		}
 	}
+	return nil
+}
+
+// marked asks for the mark of a snapshot that the listing shows without one. A mark may be younger than its snapshot, by a run that went on after days or by a repair, and a listing may be late.
+func (x *run) marked(ctx context.Context, p *repo.Pruning, id snapshot.ID) (bool, error) {
+	_, mark := p.SnapshotName(id)
+	info, err := x.o.Repo.Store().Stat(ctx, mark)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Size > 0, err
 }
 
 // comes reports whether a snapshot may have been copied here but for its mark. Once it is forgotten under its id it is not copied again, so it is not for a prune to give it up: whoever copies

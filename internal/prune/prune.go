@@ -306,7 +306,7 @@ func (x *run) scope(ctx context.Context) error {
 		}
 	}
 	x.tellLate(p)
-	going, err := x.choose(p)
+	going, err := x.choose(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -789,3 +789,37 @@ func TestMendedPackSetStays(t *testing.T) {
 		w.must(w.sound(true))
 	}
 }
+
+// lacking is a store whose listings lack an object that is there.
+type lacking struct {
+	store.Store
+	name string
+}
+
+func (l lacking) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
+	return l.Store.List(ctx, prefix, after, func(i store.Info) error {
+		if i.Name == l.name {
+			return nil
+		}
+		return fn(i)
+	})
+}
+
+// TestLateMark: a snapshot whose mark is there and not listed is done, however old it is.
+func TestLateMark(t *testing.T) {
+	w := newWorld(t, nil, "", nil)
+	old := w.backup(1, "one")
+	w.clock.pass(30 * 24 * time.Hour)
+	w.backup(1, "two")
+	w.clock.pass(30 * 24 * time.Hour)
+	s, err := w.open(w.mem, w.access).Load(ctx, w.access.Host.ScopeID, false)
+	w.must(err)
+	_, mark := s.SnapshotName(old.ID)
+	if res := w.prune(w.options(lacking{w.mem, mark}, w.prunes())); len(res.Forgotten) > 0 {
+		t.Errorf("forgotten: %v", res.Forgotten)
+	}
+	w.must(w.mem.Delete(ctx, mark)) // now it is not
+	if res := w.prune(w.options(w.mem, w.prunes())); len(res.Forgotten) != 1 || res.Forgotten[0].ID != old.ID {
+		t.Errorf("forgotten: %v", res.Forgotten)
+	}
+}

@@ -286,6 +286,9 @@ func (x *run) look(p *Plan, u *unit) error {
 		return nil // what was begun is ended first
 	}
 	p.Packs++
+	if err := x.lookAgain(u); err != nil {
+		return err
+	}
 	f, err := x.quick(u.object, u.pack, u.info.Size, u.info.Name)
 	if err != nil {
 		return err
@@ -324,6 +327,31 @@ func (x *run) look(p *Plan, u *unit) error {
 		p.need(u.pack)
 	}
 	return nil
+}
+
+// lookAgain asks for what the listing lacks: one may be late, and what is there is not to be mended.
+func (x *run) lookAgain(u *unit) (err error) {
+	if u.pack == nil {
+		if u.pack, err = x.there(u.object); err != nil {
+			return err
+		}
+	}
+	if u.volume == nil && u.info.Par2 != nil {
+		u.volume, err = x.there(u.volumeName())
+	}
+	return err
+}
+
+// there asks the store about an object; nil: it has none.
+func (x *run) there(object string) (*store.Info, error) {
+	info, err := x.st.Stat(x.ctx, object)
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &info, nil
 }
 
 // quick compares what is listed, and where it was asked for what the store says of the sum, with what should be.

@@ -1,11 +1,14 @@
 package repair_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"firn/internal/repair"
+	"firn/internal/store"
 )
 
 // three backups of files that share some content.
@@ -166,4 +169,45 @@ func TestBeyondHelp(t *testing.T) {
 			t.Errorf("%s was readable before", f)
 		}
 	}
+}
+
+// late is a store whose listings lack an object that is there.
+type late struct {
+	store.Store
+	name string
+}
+
+func (l late) List(ctx context.Context, prefix, after string, fn func(store.Info) error) error {
+	return l.Store.List(ctx, prefix, after, func(i store.Info) error {
+		if i.Name == l.name {
+			return nil
+		}
+		return fn(i)
+	})
+}
+
+// TestLateListing: what a listing lacks and the store has is left as it is, with its date. A mark that was made again looked younger than it was, and a listing that was late hid it from the next prune.
+func TestLateListing(t *testing.T) {
+	w := threeBackups(t, "", 5)
+	before, dates := w.all(), map[string]time.Time{}
+	for name := range before {
+		info, err := w.mem.Stat(ctx, name)
+		w.must(err)
+		dates[name] = info.Modified
+	}
+	for name := range before {
+		if strings.HasPrefix(name, "index/") || strings.HasPrefix(name, "prune/") {
+			continue // what only a listing names is not known of without it
+		}
+		p, res := w.repair(late{w.mem, name}, func(o *repair.Options) { o.ReadData = true })
+		if len(p.Steps) > 0 || !res.Well() {
+			t.Errorf("%s: %d steps: %s", name, len(p.Steps), outcomes(res))
+		}
+		for name, at := range dates {
+			if info, err := w.mem.Stat(ctx, name); err != nil || !info.Modified.Equal(at) {
+				t.Fatalf("%s is of %v, was of %v, %v", name, info.Modified, at, err)
+			}
+		}
+	}
+	w.expectSame(before)
 }

@@ -34,6 +34,16 @@ func (x *run) restoreSmall(p *Plan, sc *scope, name string, damage repo.FindingK
 		return // it is about to be there
 	}
 	s := &Step{Object: name, Damage: damage, Why: why, Class: x.o.Repo.HotClass(), scope: sc}
+	if damage == repo.Missing { // so the listing says, which may be late: what is there would be made again, and bear a new date
+		switch info, err := x.there(name); {
+		case err != nil:
+			s.Remedy, s.Outcome, s.Err = Nothing, Left, err
+			p.add(s)
+			return
+		case info != nil && info.Size > 0:
+			return
+		}
+	}
 	switch raw := x.copyOf(name); {
 	case raw != nil:
 		s.Remedy, s.Size = Copy, int64(len(raw))
