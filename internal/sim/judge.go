@@ -92,6 +92,8 @@ func (w *world) judgeTaken(r *repo.Repository, scopes map[keys.ScopeID]*repo.Sco
 			continue
 		case t.reported && (!there || it.Status() != snapshot.IsDone):
 			return violated("snapshot %v was reported done, and is not: there %v, forgotten %v", id, there, there && it.Forgotten)
+		case w.stay[id] && len(w.sick) == 0 && (!there || it.Status() != snapshot.IsDone):
+			return violated("snapshot %v was to stay after a prune, and is gone: there %v, forgotten %v", id, there, there && it.Forgotten)
 		case !there || it.Status() == snapshot.IsForgotten || it.Complete && it.Status() != snapshot.IsDone:
 			continue
 		}
@@ -107,6 +109,7 @@ func (w *world) judgeTaken(r *repo.Repository, scopes map[keys.ScopeID]*repo.Sco
 		t.read = w.sickness
 		w.counts.Judged++
 	}
+	clear(w.stay)
 	return nil
 }
 
@@ -121,6 +124,9 @@ func (w *world) judgePacks(s *repo.ScopeState, it snapshot.Item, t *taken) error
 			return violated("snapshot %v has no pack set: %w", it.ID, err)
 		}
 		t.packs = append([]digest.Object{}, names...)
+		if err := w.apart(it, t); err != nil {
+			return err
+		}
 	}
 	for _, p := range it.Packs {
 		if w.main.has(s.PartName(p)) != nil {

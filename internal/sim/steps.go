@@ -248,6 +248,12 @@ func (w *world) runBackup(p *process, h *host, t *tree, number int, a *attempt, 
 		}
 		p.report(e)
 	}
+	if w.o.Bug == "" && rand.New(rand.NewPCG(uint64(w.serial), w.o.Seed)).IntN(6) == 0 {
+		o.Tags = append(o.Tags, keepTag)
+	}
+	if !w.planned(h, &o, uint64(w.serial)) {
+		return nil, nil
+	}
 	return backup.Run(p.ctx, o)
 }
 
@@ -302,7 +308,11 @@ func (w *world) prune(s Step, rng *rand.Rand) error {
 	defer p.end()
 	r, err := p.open(w.main, access)
 	if err == nil {
-		o := prune.Options{Repo: r, Scopes: scopes, Decide: w.decide, Grace: w.setup.grace, Orphans: w.setup.orphans, Region: w.region, Parallel: 1 + rng.IntN(3), Now: p.now, Report: p.report}
+		decide := w.decide
+		if policy, rules, ok := w.policyOf(s); ok {
+			decide = w.decideBy(policy, rules)
+		}
+		o := prune.Options{Repo: r, Scopes: scopes, Decide: decide, Grace: w.setup.grace, Orphans: w.setup.orphans, Region: w.region, Parallel: 1 + rng.IntN(3), Now: p.now, Report: p.report}
 		switch {
 		case !w.setup.cold && rng.IntN(2) == 0:
 			o.Region = nil

@@ -33,14 +33,18 @@ func (w *world) thief(s Step, h *host, rng *rand.Rand) error {
 	if err := errors.Join(w.readsNothing(h, rng), w.overwritesNothing(rng)); err != nil {
 		return err
 	}
-	before, err := w.verdicts()
+	before, stood, err := w.verdicts()
 	if err != nil {
 		return err
 	}
+	since := w.clock.Now()
 	if err := w.flood(h, rng); err != nil {
 		return violated("a thief cannot even write: %w", err)
 	}
-	after, err := w.verdicts()
+	after, stand, err := w.verdicts()
+	if err == nil && w.o.Bug == "" {
+		err = w.spared(stood, stand, since)
+	}
 	if err != nil {
 		return err
 	}
@@ -122,11 +126,11 @@ func (w *world) overwritesNothing(rng *rand.Rand) error {
 	return nil
 }
 
-// verdicts are the snapshots that the policy would let go now.
-func (w *world) verdicts() (map[snapshot.ID]bool, error) {
+// verdicts are the snapshots that the policy would let go now, of all.
+func (w *world) verdicts() (gone map[snapshot.ID]bool, all []snapshot.Item, err error) {
 	r := w.admin()
 	ids, err := r.Scopes(w.ctx)
-	gone := map[snapshot.ID]bool{}
+	gone = map[snapshot.ID]bool{}
 	for _, id := range ids {
 		if err != nil {
 			break
@@ -135,16 +139,18 @@ func (w *world) verdicts() (map[snapshot.ID]bool, error) {
 		if s, err = r.Load(w.ctx, id, false); err != nil {
 			break
 		}
-		for _, v := range retain.Decide(w.toRetain(snapshot.Standing(s.Items)), w.setup.policy, w.clock.Now(), time.UTC) {
+		items := snapshot.Standing(s.Items)
+		all = append(all, items...)
+		for _, v := range retain.Decide(w.toRetain(items), w.setup.policy, w.clock.Now(), time.UTC) {
 			if !v.Keep {
 				gone[snapshot.ID(v.ID)] = true
 			}
 		}
 	}
 	if err != nil {
-		return nil, violated("snapshots cannot be listed: %w", err)
+		return nil, nil, violated("snapshots cannot be listed: %w", err)
 	}
-	return gone, nil
+	return gone, all, nil
 }
 
 // flood makes done snapshots of the host's sources that say of themselves what the thief likes.

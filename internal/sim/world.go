@@ -63,7 +63,8 @@ type setup struct {
 	grace   time.Duration
 	orphans time.Duration
 	policy  retain.Policy
-	last    int // keep so many, by no rule of package retain; 0: policy
+	last    int          // keep so many, by no rule of package retain; 0: policy
+	cycle   retain.Cycle // by which backups are planned; of no kind: by none
 }
 
 // lag is by how much listings of a weak store may be late.
@@ -153,9 +154,12 @@ type world struct {
 	canary   string
 	counts   Counts
 
-	unsynced []string         // of NoSync
-	torn     map[string]int64 // of TornPack: sizes that packs should have
-	tears    int
+	unsynced []string                 // of NoSync
+	stay     map[snapshot.ID]bool     // done, and not let go by the last prunes: looked for when the world is judged
+	epochs   map[digest.Object]uint32 // of packs
+
+	torn  map[string]int64 // of TornPack: sizes that packs should have
+	tears int
 
 	logMu  sync.Mutex // guards what is below, the mistakes, due, sick and counts.Requests
 	log    []string
@@ -167,7 +171,9 @@ const phrase = "wer das liest kennt die Losung"
 func newWorld(ctx context.Context, o Options, dir string) (*world, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	w := &world{ctx: ctx, o: o, dir: dir, setup: newSetup(rng), clock: &clock{at: time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC)}, attempts: map[string]*attempt{},
-		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, lost: map[string]bool{}, torn: map[string]int64{}, counts: Counts{By: map[string]int64{}}}
+		taken: map[snapshot.ID]*taken{}, foreign: map[snapshot.ID]bool{}, sick: map[string][]byte{}, lost: map[string]bool{}, torn: map[string]int64{}, counts: Counts{By: map[string]int64{}},
+		stay: map[snapshot.ID]bool{}, epochs: map[digest.Object]uint32{}}
+	w.setup.cycle = newCycle(o.Seed)
 	o.Bug.prepare(&w.setup)
 	w.canary = fmt.Sprintf("Kanarienvogel%08x", rng.Uint32())
 	w.main = newVault(w.clock)
